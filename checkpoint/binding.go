@@ -1,0 +1,75 @@
+package checkpoint
+
+import (
+	"fmt"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+)
+
+// Binding is the one source and the one target that a checkpoint belongs to.
+// Documents do not say which region they came from, so two regions behind one
+// alias could never be told apart again: the binding is fixed by the first run.
+type Binding struct {
+	Source Source `json:"source"`
+	Target Target `json:"target"`
+}
+
+// Source identifies the relation that is read. It holds no address and no
+// credentials: these may change between runs.
+type Source struct {
+	System   string `json:"system,omitempty"` // pg_control_system().system_identifier; "" if it may not be asked for
+	Database string `json:"database"`
+	Table    string `json:"table"`
+	Region   string `json:"region,omitempty"` // "" if it is not known
+}
+
+// Target identifies where the nodes go.
+type Target struct {
+	Cluster string `json:"cluster"` // the cluster's UUID
+	Alias   string `json:"alias"`
+	Index   string `json:"index"` // the pattern of a daily index's name, such as sentry-{date}
+}
+
+// MismatchError says that a checkpoint belongs to another source or target.
+type MismatchError struct {
+	Field    string // such as "source database"
+	Recorded string // the value that the checkpoint is bound to
+	Given    string // the value of this run
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("checkpoint is bound to %s %q, this run has %q", e.Field, e.Recorded, e.Given)
+}
+
+// accept compares the binding of a run with the recorded one, and returns the
+// recorded one with what only the run knows. What one side does not know is
+// not compared: a managed PostgreSQL may refuse its system identifier, and a
+// region's database does not hold its own name.
+func (b Binding) accept(run Binding) (Binding, error) {
+	fields := []struct {
+		name            string
+		recorded, given *string
+		mayBeUnknown    bool
+	}{
+		{"source system", &b.Source.System, &run.Source.System, true},
+		{"source database", &b.Source.Database, &run.Source.Database, false},
+		{"source table", &b.Source.Table, &run.Source.Table, false},
+		{"source region", &b.Source.Region, &run.Source.Region, true},
+		{"target cluster", &b.Target.Cluster, &run.Target.Cluster, false},
+		{"target alias", &b.Target.Alias, &run.Target.Alias, false},
+		{"target index", &b.Target.Index, &run.Target.Index, false},
+	}
+	for _, f := range fields {
+		if f.mayBeUnknown && *f.recorded == "" {
+			*f.recorded = *f.given
+		}
+		if f.mayBeUnknown && *f.given == "" {
+			continue
+		}
+		if *f.recorded != *f.given {
+			return b, hint.Add(&MismatchError{f.name, *f.recorded, *f.given},
+				"Give the source and target of the first run, or start another migration with another --checkpoint.")
+		}
+	}
+	return b, nil
+}

@@ -1,0 +1,160 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// format is the version of the document. It is raised when an older tool would
+// misread a newer document, not when a field is added.
+const format = 1
+
+// ErrDamaged is in the chain of every error about a checkpoint that exists but
+// cannot be understood. It is never taken for a new one: that would copy
+// everything again and forget which settings are to be given back.
+var ErrDamaged = errors.New("checkpoint is damaged")
+
+// NewerError says that a later version of the tool wrote the checkpoint.
+type NewerError struct {
+	Format int    // the format of the document
+	Tool   string // the version that wrote it
+}
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("checkpoint has format %d, written by version %q; this version reads format %d", e.Format, e.Tool, format)
+}
+
+// State is the document: all that a migration must know to go on. It holds
+// names and numbers only, no payload and no password.
+type State struct {
+	Format    int                 `json:"format"`
+	Tool      string              `json:"tool"` // the version that wrote it, set when it is saved
+	Binding   Binding             `json:"binding"`
+	Started   time.Time           `json:"started"`              // when the first run began
+	Saved     time.Time           `json:"saved"`                // when it was last written, set when it is saved
+	CopyUntil int64               `json:"copy_until,omitempty"` // upper end of the copy in µs since 1970, fixed by the first run; 0: not yet
+	Days      map[string]*Day     `json:"days"`                 // by node.Day.String
+	Borrowed  map[string]Borrowed `json:"borrowed"`             // by index: settings that are to be given back
+}
+
+// Day is what is done of one day.
+type Day struct {
+	Index   string     `json:"index"`            // the daily index
+	Planned int64      `json:"planned"`          // bytes that the plan expects, for progress only
+	Done    Ranges     `json:"done"`             // slices whose nodes all have their fate, durably
+	Fates   node.Fates `json:"fates"`            // of the nodes in Done
+	Bytes   int64      `json:"bytes"`            // payload bytes of the nodes in Done
+	Sealed  time.Time  `json:"sealed,omitzero"`  // zero: not sealed
+	Counted int64      `json:"counted,omitzero"` // documents in the index when it was sealed
+}
+
+// Borrowed is what an index had before it was changed for loading.
+type Borrowed struct {
+	Settings map[string]*string `json:"settings"` // setting → value to give back; nil: back to the default
+	At       time.Time          `json:"at"`
+}
+
+// Day returns the record of a day, made empty when there is none yet.
+func (s *State) Day(day node.Day) *Day {
+	name := day.String()
+	if s.Days[name] == nil {
+		s.Days[name] = &Day{}
+	}
+	return s.Days[name]
+}
+
+// Read returns the state in the file at path without taking its lock, so it
+// also answers while a run holds it. Without a file the error is
+// fs.ErrNotExist.
+func Read(path string) (State, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, hint.Add(fmt.Errorf("read checkpoint: %w", err),
+			"No migration has begun here; name the file of one with --checkpoint.")
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("read checkpoint: %w", err)
+	}
+	state, err := decode(data)
+	if err != nil {
+		return State{}, fmt.Errorf("read checkpoint %s: %w", path, err)
+	}
+	return state, nil
+}
+
+// encode stamps the state and returns its document.
+func (s *State) encode() ([]byte, error) {
+	s.Format, s.Tool, s.Saved = format, version(), time.Now().UTC()
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode checkpoint: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+func decode(data []byte) (State, error) {
+	var head struct {
+		Format int    `json:"format"`
+		Tool   string `json:"tool"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return State{}, damaged(err)
+	}
+	if head.Format > format {
+		return State{}, hint.Add(&NewerError{head.Format, head.Tool},
+			"Go on with the version that wrote it, or a later one.")
+	}
+	if head.Format < 1 {
+		return State{}, damaged(errors.New("no format: not a checkpoint"))
+	}
+	state := State{Days: map[string]*Day{}, Borrowed: map[string]Borrowed{}}
+	if err := json.Unmarshal(data, &state); err != nil {
+		return State{}, damaged(err)
+	}
+	if err := state.check(); err != nil {
+		return State{}, damaged(err)
+	}
+	return state, nil
+}
+
+// check refuses documents that parse but that no run wrote.
+func (s *State) check() error {
+	if s.Days == nil || s.Borrowed == nil {
+		return errors.New("days or borrowed settings are null")
+	}
+	for name, day := range s.Days {
+		if _, err := node.ParseDay(name); err != nil {
+			return err
+		}
+		if day == nil {
+			return fmt.Errorf("day %s is null", name)
+		}
+		if err := day.Done.check(); err != nil {
+			return fmt.Errorf("day %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func damaged(err error) error {
+	return hint.Add(fmt.Errorf("%w: %w", ErrDamaged, err),
+		"Restore the file from a copy. Or move it away and run again: that copies everything again, "+
+			"and does not give back index settings that an interrupted run had changed.")
+}
+
+// version is the version of the tool as the Go toolchain stamped it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}
