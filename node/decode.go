@@ -1,0 +1,83 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/klauspost/compress/zlib"
+)
+
+// MaxInner bounds what Decode inflates to, in bytes. PostgreSQL's text holds
+// at most 1 GB, and deflate can make a thousand times as much of it.
+const MaxInner = 1 << 30
+
+// ErrTooLarge is a payload that inflates to more than MaxInner bytes.
+var ErrTooLarge = errors.New("inner bytes exceed 1 GiB")
+
+// Decoder decodes payloads as Sentry's reader does. It reuses its buffers: have
+// one for each goroutine. The zero value is ready to use.
+type Decoder struct {
+	stream []byte
+	inflater
+}
+
+// Decode appends to dst the inner bytes that Sentry's reader gets from a
+// payload: zlib.decompress(base64.b64decode(data)) of CPython, which skips
+// characters outside base64's alphabet and ignores what follows the zlib
+// stream. Wherever Python raises, Decode returns an error, and dst unchanged.
+func Decode(dst, data []byte) ([]byte, error) {
+	return new(Decoder).Decode(dst, data)
+}
+
+// Decode is the function Decode with the buffers of d.
+func (d *Decoder) Decode(dst, data []byte) ([]byte, error) {
+	var err error
+	if d.stream, err = appendLenient(d.stream[:0], data); err != nil {
+		return dst, fmt.Errorf("decode base64: %w", err)
+	}
+	out, err := d.appendInflated(dst, d.stream)
+	if err != nil {
+		return dst, fmt.Errorf("inflate zlib: %w", err)
+	}
+	return out, nil
+}
+
+// inflater inflates one zlib stream after the other.
+type inflater struct {
+	src bytes.Reader
+	z   io.ReadCloser // nil before the first stream; a zlib.Resetter
+}
+
+// open starts to inflate a stream.
+func (f *inflater) open(stream []byte) (err error) {
+	f.src.Reset(stream)
+	if f.z == nil {
+		f.z, err = zlib.NewReader(&f.src)
+		return err
+	}
+	return f.z.(zlib.Resetter).Reset(&f.src, nil)
+}
+
+// appendInflated appends what the whole stream inflates to.
+func (f *inflater) appendInflated(dst, stream []byte) ([]byte, error) {
+	if err := f.open(stream); err != nil {
+		return dst, err
+	}
+	for start := len(dst); ; {
+		dst = slices.Grow(dst, 1<<12)
+		n, err := f.z.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if err == io.EOF {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, err
+		}
+		if len(dst)-start > MaxInner {
+			return dst, ErrTooLarge
+		}
+	}
+}
