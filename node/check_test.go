@@ -1,0 +1,239 @@
+package node_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/klauspost/compress/zlib"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+var depths = map[string]node.Depth{"quick": node.Quick, "full": node.Full}
+
+// events returns inner bytes as Sentry writes them, about size bytes of JSON
+// lines with the frames, hashes and repetitions of a stack trace.
+func events(rng *rand.Rand, size int) []byte {
+	var out []byte
+	out = fmt.Appendf(out, `{"event_id":"%016x%016x","platform":"python","nan":NaN,"frames":[`, rng.Uint64(), rng.Uint64())
+	for len(out) < size {
+		out = fmt.Appendf(out, `{"function":"f_%d","module":"app.views.m%d","lineno":%d,"in_app":true,"vars":{"self":"<object at 0x%x>"}},`,
+			rng.IntN(40), rng.IntN(20), rng.IntN(900), rng.Uint64())
+	}
+	return append(out, "{}]}\nprocessing\n{\"sample\":Infinity}"...)
+}
+
+func deflated(t testing.TB, inner []byte, level int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := zlib.NewWriterLevel(&out, level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(inner); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func encoded(stream []byte) []byte { return base64.StdEncoding.AppendEncode(nil, stream) }
+
+func TestAppendVerdict(t *testing.T) {
+	t.Parallel()
+	stream := deflated(t, events(rand.New(rand.NewPCG(1, 2)), 9000), 6)
+	text := encoded(stream)
+	wrapped := wrap(text)
+	small := func(inner string) []byte { return encoded(deflated(t, []byte(inner), 6)) }
+	tests := []struct {
+		name string
+		data []byte
+		want node.Verdict
+		out  []byte
+	}{
+		{"canonical", text, node.Verdict{}, text},
+		{"wrapped", wrapped, node.Verdict{Recoded: true}, text},
+		{"no padding after junk", []byte("-" + string(text)), node.Verdict{Recoded: true}, text},
+		{"bytea", stream, node.Verdict{Recoded: true}, text},
+		{"no text", nil, node.Verdict{Reason: node.Empty}, nil},
+		{"no inner bytes", small(""), node.Verdict{Reason: node.Empty}, nil},
+		{"pickle 2", small("\x80\x02}q\x00."), node.Verdict{Reason: node.Pickle}, nil},
+		{"pickle 0", small("(dp0\n."), node.Verdict{Reason: node.Pickle}, nil},
+		{"words", small("hello"), node.Verdict{Reason: node.NotJSON}, nil},
+		{"Infinity", small("-Infinity"), node.Verdict{}, small("-Infinity")},
+		{"one short", text[:len(text)-1], node.Verdict{Reason: node.CorruptBase64}, nil},
+		{"not ASCII", append([]byte("\xc3\xa9"), text...), node.Verdict{Reason: node.CorruptBase64}, nil},
+		{"not zlib", encoded([]byte("no zlib at all")), node.Verdict{Reason: node.CorruptZlib}, nil},
+		{"header only", encoded(stream[:2]), node.Verdict{Reason: node.CorruptZlib}, nil},
+		{"junk only", []byte("\n"), node.Verdict{Reason: node.CorruptZlib}, nil},
+	}
+	for depthName, depth := range depths {
+		checker := node.NewChecker(depth)
+		for _, test := range tests {
+			t.Run(depthName+"/"+test.name, func(t *testing.T) {
+				out, verdict := checker.Append([]byte("kept"), test.data)
+				if verdict != test.want {
+					t.Errorf("verdict %+v, want %+v", verdict, test.want)
+				}
+				if string(out) != "kept"+string(test.out) {
+					t.Errorf("out is %q, want %q", out, test.out)
+				}
+			})
+		}
+	}
+}
+
+// wrap breaks text into lines as PostgreSQL's encode(data, 'base64') does.
+func wrap(text []byte) []byte {
+	var lines [][]byte
+	for len(text) > 76 {
+		lines, text = append(lines, text[:76]), text[76:]
+	}
+	return bytes.Join(append(lines, text), []byte("\n"))
+}
+
+// Only Full sees what is wrong behind the first inflated byte.
+func TestAppendDepth(t *testing.T) {
+	t.Parallel()
+	stream := deflated(t, events(rand.New(rand.NewPCG(3, 4)), 9000), 6)
+	trailing := append(bytes.Clone(stream), "trailing"...)
+	badSum := bytes.Clone(stream)
+	badSum[len(badSum)-1] ^= 1
+	tests := []struct {
+		name   string
+		stream []byte
+		full   node.Verdict
+		out    []byte // of Full
+	}{
+		{"trailing bytes", trailing, node.Verdict{Recoded: true}, encoded(stream)},
+		{"wrong checksum", badSum, node.Verdict{Reason: node.CorruptZlib}, nil},
+		{"cut", stream[:len(stream)-5], node.Verdict{Reason: node.CorruptZlib}, nil},
+	}
+	quick, full := node.NewChecker(node.Quick), node.NewChecker(node.Full)
+	for _, test := range tests {
+		data := encoded(test.stream)
+		if out, verdict := quick.Append(nil, data); verdict != (node.Verdict{}) || !bytes.Equal(out, data) {
+			t.Errorf("%s: quick says %+v, want it accepted", test.name, verdict)
+		}
+		if out, verdict := full.Append(nil, data); verdict != test.full || !bytes.Equal(out, test.out) {
+			t.Errorf("%s: full says %+v, %q", test.name, verdict, out)
+		}
+		if out, verdict := full.Append(nil, test.stream); verdict.Reason != test.full.Reason || !bytes.Equal(out, test.out) {
+			t.Errorf("%s in bytea: full says %+v, %q", test.name, verdict, out)
+		}
+	}
+}
+
+// What Full accepts, the reader gets byte for byte, and what it calls corrupt
+// makes CPython raise.
+func TestAppendAsPython(t *testing.T) {
+	t.Parallel()
+	full, quick := node.NewChecker(node.Full), node.NewChecker(node.Quick)
+	for _, c := range pythonCases(t) {
+		if len(c.Data) == 0 {
+			continue // the column's '' is Empty, though CPython raises
+		}
+		out, verdict := full.Append(nil, c.Data)
+		if corrupt := corruption(verdict.Reason); corrupt != c.Error {
+			t.Errorf("%q: reason %q, Python raises in %q", c.Data, verdict.Reason, c.Error)
+		}
+		if verdict.Reason == node.Accepted {
+			wantInner(t, out, c.Inner)
+			if verdict.Recoded == bytes.Equal(out, c.Data) {
+				t.Errorf("%q: recoded is %v", c.Data, verdict.Recoded)
+			}
+		}
+		// Quick sees less, but what it refuses Full refuses too.
+		out, glance := quick.Append(nil, c.Data)
+		if glance.Reason != node.Accepted && verdict.Reason == node.Accepted {
+			t.Errorf("%q: quick says %q, full accepts", c.Data, glance.Reason)
+		}
+		if c.Error == "" && glance.Reason != verdict.Reason {
+			t.Errorf("%q: quick says %q, full %q", c.Data, glance.Reason, verdict.Reason)
+		}
+		if c.Error == "" && glance.Reason == node.Accepted {
+			wantInner(t, out, c.Inner)
+		}
+	}
+}
+
+func corruption(reason node.Reason) string {
+	switch reason {
+	case node.CorruptBase64:
+		return "base64"
+	case node.CorruptZlib:
+		return "zlib"
+	}
+	return ""
+}
+
+func wantInner(t *testing.T, text, inner []byte) {
+	t.Helper()
+	if _, err := base64.StdEncoding.Strict().DecodeString(string(text)); err != nil {
+		t.Logf("%q is not strictly canonical: %v", text, err)
+	}
+	got, err := node.Decode(nil, text)
+	if err != nil || !bytes.Equal(got, inner) {
+		t.Errorf("%q: inner bytes %q, %v, want %q", text, got, err, inner)
+	}
+}
+
+func TestAppendDoesNotAllocate(t *testing.T) {
+	stream := deflated(t, events(rand.New(rand.NewPCG(5, 6)), 40_000), 6)
+	text := encoded(stream)
+	tests := map[string][]byte{"canonical": text, "wrapped": wrap(text), "bytea": stream}
+	for depthName, depth := range depths {
+		checker := node.NewChecker(depth)
+		dst := make([]byte, 0, 2*len(text))
+		for name, data := range tests {
+			checker.Append(dst, data)
+			if n := testing.AllocsPerRun(100, func() { checker.Append(dst, data) }); n != 0 {
+				t.Errorf("%s, %s: %v allocations", depthName, name, n)
+			}
+		}
+	}
+}
+
+func BenchmarkCheckQuick(b *testing.B) { benchmarkCheck(b, node.Quick) }
+func BenchmarkCheckFull(b *testing.B)  { benchmarkCheck(b, node.Full) }
+
+// benchmarkCheck runs over 300 rows of 3 to 30 kB of text, too many for the
+// inner caches.
+func benchmarkCheck(b *testing.B, depth node.Depth) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	var streams, texts, wrapped [][]byte
+	for i := range 300 {
+		stream := deflated(b, events(rng, 12_000+i*400), 6)
+		text := encoded(stream)
+		streams, texts, wrapped = append(streams, stream), append(texts, text), append(wrapped, wrap(text))
+	}
+	for _, form := range []struct {
+		name string
+		rows [][]byte
+	}{{"canonical", texts}, {"wrapped", wrapped}, {"bytea", streams}} {
+		b.Run(form.name, func(b *testing.B) {
+			checker := node.NewChecker(depth)
+			total := 0
+			for _, row := range form.rows {
+				total += len(row)
+			}
+			b.SetBytes(int64(total))
+			b.ReportMetric(float64(total)/float64(len(form.rows)), "bytes/row")
+			dst := make([]byte, 0, 8<<20)
+			for b.Loop() {
+				dst = dst[:0]
+				for _, row := range form.rows {
+					var verdict node.Verdict
+					if dst, verdict = checker.Append(dst, row); verdict.Reason != node.Accepted {
+						b.Fatal(verdict.Reason)
+					}
+				}
+			}
+		})
+	}
+}
