@@ -23,13 +23,13 @@ type Open func() (checkpoint.Medium, error)
 // of a place of its own, with no document in it.
 func Run(t *testing.T, place func(t *testing.T) Open) {
 	tests := map[string]func(*testing.T, Open){
-		"a new place has no document":             absent,
-		"a document is replaced whole":            replaced,
-		"a large document is kept":                large,
-		"a document outlives its holder":          kept,
-		"one holder at a time":                    exclusive,
-		"a cancelled write leaves the old":        cancelled,
-		"what was read belongs to the caller":     owned,
+		"a new place has no document":              absent,
+		"a document is replaced whole":             replaced,
+		"a large document is kept":                 large,
+		"a document outlives its holder":           kept,
+		"one holder at a time":                     exclusive,
+		"a cancelled write leaves the old":         cancelled,
+		"what was read belongs to the caller":      owned,
 		"a closed medium refuses, closes silently": closed,
 	}
 	for name, test := range tests {
