@@ -1,0 +1,147 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// DaySize is a day that has rows, with the planner's idea of how much it has.
+type DaySize struct {
+	Day   node.Day
+	Rows  int64 // -1 where the relation has no statistics
+	Bytes int64 // as stored
+}
+
+// explainsAtOnce bounds the length of one message and the time of one transaction.
+const explainsAtOnce = 100
+
+// Days returns the days with at least one row in [from, to), microseconds since
+// 1970, oldest first. Their sizes are estimates; no row is counted.
+func (s *Source) Days(ctx context.Context, from, to int64) ([]DaySize, error) {
+	days, err := s.findDays(ctx, from, to)
+	if err != nil || len(days) == 0 {
+		return nil, err
+	}
+	sizes := make([]DaySize, len(days))
+	for i, day := range days {
+		sizes[i] = DaySize{Day: day, Rows: -1, Bytes: s.relation.Bytes / int64(len(days))}
+	}
+	if s.relation.Rows <= 0 {
+		return sizes, nil
+	}
+	for part := range slices.Chunk(sizes, explainsAtOnce) {
+		if err := s.estimateDays(ctx, part); err != nil {
+			return nil, err
+		}
+	}
+	return sizes, nil
+}
+
+// findDays skips from the first row of a day to the first row after it: one
+// index probe for each day. Without an index it reads every row's timestamp
+// once, though no payload.
+func (s *Source) findDays(ctx context.Context, from, to int64) ([]node.Day, error) {
+	sql := fmt.Sprintf(`select distinct date_trunc('day', "timestamp", 'UTC') as day from %s where %s order by day`,
+		s.sql.relation, inRange(from, to))
+	if s.relation.TimestampIndexed {
+		sql = fmt.Sprintf(`with recursive days(day) as (
+			  select date_trunc('day', min("timestamp"), 'UTC') from %[1]s where %[2]s
+			union all
+			  select (select date_trunc('day', min("timestamp"), 'UTC') from %[1]s
+			          where "timestamp" >= date_add and %[2]s)
+			  from (select day + interval '24 hours' as date_add from days where day is not null) after
+			) select day from days where day is not null`, s.sql.relation, inRange(from, to))
+	}
+	results, err := s.query(ctx, "find days", s.sql.settings+sql)
+	if err != nil {
+		return nil, err
+	}
+	var days []node.Day
+	for _, row := range results[len(results)-1] {
+		micros, err := parseTimestamp(row[0])
+		if err != nil {
+			return nil, fmt.Errorf("find days: %w", err)
+		}
+		days = append(days, node.DayOf(micros))
+	}
+	return days, nil
+}
+
+func (s *Source) estimateDays(ctx context.Context, sizes []DaySize) error {
+	var sql strings.Builder
+	for _, size := range sizes {
+		fmt.Fprintf(&sql, "explain (format json) select 1 from %s where %s;\n",
+			s.sql.relation, inRange(size.Day.Start(), size.Day.End()))
+	}
+	plans, err := s.explain(ctx, sql.String())
+	if err != nil {
+		return err
+	}
+	if len(plans) != len(sizes) {
+		return fmt.Errorf("estimate days: %d plans for %d days", len(plans), len(sizes))
+	}
+	for i, plan := range plans {
+		sizes[i].Rows = int64(plan.Rows)
+		sizes[i].Bytes = int64(plan.Rows * s.averageBytes())
+	}
+	return nil
+}
+
+// defaultNodeBytes stands in for the average of a relation that was never
+// analysed: nodes have 8 to 40 kB in the field.
+const defaultNodeBytes = 16 << 10
+
+// averageBytes is what one row takes in storage.
+func (s *Source) averageBytes() float64 {
+	if s.relation.Rows <= 0 {
+		return defaultNodeBytes
+	}
+	return float64(s.relation.Bytes) / float64(s.relation.Rows)
+}
+
+// Count counts the rows of [from, to), microseconds since 1970. It reads no payload.
+func (s *Source) Count(ctx context.Context, from, to int64) (int64, error) {
+	const what = "count rows"
+	row, err := s.queryRow(ctx, what, s.sql.settings+"select count(*) from "+s.sql.relation+" where "+inRange(from, to))
+	if err != nil {
+		return 0, err
+	}
+	count, err := strconv.ParseInt(row[0], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
+	return count, nil
+}
+
+// Bounds returns the first and the last timestamp, in microseconds since 1970,
+// of the rows that have one in the years 0001 to 9999; ok is false if none has.
+func (s *Source) Bounds(ctx context.Context) (first, last int64, ok bool, err error) {
+	const what = "find first and last timestamp"
+	row, err := s.queryRow(ctx, what, s.sql.settings+fmt.Sprintf(
+		`select (select min("timestamp") from %[1]s where %[2]s), (select max("timestamp") from %[1]s where %[2]s)`,
+		s.sql.relation, inRange(minMicros, maxMicros)))
+	if err != nil || row[0] == "" || row[1] == "" {
+		return 0, 0, false, err
+	}
+	if first, err = parseTimestamp(row[0]); err != nil {
+		return 0, 0, false, fmt.Errorf("%s: %w", what, err)
+	}
+	if last, err = parseTimestamp(row[1]); err != nil {
+		return 0, 0, false, fmt.Errorf("%s: %w", what, err)
+	}
+	return first, last, true, nil
+}
+
+// Now returns the server's clock in microseconds since 1970.
+func (s *Source) Now(ctx context.Context) (int64, error) {
+	row, err := s.queryRow(ctx, "read server clock", "select clock_timestamp()")
+	if err != nil {
+		return 0, err
+	}
+	return parseTimestamp(row[0])
+}

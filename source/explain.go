@@ -1,0 +1,59 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// plan is one step of EXPLAIN (VERBOSE, FORMAT JSON), with those beneath it.
+type plan struct {
+	NodeType string  `json:"Node Type"`
+	Schema   string  `json:"Schema"`
+	Relation string  `json:"Relation Name"`
+	Rows     float64 `json:"Plan Rows"`
+	Plans    []plan  `json:"Plans"`
+}
+
+// steps yields the plan and all beneath it.
+func (p plan) steps(yield func(plan) bool) {
+	p.walk(yield)
+}
+
+func (p plan) walk(yield func(plan) bool) bool {
+	if !yield(p) {
+		return false
+	}
+	for _, child := range p.Plans {
+		if !child.walk(yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// explain returns the plans of the EXPLAIN statements in sql, in their order.
+func (s *Source) explain(ctx context.Context, sql string) ([]plan, error) {
+	results, err := s.query(ctx, "plan a query of "+s.sql.relation, sql)
+	if err != nil {
+		return nil, err
+	}
+	var plans []plan
+	for _, rows := range results {
+		if len(rows) == 0 { // a SET
+			continue
+		}
+		var one []struct{ Plan plan }
+		if err := json.Unmarshal([]byte(rows[0][0]), &one); err != nil {
+			return nil, fmt.Errorf("read plan of a query of %s: %w", s.sql.relation, err)
+		}
+		if len(one) != 1 {
+			return nil, fmt.Errorf("read plan of a query of %s: %d plans for one statement", s.sql.relation, len(one))
+		}
+		plans = append(plans, one[0].Plan)
+	}
+	if len(plans) == 0 {
+		return nil, fmt.Errorf("read plan of a query of %s: the server returned none", s.sql.relation)
+	}
+	return plans, nil
+}

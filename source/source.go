@@ -1,0 +1,141 @@
+// Package source reads Sentry's nodestore_node out of PostgreSQL: what the
+// relation is, which days it has and how big they are, and the nodes of a time
+// range as one binary COPY.
+//
+// It keeps promise 6 (the source is only read): every query travels as one
+// simple-protocol message that sets its own implicit transaction read only, so
+// a transaction ends with its answer, none is ever idle, nothing needs session
+// state, and pgbouncer in transaction mode is as good as a direct connection.
+// It keeps promise 10 too: no error holds a payload or a password.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+)
+
+// Config says which relation to read and over how many connections.
+type Config struct {
+	ConnString  string // a URL or a DSN; what it leaves out comes from libpq's PG* variables, service and password files
+	Table       string // as in SQL: perhaps with a schema, perhaps quoted
+	Connections int    // at most so many at once; less than 1 counts as 1
+}
+
+// Source is one relation of one database. Its methods may be called by several
+// goroutines; each call waits for one of the connections.
+type Source struct {
+	pool     *pool
+	relation Relation
+	identity Identity
+	sql      statements
+}
+
+// Open connects and inspects the relation. Its errors carry a remedy where one
+// is known: an unreachable server, a refused login, a missing table or column
+// or privilege, a server that is not PostgreSQL 12 or newer.
+func Open(ctx context.Context, config Config) (*Source, error) {
+	parsed, err := pgconn.ParseConfig(config.ConnString)
+	if err != nil {
+		return nil, parseFailure(err)
+	}
+	s := &Source{pool: newPool(parsed, max(config.Connections, 1))}
+	if err := s.inspect(ctx, config.Table); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close waits for the calls in progress and closes the connections.
+func (s *Source) Close() { s.pool.close() }
+
+// Relation tells what Open found.
+func (s *Source) Relation() Relation { return s.relation }
+
+// Identity tells which data this is.
+func (s *Source) Identity() Identity { return s.identity }
+
+// prologue makes the implicit transaction of a simple-protocol message read
+// only (promise 6) and its answers independent of the role's settings. Row
+// security is switched off so that a policy is an error instead of rows that
+// are silently missing (promise 1).
+const prologue = `set transaction isolation level read committed, read only;
+set local lock_timeout = '10s';
+set local row_security = off;
+set local timezone = 'UTC';
+set local datestyle = 'ISO';
+`
+
+// prologueStatements is the number of results that prologue yields.
+const prologueStatements = 5
+
+// query runs SQL of one or more statements and returns each one's rows, a null
+// as "". what names the operation in errors.
+func (s *Source) query(ctx context.Context, what, sql string) ([][][]string, error) {
+	conn, err := s.pool.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.pool.release(conn)
+	results, err := conn.Exec(ctx, prologue+sql).ReadAll()
+	if err != nil {
+		return nil, queryFailure(ctx, what, err)
+	}
+	if len(results) < prologueStatements {
+		return nil, fmt.Errorf("%s: %d results for %d statements", what, len(results), prologueStatements)
+	}
+	var all [][][]string
+	for _, result := range results[prologueStatements:] {
+		all = append(all, textRows(result.Rows))
+	}
+	return all, nil
+}
+
+// queryRow runs SQL whose last statement yields exactly one row.
+func (s *Source) queryRow(ctx context.Context, what, sql string) ([]string, error) {
+	results, err := s.query(ctx, what, sql)
+	if err != nil {
+		return nil, err
+	}
+	if len(results) == 0 || len(results[len(results)-1]) != 1 {
+		return nil, fmt.Errorf("%s: the server did not answer with one row", what)
+	}
+	return results[len(results)-1][0], nil
+}
+
+func textRows(raw [][][]byte) [][]string {
+	rows := make([][]string, len(raw))
+	for i, fields := range raw {
+		rows[i] = make([]string, len(fields))
+		for j, field := range fields {
+			rows[i][j] = string(field)
+		}
+	}
+	return rows
+}
+
+func parseFailure(err error) error {
+	if parse, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
+		// The error's text repeats the string with its password masked on a
+		// best-effort basis, its causes repeat parts of it: only the cause's
+		// kind is certain to hold no secret.
+		err = errors.New(parseReason(parse))
+	}
+	return hint.Add(fmt.Errorf("parse connection string: %w", err),
+		"give postgres://user@host:5432/database?sslmode=require or host=... dbname=... user=...; escape special characters of a password as %XX, or leave it to PGPASSWORD or ~/.pgpass")
+}
+
+func parseReason(err *pgconn.ParseConfigError) string {
+	text := err.Error()
+	if _, reason, found := strings.Cut(text, "`: "); found {
+		text = reason
+	}
+	reason, _, _ := strings.Cut(text, " (")
+	return reason
+}

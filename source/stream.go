@@ -1,0 +1,140 @@
+package source
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// postgresEpoch is 2000-01-01 in microseconds since 1970: the zero of the
+// binary form of timestamptz.
+const postgresEpoch = 946684800000000
+
+// Stream hands every node of [from, to), microseconds since 1970, to visit,
+// in no particular order. The node's slices are valid during the call. An
+// error of visit stops the copy and is returned as it is. After any other
+// error, nodes may have been visited already.
+func (s *Source) Stream(ctx context.Context, from, to int64, visit func(node.Node) error) error {
+	return s.nodes(ctx, "stream nodes", inRange(from, to), visit)
+}
+
+// Fetch hands the nodes with the given ids to visit. Ids without a row are
+// skipped; a view can have several rows for one id.
+func (s *Source) Fetch(ctx context.Context, ids []string, visit func(node.Node) error) error {
+	var list strings.Builder
+	for _, id := range ids {
+		if strings.IndexByte(id, 0) >= 0 {
+			continue // PostgreSQL's text cannot hold it, so no row has it
+		}
+		if list.Len() > 0 {
+			list.WriteString(",")
+		}
+		list.WriteString(textLiteral(id))
+	}
+	if list.Len() == 0 {
+		return nil
+	}
+	return s.nodes(ctx, "fetch nodes", fmt.Sprintf(`"id" in (%s) and %s`, &list, inRange(minMicros, maxMicros)), visit)
+}
+
+// Keys is Stream without the data.
+func (s *Source) Keys(ctx context.Context, from, to int64, visit func(id []byte, micros int64) error) error {
+	return s.copyOut(ctx, copyQuery{
+		what: "read keys", columns: s.sql.id + `, "timestamp"`, where: inRange(from, to), fields: 2,
+		row: func(fields [][]byte) error {
+			micros, err := rowMicros(fields[0], fields[1])
+			if err != nil {
+				return err
+			}
+			return visitError(visit(fields[0], micros))
+		},
+	})
+}
+
+// Unbounded hands over the rows that no range has: their timestamp is infinity,
+// -infinity, null, or outside the years 0001 to 9999. It comes as PostgreSQL
+// writes it.
+func (s *Source) Unbounded(ctx context.Context, visit func(id []byte, timestamp string) error) error {
+	where := fmt.Sprintf(`"timestamp" < %s or "timestamp" >= %s or "timestamp" is null`,
+		timestampLiteral(minMicros), timestampLiteral(maxMicros))
+	return s.copyOut(ctx, copyQuery{
+		what: "read rows with unbounded timestamps", where: where, fields: 2,
+		columns: fmt.Sprintf(`coalesce(%s, 'null'), coalesce("timestamp"::text, 'null')`, s.sql.id),
+		row: func(fields [][]byte) error {
+			return visitError(visit(fields[0], string(fields[1])))
+		},
+	})
+}
+
+func (s *Source) nodes(ctx context.Context, what, where string, visit func(node.Node) error) error {
+	return s.copyOut(ctx, copyQuery{
+		what: what, columns: s.sql.id + `, "data", "timestamp"`, where: where, fields: 3,
+		row: func(fields [][]byte) error {
+			micros, err := rowMicros(fields[0], fields[2])
+			if err != nil {
+				return err
+			}
+			if fields[1] == nil {
+				return fmt.Errorf("row with id %q: data is null", fields[0])
+			}
+			return visitError(visit(node.Node{ID: fields[0], Data: fields[1], Micros: micros}))
+		},
+	})
+}
+
+func rowMicros(id, timestamp []byte) (int64, error) {
+	if id == nil {
+		return 0, errors.New("row: id is null")
+	}
+	if len(timestamp) != 8 {
+		return 0, fmt.Errorf("row with id %q: timestamp of %d bytes, want 8", id, len(timestamp))
+	}
+	micros := int64(binary.BigEndian.Uint64(timestamp))
+	if micros == math.MaxInt64 || micros == math.MinInt64 {
+		return 0, fmt.Errorf("row with id %q: timestamp is infinite", id)
+	}
+	return micros + postgresEpoch, nil
+}
+
+// copyQuery is one COPY of columns of the relation's rows.
+type copyQuery struct {
+	what    string // for errors
+	columns string
+	where   string
+	fields  int
+	row     func([][]byte) error // its own errors are wrapped, visitor errors are not
+}
+
+// visitorError marks what a caller's function returned: not an error of the source.
+type visitorError struct{ error }
+
+func visitError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return visitorError{err}
+}
+
+func (s *Source) copyOut(ctx context.Context, q copyQuery) error {
+	conn, err := s.pool.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.pool.release(conn)
+	parser := &copyParser{fields: q.fields, row: q.row}
+	sql := fmt.Sprintf("%s%scopy (select %s from %s where %s) to stdout (format binary)",
+		prologue, s.sql.settings, q.columns, s.sql.relation, q.where)
+	_, err = conn.CopyTo(ctx, parser, sql)
+	if err == nil {
+		err = parser.finish()
+	}
+	if visitor, ok := err.(visitorError); ok {
+		return visitor.error
+	}
+	return queryFailure(ctx, q.what, err)
+}
