@@ -50,7 +50,8 @@ type Verdict struct {
 // have one for each goroutine.
 type Checker struct {
 	depth    Depth
-	stream   []byte
+	text     []byte // without newlines
+	stream   []byte // what text decodes to, or the start of it
 	discard  []byte
 	inflater inflater
 }
@@ -71,6 +72,12 @@ func (c *Checker) Append(dst, data []byte) ([]byte, Verdict) {
 		return c.encode(dst, data)
 	case isCanonical(data):
 		return c.pass(dst, data)
+	}
+	c.text = appendUnwrapped(c.text[:0], data)
+	if isCanonical(c.text) {
+		out, verdict := c.pass(dst, c.text)
+		verdict.Recoded = verdict.Reason == Accepted
+		return out, verdict
 	}
 	var err error
 	if c.stream, err = appendLenient(c.stream[:0], data); err != nil {

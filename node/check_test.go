@@ -237,3 +237,45 @@ func benchmarkCheck(b *testing.B, depth node.Depth) {
 		})
 	}
 }
+
+// FuzzAppend holds for any bytes: what comes out of Append is canonical, goes
+// through untouched the second time, and has the inner bytes that went in.
+func FuzzAppend(f *testing.F) {
+	for _, c := range pythonCases(f)[:900] {
+		f.Add(c.Data)
+	}
+	stream := deflated(f, events(rand.New(rand.NewPCG(9, 9)), 2000), 6)
+	for _, data := range [][]byte{stream, encoded(stream), wrap(encoded(stream)), stream[:40], append(encoded(stream), '=')} {
+		f.Add(data)
+	}
+	quick, full := node.NewChecker(node.Quick), node.NewChecker(node.Full)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		kept := []byte("kept")
+		glanceOut, glance := quick.Append(kept, data)
+		out, verdict := full.Append(kept, data)
+		if verdict.Reason != node.Accepted {
+			if string(out) != "kept" || verdict.Recoded {
+				t.Errorf("%q: %+v, and dst is %q", data, verdict, out)
+			}
+			return
+		}
+		if glance.Reason != node.Accepted {
+			t.Errorf("%q: quick says %q, full accepts", data, glance.Reason)
+		}
+		out, glanceOut = out[len(kept):], glanceOut[len(kept):]
+		inner, err := node.Decode(nil, out)
+		if err != nil {
+			t.Fatalf("%q: %v in what full made of it", data, err)
+		}
+		wantInner(t, glanceOut, inner)
+		if again, second := full.Append(nil, out); second != (node.Verdict{}) || !bytes.Equal(again, out) {
+			t.Errorf("%q: %+v, %q the second time, %q the first", data, second, again, out)
+		}
+		if verdict.Recoded == bytes.Equal(out, data) {
+			t.Errorf("%q: recoded is %v, out %q", data, verdict.Recoded, out)
+		}
+		if before, err := node.Decode(nil, data); err == nil && !bytes.Equal(before, inner) {
+			t.Errorf("%q: inner bytes %q, %q before", data, inner, before)
+		}
+	})
+}

@@ -35,7 +35,7 @@ func Decode(dst, data []byte) ([]byte, error) {
 // Decode is the function Decode with the buffers of d.
 func (d *Decoder) Decode(dst, data []byte) ([]byte, error) {
 	var err error
-	if d.stream, err = appendLenient(d.stream[:0], data); err != nil {
+	if d.stream, err = appendDecoded(d.stream[:0], data); err != nil {
 		return dst, fmt.Errorf("decode base64: %w", err)
 	}
 	out, err := d.appendInflated(dst, d.stream)
