@@ -99,7 +99,8 @@ func create(ctx context.Context, m Medium, b Binding) (*Checkpoint, error) {
 // concurrent calls are written together. The first write that goes wrong ends
 // the checkpoint: its changes are taken back, and this and every later call
 // return its error. A cancelled ctx refuses a change that has not begun, and
-// never cuts short one that has.
+// never cuts short one that has. change runs under the lock: it is short and
+// calls no method of c.
 func (c *Checkpoint) Update(ctx context.Context, change func(*State)) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -28,8 +28,8 @@ type file struct {
 }
 
 // OpenFile takes the lock of the checkpoint file at path and returns the file
-// as a Medium. Neither the file nor anything but its directory need exist. If
-// another process holds the lock the error is ErrHeld.
+// as a Medium. The file need not exist, its directory must. If another run
+// holds the lock the error is ErrHeld.
 func OpenFile(path string) (Medium, error) {
 	path, err := resolve(path)
 	if err != nil {

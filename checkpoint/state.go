@@ -43,6 +43,15 @@ type State struct {
 	CopyUntil int64               `json:"copy_until,omitempty"` // upper end of the copy in µs since 1970, fixed by the first run; 0: not yet
 	Days      map[string]*Day     `json:"days"`                 // by node.Day.String
 	Borrowed  map[string]Borrowed `json:"borrowed"`             // by index: settings that are to be given back
+	Unbounded *node.Fates         `json:"unbounded,omitempty"`  // of the rows that belong to no day; nil: not looked for yet
+	Rejected  Rejected            `json:"rejected,omitzero"`    // how much of the files of rejected nodes counts
+}
+
+// Rejected is how much of the files of rejected nodes belongs to what is done,
+// in bytes. What lies behind it was written by a run that crashed.
+type Rejected struct {
+	List     int64 `json:"list"`
+	Payloads int64 `json:"payloads,omitempty"`
 }
 
 // Day is what is done of one day.
