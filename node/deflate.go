@@ -16,6 +16,7 @@ const (
 	maxLiterals = 286 // literals, the end of block, lengths
 	maxDists    = 30
 	endOfBlock  = 256
+	corrupt     = 1 << 9 // no symbol
 )
 
 // isZlib says whether data starts as a zlib stream does that needs no
@@ -44,24 +45,11 @@ func isZlib(data []byte) bool {
 func firstByte(stream []byte) (byte, error) {
 	r := bitReader{in: stream}
 	for {
-		header, err := r.take(3)
-		if err != nil {
-			return 0, err
-		}
-		var symbol uint
-		switch header >> 1 {
-		case 0:
-			symbol, err = r.stored()
-		case 1:
-			symbol, err = r.fixed()
-		case 2:
-			symbol, err = r.dynamic()
-		default:
-			err = errDeflate
-		}
+		header := r.take(3)
+		symbol := r.firstSymbol(header >> 1)
 		switch {
-		case err != nil:
-			return 0, err
+		case r.short:
+			return 0, io.ErrUnexpectedEOF
 		case symbol < endOfBlock:
 			return byte(symbol), nil
 		case symbol > endOfBlock: // a copy, of which there is nothing yet
@@ -72,12 +60,27 @@ func firstByte(stream []byte) (byte, error) {
 	}
 }
 
-// bitReader takes bits from in, lowest first. The bits above the lowest have
-// ones are either zero or those that come next in the input.
+// firstSymbol returns the first symbol of a block: a literal, endOfBlock, or
+// anything greater if that is a length or the block is corrupt.
+func (r *bitReader) firstSymbol(kind uint) uint {
+	switch kind {
+	case 0:
+		return r.stored()
+	case 1:
+		return r.fixed()
+	case 2:
+		return r.dynamic()
+	}
+	return corrupt
+}
+
+// bitReader takes bits from in, lowest first, and zeros after its end. The bits
+// above the lowest have ones are zero or those that come next.
 type bitReader struct {
-	in   []byte
-	bits uint64
-	have uint
+	in    []byte
+	bits  uint64
+	have  uint
+	short bool // bits were taken after the end
 }
 
 // fill makes have at least 56, or all that the input still has.
@@ -96,89 +99,108 @@ func (r *bitReader) fill() {
 	}
 }
 
-// drop removes n bits, n <= 32.
-func (r *bitReader) drop(n uint) error {
+// drop removes n bits that were filled in.
+func (r *bitReader) drop(n uint) {
 	if n > r.have {
-		r.fill()
-		if n > r.have {
-			return io.ErrUnexpectedEOF
-		}
+		r.short = true
+		n = r.have
 	}
 	r.bits >>= n
 	r.have -= n
-	return nil
 }
 
 // take removes n bits and returns them, n <= 32.
-func (r *bitReader) take(n uint) (uint, error) {
+func (r *bitReader) take(n uint) uint {
 	if n > r.have {
 		r.fill()
 	}
 	value := uint(r.bits & (1<<n - 1))
-	return value, r.drop(n)
+	r.drop(n)
+	return value
 }
 
 // stored returns the first symbol of a stored block.
-func (r *bitReader) stored() (uint, error) {
-	if err := r.drop(r.have % 8); err != nil {
-		return 0, err
-	}
-	sizes, err := r.take(32)
-	if err != nil {
-		return 0, err
-	}
-	size := uint16(sizes)
-	if size != ^uint16(sizes>>16) {
-		return 0, errDeflate
-	}
-	if size == 0 {
-		return endOfBlock, nil
+func (r *bitReader) stored() uint {
+	r.drop(r.have % 8)
+	size, complement := uint16(r.take(16)), uint16(r.take(16))
+	switch {
+	case size != ^complement:
+		return corrupt
+	case size == 0:
+		return endOfBlock
 	}
 	return r.take(8)
 }
 
 // fixed returns the first symbol of a block in the fixed code (RFC 1951,
 // 3.2.6).
-func (r *bitReader) fixed() (uint, error) {
+func (r *bitReader) fixed() uint {
 	r.fill()
 	code := uint(bits.Reverse16(uint16(r.bits)) >> 7) // nine bits, first one on top
 	switch {
-	case code < 1<<2:
-		return endOfBlock, r.drop(7)
-	case code>>1 >= 0x30 && code>>1 < 0xC0:
-		return code>>1 - 0x30, r.drop(8)
-	case code >= 0x190:
-		return code - 0x190 + 144, r.drop(9)
+	case code>>2 < 0x18:
+		r.drop(7)
+		return endOfBlock + code>>2
+	case code>>1 < 0xC0:
+		r.drop(8)
+		return code>>1 - 0x30
+	case code>>1 < 0xC8:
+		r.drop(8)
+		return 280 + code>>1 - 0xC0
 	}
-	return 0, errDeflate // a length
+	r.drop(9)
+	return 144 + code - 0x190
 }
 
 // dynamic returns the first symbol of a block with a code of its own. What it
 // refuses is what zlib's inflate refuses.
-func (r *bitReader) dynamic() (uint, error) {
-	sizes, err := r.take(14)
-	if err != nil {
-		return 0, err
-	}
-	literals, dists, preCodes := sizes&31+257, sizes>>5&31+1, sizes>>10+4
-	if literals > maxLiterals || dists > maxDists {
-		return 0, errDeflate
-	}
+func (r *bitReader) dynamic() uint {
+	literals, dists, preCodes := r.take(5)+257, r.take(5)+1, r.take(4)+4
 	var pre preCode
-	if err := pre.read(r, preCodes); err != nil {
-		return 0, err
+	if literals > maxLiterals || dists > maxDists || !pre.read(r, preCodes) {
+		return corrupt
 	}
 	var lengths [maxLiterals + maxDists]byte
-	if err := pre.expand(r, lengths[:literals+dists]); err != nil {
-		return 0, err
+	if !pre.expand(r, lengths[:literals+dists]) || lengths[endOfBlock] == 0 {
+		return corrupt
 	}
-	if lengths[endOfBlock] == 0 {
-		return 0, errDeflate
-	}
-	if !isCode(countLengths(lengths[literals:][:dists])) {
-		return 0, errDeflate
+	if counts := countLengths(lengths[literals:][:dists]); !counts.isCode() {
+		return corrupt
 	}
 	return r.symbol(lengths[:literals])
+}
+
+// symbol decodes one symbol of the canonical code that lengths make.
+func (r *bitReader) symbol(lengths []byte) uint {
+	counts := countLengths(lengths)
+	if !counts.isCode() {
+		return corrupt
+	}
+	r.fill()
+	var code, first uint16 // the bits so far, the first code that is as long
+	for length := 1; length <= maxCodeBits; length++ {
+		code = code<<1 | uint16(r.bits>>(length-1)&1)
+		if rank := code - first; rank < counts[length] {
+			r.drop(uint(length))
+			return nth(lengths, byte(length), rank)
+		}
+		first = (first + counts[length]) << 1
+	}
+	return corrupt
+}
+
+// nth returns the symbol that rank others of the same length precede.
+func nth(lengths []byte, length byte, rank uint16) uint {
+	for symbol, l := range lengths {
+		if l != length {
+			continue
+		}
+		if rank == 0 {
+			return uint(symbol)
+		}
+		rank--
+	}
+	return corrupt
 }
 
 // lengthCounts has how many codes there are of each length in bits.
@@ -193,135 +215,93 @@ func countLengths(lengths []byte) (counts lengthCounts) {
 
 // isCode says whether zlib takes a literal or distance code with these counts:
 // one that uses up all its code space, or has at most a single code, of one bit.
-func isCode(counts lengthCounts) bool {
+func (c *lengthCounts) isCode() bool {
 	free, used := 1, 0
-	for _, n := range counts[1:] {
+	for _, n := range c[1:] {
 		free = 2*free - int(n)
 		if free < 0 {
 			return false
 		}
 		used += int(n)
 	}
-	return free == 0 || used == 0 || used == 1 && counts[1] == 1
+	return free == 0 || used == 0 || used == 1 && c[1] == 1
 }
 
-// symbol decodes one symbol of the canonical code that lengths make.
-func (r *bitReader) symbol(lengths []byte) (uint, error) {
-	counts := countLengths(lengths)
-	if !isCode(counts) {
-		return 0, errDeflate
-	}
-	r.fill()
-	var code, first uint16 // the bits so far, the first code that is as long
-	for length := 1; length <= maxCodeBits; length++ {
-		code = code<<1 | uint16(r.bits>>(length-1)&1)
-		if rank := code - first; rank < counts[length] {
-			return nth(lengths, byte(length), rank), r.drop(uint(length))
-		}
-		first = (first + counts[length]) << 1
-	}
-	return 0, errDeflate
-}
-
-// nth returns the symbol that is preceded by rank others of the same length.
-func nth(lengths []byte, length byte, rank uint16) uint {
-	for symbol, l := range lengths {
-		if l != length {
-			continue
-		}
-		if rank == 0 {
-			return uint(symbol)
-		}
-		rank--
-	}
-	return endOfBlock + 1 // not reached: rank is below the count
-}
-
-// preCode decodes the code lengths of a dynamic block: an entry for each seven
-// bits has the symbol above its length in the lowest three bits.
+// preCode decodes the code lengths of a dynamic block: the entry for the next
+// seven bits has a symbol above the symbol's length, in the lowest three bits.
 type preCode [1 << preCodeBits]byte
 
 // preCodeOrder is the order in which RFC 1951, 3.2.7 writes the lengths.
 const preCodeOrder = "\x10\x11\x12\x00\x08\x07\x09\x06\x0A\x05\x0B\x04\x0C\x03\x0D\x02\x0E\x01\x0F"
 
-// read reads the lengths of n symbols and builds the table. zlib wants this
-// code to use up all its space.
-func (t *preCode) read(r *bitReader, n uint) error {
+// read reads the lengths of n symbols and builds the table. It returns false
+// if they are no code: zlib wants this one to use up all its space.
+func (t *preCode) read(r *bitReader, n uint) bool {
 	var lengths [len(preCodeOrder)]byte
-	for i := range n {
-		length, err := r.take(3)
-		if err != nil {
-			return err
-		}
-		lengths[preCodeOrder[i]] = byte(length)
-	}
-	code := 0 // left-aligned in seven bits
-	for length := 1; length <= preCodeBits; length++ {
-		for symbol, l := range lengths {
-			if int(l) != length {
-				continue
-			}
-			if code >= len(t) {
-				return errDeflate
-			}
-			start := int(bits.Reverse8(uint8(code)) >> 1)
-			for i := start; i < len(t); i += 1 << length {
-				t[i] = byte(symbol<<3 | length)
-			}
-			code += len(t) >> length
+	var next [preCodeBits + 2]int // after the lengths are read: a code, left-aligned in seven bits
+	for _, symbol := range []byte(preCodeOrder[:n]) {
+		length := r.take(3)
+		lengths[symbol] = byte(length)
+		if length > 0 {
+			next[length+1] += len(t) >> length
 		}
 	}
-	if code != len(t) {
-		return errDeflate
+	for length := range preCodeBits + 1 {
+		next[length+1] += next[length]
 	}
-	return nil
+	if next[preCodeBits+1] != len(t) {
+		return false
+	}
+	for symbol, length := range lengths {
+		if length == 0 {
+			continue
+		}
+		start := int(bits.Reverse8(uint8(next[length])) >> 1)
+		for i := start; i < len(t); i += 1 << length {
+			t[i] = byte(symbol)<<3 | length
+		}
+		next[length] += len(t) >> length
+	}
+	return true
 }
 
-// expand fills lengths with what comes next in r.
-func (t *preCode) expand(r *bitReader, lengths []byte) error {
+// expand fills lengths with what comes next in r. It returns false if that
+// repeats a length before there is one, or past the end.
+func (t *preCode) expand(r *bitReader, lengths []byte) bool {
 	for i := 0; i < len(lengths); {
-		r.fill()
-		entry := t[r.bits&(1<<preCodeBits-1)]
-		if err := r.drop(uint(entry & 7)); err != nil {
-			return err
+		if r.have < 2*preCodeBits {
+			r.fill()
 		}
+		entry := t[r.bits&(1<<preCodeBits-1)]
+		r.drop(uint(entry & 7))
 		symbol := entry >> 3
 		if symbol <= maxCodeBits {
 			lengths[i] = symbol
 			i++
 			continue
 		}
-		var value byte
-		if symbol == 16 {
-			if i == 0 {
-				return errDeflate
-			}
-			value = lengths[i-1]
+		length, run := byte(0), r.run(symbol)
+		if symbol == 16 && i > 0 {
+			length = lengths[i-1]
 		}
-		run, err := r.run(symbol)
-		if err != nil {
-			return err
-		}
-		if i+run > len(lengths) {
-			return errDeflate
+		if symbol == 16 && i == 0 || run > len(lengths)-i {
+			return false
 		}
 		for range run {
-			lengths[i] = value
+			lengths[i] = length
 			i++
 		}
 	}
-	return nil
+	return true
 }
 
 // run reads how often the symbols 16, 17 and 18 repeat a length.
-func (r *bitReader) run(symbol byte) (int, error) {
-	extra, least := uint(2), 3
+func (r *bitReader) run(symbol byte) int {
 	switch symbol {
+	case 16:
+		return 3 + int(r.take(2))
 	case 17:
-		extra = 3
-	case 18:
-		extra, least = 7, 11
+		return 3 + int(r.take(3))
 	}
-	n, err := r.take(extra)
-	return least + int(n), err
+	return 11 + int(r.take(7))
 }
