@@ -34,12 +34,31 @@ func (s *Source) Days(ctx context.Context, from, to int64) ([]DaySize, error) {
 	if s.relation.Rows <= 0 {
 		return sizes, nil
 	}
-	for part := range slices.Chunk(sizes, explainsAtOnce) {
-		if err := s.estimateDays(ctx, part); err != nil {
-			return nil, err
-		}
+	ranges := []string{inRange(from, to)}
+	for _, day := range days {
+		ranges = append(ranges, inRange(max(day.Start(), from), min(day.End(), to)))
+	}
+	rows, err := s.estimate(ctx, ranges)
+	if err != nil {
+		return nil, err
+	}
+	spread(sizes, rows[0], rows[1:])
+	for i := range sizes {
+		sizes[i].Bytes = int64(float64(sizes[i].Rows) * s.averageBytes())
 	}
 	return sizes, nil
+}
+
+// spread divides total among the days in proportion to rows. The planner's
+// histogram also gives rows to the days between them, which have none.
+func spread(sizes []DaySize, total float64, rows []float64) {
+	sum := 0.0
+	for _, r := range rows {
+		sum += r
+	}
+	for i, r := range rows {
+		sizes[i].Rows = max(int64(r*total/max(sum, 1)), 1)
+	}
 }
 
 // findDays skips from the first row of a day to the first row after it: one
@@ -53,8 +72,8 @@ func (s *Source) findDays(ctx context.Context, from, to int64) ([]node.Day, erro
 			  select date_trunc('day', min("timestamp"), 'UTC') from %[1]s where %[2]s
 			union all
 			  select (select date_trunc('day', min("timestamp"), 'UTC') from %[1]s
-			          where "timestamp" >= date_add and %[2]s)
-			  from (select day + interval '24 hours' as date_add from days where day is not null) after
+			          where "timestamp" >= days.day + interval '24 hours' and %[2]s)
+			  from days where days.day is not null
 			) select day from days where day is not null`, s.sql.relation, inRange(from, to))
 	}
 	results, err := s.query(ctx, "find days", s.sql.settings+sql)
@@ -72,24 +91,26 @@ func (s *Source) findDays(ctx context.Context, from, to int64) ([]node.Day, erro
 	return days, nil
 }
 
-func (s *Source) estimateDays(ctx context.Context, sizes []DaySize) error {
-	var sql strings.Builder
-	for _, size := range sizes {
-		fmt.Fprintf(&sql, "explain (format json) select 1 from %s where %s;\n",
-			s.sql.relation, inRange(size.Day.Start(), size.Day.End()))
+// estimate returns the planner's number of rows for each condition.
+func (s *Source) estimate(ctx context.Context, conditions []string) ([]float64, error) {
+	var rows []float64
+	for part := range slices.Chunk(conditions, explainsAtOnce) {
+		var sql strings.Builder
+		for _, condition := range part {
+			fmt.Fprintf(&sql, "explain (format json) select 1 from %s where %s;\n", s.sql.relation, condition)
+		}
+		plans, err := s.explain(ctx, sql.String())
+		if err != nil {
+			return nil, err
+		}
+		if len(plans) != len(part) {
+			return nil, fmt.Errorf("estimate days: %d plans for %d conditions", len(plans), len(part))
+		}
+		for _, plan := range plans {
+			rows = append(rows, plan.Rows)
+		}
 	}
-	plans, err := s.explain(ctx, sql.String())
-	if err != nil {
-		return err
-	}
-	if len(plans) != len(sizes) {
-		return fmt.Errorf("estimate days: %d plans for %d days", len(plans), len(sizes))
-	}
-	for i, plan := range plans {
-		sizes[i].Rows = int64(plan.Rows)
-		sizes[i].Bytes = int64(plan.Rows * s.averageBytes())
-	}
-	return nil
+	return rows, nil
 }
 
 // defaultNodeBytes stands in for the average of a relation that was never

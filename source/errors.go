@@ -86,8 +86,9 @@ func isCertificate(err error) bool {
 	_, verification := errors.AsType[*tls.CertificateVerificationError](err)
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, host := errors.AsType[x509.HostnameError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
-	return verification || authority || host || alert
+	op, network := errors.AsType[*net.OpError](err)
+	refused := network && op.Op == "remote error" // crypto/tls: the server's alert
+	return verification || authority || host || refused
 }
 
 // queryFailure wraps what a query returned. A nil err stays nil.
@@ -150,12 +151,12 @@ func connectRemedy(config *pgconn.Config, err error) string {
 		return "give the server's CA with sslrootcert=FILE and the host name that is in its certificate; sslmode=require encrypts without verifying"
 	}
 	if strings.Contains(err.Error(), "server refused TLS connection") {
-		return "the server does not speak TLS: use sslmode=disable if the network between is trusted"
+		return "the server does not speak TLS: use sslmode=disable if the network in between is trusted"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Sprintf("no address for %q: check the host's spelling, and that its name resolves on this machine (in a container, its network)", dns.Name)
 	}
-	return "check host and port, that the server is up and listens there, and that no firewall is between; inside docker compose the host is the service's name"
+	return "check host and port, that the server is up and listens there, and that no firewall is in between; inside docker compose the host is the service's name"
 }
 
 func loginRemedy(config *pgconn.Config, code string) string {

@@ -41,13 +41,18 @@ func newest(t *testing.T) database {
 func newDatabase(t *testing.T, version string) database {
 	t.Helper()
 	db := database{t: t, url: testservers.Postgres(t, version)}
-	conn, err := pgconn.Connect(t.Context(), db.url)
+	conn, err := connectPlain(t.Context(), db.url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	db.conn = conn
 	return db
+}
+
+// connectPlain makes a connection as pgx does by itself.
+func connectPlain(ctx context.Context, url string) (*pgconn.PgConn, error) {
+	return pgconn.Connect(ctx, url)
 }
 
 // exec runs SQL and returns the rows of its last statement.

@@ -1,21 +1,14 @@
 package source
 
 import (
-	"bufio"
 	"context"
-	"io"
-	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// readBufferBytes is how much one read of a connection may return.
-const readBufferBytes = 128 << 10
-
 // connectTimeout bounds one attempt unless the connection string says
-// otherwise: without it, a firewall that drops packets costs two minutes.
+// otherwise: a firewall that drops packets would cost two minutes.
 const connectTimeout = 15 * time.Second
 
 // pool is a fixed number of places for connections. A place holds a
@@ -31,25 +24,12 @@ func newPool(config *pgconn.Config, size int) *pool {
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
-		// Probes after 15 s of silence: a connection that a NAT forgot is
-		// noticed within minutes instead of hours.
-		config.DialFunc = (&net.Dialer{
-			Timeout:         connectTimeout,
-			KeepAliveConfig: net.KeepAliveConfig{Enable: true},
-		}).DialContext
 	}
-	config.BuildFrontend = buildFrontend
 	p := &pool{config: config, places: make(chan *pgconn.PgConn, size)}
 	for range size {
 		p.places <- nil
 	}
 	return p
-}
-
-// buildFrontend puts a larger buffer in front of pgx's own of 8 KiB, which
-// costs several system calls for each row.
-func buildFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
-	return pgproto3.NewFrontend(bufio.NewReaderSize(r, readBufferBytes), w)
 }
 
 // acquire waits for a place and returns its connection, a new one if need be.
@@ -70,16 +50,16 @@ func (p *pool) acquire(ctx context.Context) (*pgconn.PgConn, error) {
 
 func (p *pool) release(conn *pgconn.PgConn) { p.places <- conn }
 
+// renew returns conn if it is alive. The round trip costs nothing beside a
+// slice, and a connection that a server or pooler ended while it was idle is
+// replaced instead of failing a call.
 func (p *pool) renew(ctx context.Context, conn *pgconn.PgConn) (*pgconn.PgConn, error) {
 	if conn != nil {
-		if !conn.IsClosed() {
+		if !conn.IsClosed() && conn.Ping(ctx) == nil {
 			return conn, nil
 		}
-		// Until then the server may still count the old connection.
-		select {
-		case <-conn.CleanupDone():
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := discard(ctx, conn); err != nil {
+			return nil, err
 		}
 	}
 	fresh, err := pgconn.ConnectConfig(ctx, p.config)
@@ -89,16 +69,25 @@ func (p *pool) renew(ctx context.Context, conn *pgconn.PgConn) (*pgconn.PgConn, 
 	return fresh, nil
 }
 
+// discard waits until the server no longer counts conn, which is closed in the
+// background after an error.
+func discard(ctx context.Context, conn *pgconn.PgConn) error {
+	_ = conn.Close(ctx) // nothing is in flight: a broken connection is as closed as a healthy one
+	select {
+	case <-conn.CleanupDone():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // close takes every place, so it returns when no call is in progress.
 func (p *pool) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
 	for range cap(p.places) {
-		conn := <-p.places
-		if conn == nil {
-			continue
+		if conn := <-p.places; conn != nil {
+			_ = discard(ctx, conn) // pgconn itself gives up after 15 seconds
 		}
-		_ = conn.Close(ctx) // nothing is in flight: a broken connection is as closed as a healthy one
-		<-conn.CleanupDone()
 	}
 }

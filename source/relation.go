@@ -236,25 +236,29 @@ func (s *Source) inspectSize(ctx context.Context) error {
 	var tables []string
 	for step := range plans[0].steps {
 		if step.Relation != "" {
-			name := quoteIdentifier(step.Schema) + "." + quoteIdentifier(step.Relation)
-			tables = append(tables, textLiteral(name)+"::regclass")
+			tables = append(tables, "("+textLiteral(step.Schema)+","+textLiteral(step.Relation)+")")
 		}
 	}
 	if len(tables) == 0 { // a partitioned table without partitions
 		return nil
 	}
+	// A table that was never analysed has reltuples -1, before PostgreSQL 14 0.
 	row, err := s.queryRow(ctx, "read size of "+s.sql.relation, fmt.Sprintf(
-		`select coalesce(sum(pg_table_size(oid)), 0)::bigint,
-		        bool_or(pg_relation_size(oid) > 0 and (reltuples > 0 or relpages > 0)) or max(pg_relation_size(oid)) = 0
-		 from pg_class where oid in (%s)`, strings.Join(tables, ",")))
+		`select sum(pg_table_size(c.oid))::bigint, max(pg_relation_size(c.oid)) = 0, max(c.reltuples) > 0
+		 from pg_class c join pg_namespace n on n.oid = c.relnamespace where (n.nspname, c.relname) in (%s)`, strings.Join(tables, ",")))
 	if err != nil {
 		return err
 	}
 	if s.relation.Bytes, err = strconv.ParseInt(row[0], 10, 64); err != nil {
 		return fmt.Errorf("read size of %s: %w", s.sql.relation, err)
 	}
-	s.relation.Rows = int64(plans[0].Rows)
-	if row[1] != "t" {
+	empty, analysed := row[1] == "t", row[2] == "t"
+	switch {
+	case empty:
+		s.relation.Rows = 0
+	case analysed:
+		s.relation.Rows = int64(plans[0].Rows)
+	default:
 		s.relation.Rows = -1
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -121,21 +122,24 @@ func textRows(raw [][][]byte) [][]string {
 }
 
 func parseFailure(err error) error {
-	if parse, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
-		// The error's text repeats the string with its password masked on a
-		// best-effort basis, its causes repeat parts of it: only the cause's
-		// kind is certain to hold no secret.
-		err = errors.New(parseReason(parse))
-	}
-	return hint.Add(fmt.Errorf("parse connection string: %w", err),
+	return hint.Add(fmt.Errorf("parse connection string: %s", parseReason(err)),
 		"give postgres://user@host:5432/database?sslmode=require or host=... dbname=... user=...; escape special characters of a password as %XX, or leave it to PGPASSWORD or ~/.pgpass")
 }
 
-func parseReason(err *pgconn.ParseConfigError) string {
-	text := err.Error()
-	if _, reason, found := strings.Cut(text, "`: "); found {
-		text = reason
+// parseReason keeps only the constant part of pgconn's error, "cannot parse
+// `string`: reason (cause)": the string has its password masked on a
+// best-effort basis, and most causes repeat parts of it (promise 10).
+func parseReason(err error) string {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); !ok {
+		return "it is not understood"
 	}
-	reason, _, _ := strings.Cut(text, " (")
+	reason := err.Error()
+	if cause := errors.Unwrap(err); cause != nil {
+		reason = strings.TrimSuffix(reason, " ("+cause.Error()+")")
+	}
+	reason = reason[strings.LastIndex(reason, "`: ")+len("`: "):]
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		reason += ": " + file.Error()
+	}
 	return reason
 }
