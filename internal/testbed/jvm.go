@@ -94,7 +94,6 @@ func javaProgram(jdk string) string { return filepath.Join(jdk, "bin", "java") }
 func javaCommand(o OpenSearchOptions, at places) *exec.Cmd {
 	options := []string{
 		"-Xms" + o.Heap, "-Xmx" + o.Heap, "-Xss1m",
-		"-XX:+UseG1GC", "-XX:G1ReservePercent=25", "-XX:InitiatingHeapOccupancyPercent=30",
 		"-XX:ErrorFile=" + filepath.Join(at.dir, "logs", "hs_err_pid%p.log"),
 		"-XX:-OmitStackTraceInFastThrow", "-XX:-UsePerfData",
 		"-Djava.io.tmpdir=" + filepath.Join(at.dir, "tmp"),
@@ -103,6 +102,7 @@ func javaCommand(o OpenSearchOptions, at places) *exec.Cmd {
 		"-Dio.netty.recycler.maxCapacityPerThread=0", "-Dio.netty.allocator.numDirectArenas=0",
 		"-Dlog4j.shutdownHookEnabled=false", "-Dlog4j2.disable.jmx=true",
 	}
+	options = append(options, speedOptions(o)...)
 	options = append(options, versionOptions(o, at)...)
 	options = append(options,
 		"-Dopensearch.path.home="+at.home,
@@ -113,6 +113,15 @@ func javaCommand(o OpenSearchOptions, at places) *exec.Cmd {
 	cmd := exec.Command(javaProgram(at.jdk), options...)
 	cmd.Env = append(withoutJavaOptions(os.Environ()), "HOME="+at.dir)
 	return cmd
+}
+
+// speedOptions: without the optimising compiler and G1's threads a start took
+// 4.1 s of CPU instead of 10.7 (2.19.4), 8.6 instead of 16.7 (3.4.0).
+func speedOptions(o OpenSearchOptions) []string {
+	if o.Quick {
+		return []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
+	}
+	return []string{"-XX:+UseG1GC", "-XX:G1ReservePercent=25", "-XX:InitiatingHeapOccupancyPercent=30"}
 }
 
 func versionOptions(o OpenSearchOptions, at places) []string {

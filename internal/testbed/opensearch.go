@@ -26,6 +26,7 @@ type OpenSearchOptions struct {
 	Join     *OpenSearch       // becomes a further data node beside this one
 	Settings map[string]string // of opensearch.yml, values in YAML
 	Detach   bool              // the server outlives this process
+	Quick    bool              // half the CPU to start, slower under lasting load: for tests
 }
 
 // OpenSearch is a running OpenSearch node.

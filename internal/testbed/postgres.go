@@ -139,6 +139,7 @@ func writePostgresSettings(data string, port int, o PostgresOptions) error {
 		"port":                    fmt.Sprint(port),
 		"listen_addresses":        "127.0.0.1",
 		"unix_socket_directories": "",
+		"timezone":                "UTC",
 		"fsync":                   "off", // the data does not outlive the server
 		"wal_level":               "replica",
 		"wal_keep_size":           "256MB", // a standby may start late

@@ -12,8 +12,6 @@
 package testbed
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -84,23 +82,4 @@ func reachable(dir string) bool {
 		}
 		dir = parent
 	}
-}
-
-// waitUntil asks ready every 50 ms until it returns nil, the server ends, or
-// ctx does.
-func (s *server) waitUntil(ctx context.Context, ready func(context.Context) error) error {
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	last := errors.New("not asked yet")
-	for last != nil {
-		select {
-		case <-s.ended:
-			return fmt.Errorf("server ended while it started; the end of its log:\n%s", s.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("wait for server: %w (last answer: %w); the end of its log:\n%s", ctx.Err(), last, s.logTail())
-		case <-ticker.C:
-			last = ready(ctx)
-		}
-	}
-	return nil
 }
