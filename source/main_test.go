@@ -2,16 +2,26 @@ package source
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/goleak"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 )
 
-func TestMain(m *testing.M) { os.Exit(testservers.Run(m)) }
+// TestMain also finds goroutines that outlive a source: every test closes its own.
+func TestMain(m *testing.M) {
+	code := testservers.Run(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // database is a fresh database of one test.
 type database struct {

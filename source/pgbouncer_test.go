@@ -1,0 +1,149 @@
+//go:build pgbouncer
+
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// bouncer starts pgbouncer in transaction mode in front of a database, with one
+// server connection for all clients, and returns the URL through it.
+func bouncer(t *testing.T, db database) string {
+	t.Helper()
+	address, err := url.Parse(db.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	config := fmt.Sprintf(`[databases]
+* = host=%s port=%s user=%s
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 1
+`, address.Hostname(), address.Port(), address.User.Username(), port)
+	startBouncer(t, config)
+	address.Host = fmt.Sprintf("127.0.0.1:%d", port)
+	waitForPort(t, address.Host)
+	return address.String()
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func startBouncer(t *testing.T, config string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgbouncer") // the user nobody may not enter t.TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "pgbouncer.ini")
+	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var output bytes.Buffer
+	command := exec.Command("pgbouncer", path)
+	command.Stdout, command.Stderr = &output, &output
+	if os.Getuid() == 0 { // pgbouncer refuses to run as root
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	if err := command.Start(); err != nil {
+		t.Fatalf("start pgbouncer (Debian's package of that name): %v", err)
+	}
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+		if t.Failed() {
+			t.Log(output.String())
+		}
+	})
+}
+
+func waitForPort(t *testing.T, address string) {
+	t.Helper()
+	tick, deadline := time.NewTicker(20*time.Millisecond), time.After(10*time.Second)
+	defer tick.Stop()
+	for {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("pgbouncer does not listen on %s", address)
+		}
+	}
+}
+
+func TestPgbouncerInTransactionMode(t *testing.T) {
+	eachVersion(t, func(t *testing.T, db database) {
+		for name, schema := range schemas() {
+			db.exec("drop schema public cascade; create schema public;" + schema + edges)
+			db.exec("analyze")
+			through := db
+			through.url = bouncer(t, db)
+			t.Run(name, func(t *testing.T) {
+				through.t = t
+				s := through.open("nodestore_node")
+				checkStream(t, s)
+				checkKeys(t, s)
+				checkFetch(t, s)
+				checkUnbounded(t, s)
+				checkDays(t, s)
+				checkSlices(t, s)
+			})
+		}
+	})
+}
+
+func TestPgbouncerSharesItsConnection(t *testing.T) {
+	db := newest(t)
+	db.exec(manyRows)
+	db.url = bouncer(t, db)
+	s, err := Open(t.Context(), Config{ConnString: db.url, Table: "nodestore_node", Connections: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var g errgroup.Group
+	for range 4 {
+		g.Go(func() error { countRows(t, s); return nil })
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if db.conn, err = connectPlain(t.Context(), db.url); err != nil {
+		t.Fatal(err)
+	}
+	defer db.conn.Close(t.Context())
+	settings := db.exec("select current_setting('transaction_read_only'), current_setting('enable_seqscan'), current_setting('row_security')")
+	if fmt.Sprint(settings) != "[[off on on]]" {
+		t.Errorf("settings leaked into the session: %v", settings)
+	}
+}
