@@ -38,7 +38,7 @@ func (d *Decoder) Decode(dst, data []byte) ([]byte, error) {
 	if d.stream, err = appendDecoded(d.stream[:0], data); err != nil {
 		return dst, fmt.Errorf("decode base64: %w", err)
 	}
-	out, err := d.appendInflated(dst, d.stream)
+	out, err := d.appendInflated(dst, d.stream, MaxInner)
 	if err != nil {
 		return dst, fmt.Errorf("inflate zlib: %w", err)
 	}
@@ -61,8 +61,8 @@ func (f *inflater) open(stream []byte) (err error) {
 	return f.z.(zlib.Resetter).Reset(&f.src, nil)
 }
 
-// appendInflated appends what the whole stream inflates to.
-func (f *inflater) appendInflated(dst, stream []byte) ([]byte, error) {
+// appendInflated appends what the whole stream inflates to, at most limit bytes.
+func (f *inflater) appendInflated(dst, stream []byte, limit int) ([]byte, error) {
 	if err := f.open(stream); err != nil {
 		return dst, err
 	}
@@ -70,14 +70,13 @@ func (f *inflater) appendInflated(dst, stream []byte) ([]byte, error) {
 		dst = slices.Grow(dst, 1<<12)
 		n, err := f.z.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
-		if err == io.EOF {
-			return dst, nil
-		}
-		if err != nil {
-			return dst, err
-		}
-		if len(dst)-start > MaxInner {
+		switch {
+		case len(dst)-start > limit:
 			return dst, ErrTooLarge
+		case err == io.EOF:
+			return dst, nil
+		case err != nil:
+			return dst, err
 		}
 	}
 }

@@ -17,6 +17,7 @@ const (
 	maxDists    = 30
 	endOfBlock  = 256
 	corrupt     = 1 << 9 // no symbol
+	repeatLast  = 16     // among the code lengths; 17 and 18 repeat zero
 )
 
 // isZlib says whether data starts as a zlib stream does that needs no
@@ -206,9 +207,15 @@ func nth(lengths []byte, length byte, rank uint16) uint {
 // lengthCounts has how many codes there are of each length in bits.
 type lengthCounts [maxCodeBits + 1]uint16
 
+// countLengths counts neighbours in different places: one count would have to
+// wait for the one before it, as most neighbours are alike.
 func countLengths(lengths []byte) (counts lengthCounts) {
-	for _, length := range lengths {
-		counts[length&maxCodeBits]++
+	var apart [4]lengthCounts
+	for i, length := range lengths {
+		apart[i%len(apart)][length&maxCodeBits]++
+	}
+	for length := range counts {
+		counts[length] = apart[0][length] + apart[1][length] + apart[2][length] + apart[3][length]
 	}
 	return counts
 }
@@ -265,7 +272,7 @@ func (t *preCode) read(r *bitReader, n uint) bool {
 	return true
 }
 
-// expand fills lengths with what comes next in r. It returns false if that
+// expand fills lengths, which are zero, with what comes next in r. It returns false if that
 // repeats a length before there is one, or past the end.
 func (t *preCode) expand(r *bitReader, lengths []byte) bool {
 	for i := 0; i < len(lengths); {
@@ -280,17 +287,14 @@ func (t *preCode) expand(r *bitReader, lengths []byte) bool {
 			i++
 			continue
 		}
-		length, run := byte(0), r.run(symbol)
-		if symbol == 16 && i > 0 {
-			length = lengths[i-1]
-		}
-		if symbol == 16 && i == 0 || run > len(lengths)-i {
+		end := i + r.run(symbol)
+		if end > len(lengths) || symbol == repeatLast && i == 0 {
 			return false
 		}
-		for range run {
-			lengths[i] = length
-			i++
+		for ; symbol == repeatLast && i < end; i++ {
+			lengths[i] = lengths[i-1]
 		}
+		i = end // the other two repeat zero, which is there
 	}
 	return true
 }
@@ -298,7 +302,7 @@ func (t *preCode) expand(r *bitReader, lengths []byte) bool {
 // run reads how often the symbols 16, 17 and 18 repeat a length.
 func (r *bitReader) run(symbol byte) int {
 	switch symbol {
-	case 16:
+	case repeatLast:
 		return 3 + int(r.take(2))
 	case 17:
 		return 3 + int(r.take(3))
