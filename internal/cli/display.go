@@ -1,0 +1,263 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+const (
+	barInterval  = 200 * time.Millisecond
+	lineInterval = 5 * time.Second
+)
+
+// display shows what goes on: a bar to a person at a terminal, lines to a log,
+// events to a program, or nothing. It is used by several goroutines.
+type display struct {
+	mu     sync.Mutex
+	stderr io.Writer
+	events *json.Encoder            // nil unless --json
+	bar    *progressbar.ProgressBar // nil unless at a terminal
+	quiet  bool
+	window window
+}
+
+func newDisplay(p *process, o outputFlags) *display {
+	d := &display{stderr: p.stderr, quiet: o.Quiet}
+	if o.JSON {
+		d.events = json.NewEncoder(p.stdout)
+	}
+	if file, ok := p.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) && !o.JSON && !o.Quiet {
+		d.bar = progressbar.NewOptions64(1,
+			progressbar.OptionSetWriter(p.stderr), progressbar.OptionShowBytes(false), progressbar.OptionSetPredictTime(false),
+			progressbar.OptionSetWidth(30), progressbar.OptionSetElapsedTime(false), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetRenderBlankState(false))
+	}
+	return d
+}
+
+// start shows a migration's progress until the returned function is called.
+func (d *display) start(m *migrate.Migration) (stop func()) {
+	interval := lineInterval
+	if d.bar != nil {
+		interval = barInterval
+	}
+	var running sync.WaitGroup
+	done := make(chan struct{})
+	running.Go(func() {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case now := <-ticker.C:
+				d.progress(now, m.Progress())
+			}
+		}
+	})
+	return func() {
+		close(done)
+		running.Wait()
+		d.clear()
+	}
+}
+
+// progressEvent is a line of `--json`.
+type progressEvent struct {
+	Type string `json:"type"` // "progress"
+	migrate.Progress
+	BytesPerSecond float64 `json:"bytes_per_second"`
+	SecondsLeft    float64 `json:"seconds_left,omitempty"` // absent until it means something
+}
+
+func (d *display) progress(now time.Time, p migrate.Progress) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.window.add(now, p.SentBytes)
+	rate, left, known := d.window.rate(), time.Duration(0), false
+	if remaining := p.PlannedBytes - p.DoneBytes; rate > 0 && remaining >= 0 {
+		left, known = time.Duration(float64(remaining)/rate*float64(time.Second)), d.window.meaningful(p)
+	}
+	switch {
+	case d.events != nil:
+		e := progressEvent{Type: "progress", Progress: p, BytesPerSecond: rate}
+		if known {
+			e.SecondsLeft = left.Seconds()
+		}
+		d.write(d.events.Encode(e))
+	case d.quiet:
+	case d.bar != nil:
+		d.bar.ChangeMax64(max(p.PlannedBytes, p.DoneBytes, 1))
+		d.bar.Describe(progressText(p, rate, left, known))
+		d.write(d.bar.Set64(p.DoneBytes))
+	default:
+		_, err := fmt.Fprintln(d.stderr, progressText(p, rate, left, known))
+		d.write(err)
+	}
+}
+
+// write drops the error of a display: a closed terminal must not end a copy.
+func (d *display) write(error) {}
+
+func progressText(p migrate.Progress, rate float64, left time.Duration, known bool) string {
+	text := fmt.Sprintf("%s of about %s, %s nodes, %s/s", size(p.DoneBytes), size(max(p.PlannedBytes, p.DoneBytes)), count(p.DoneNodes), size(int64(rate)))
+	if known {
+		text += ", " + roughly(left) + " left"
+	}
+	return text
+}
+
+func (d *display) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.bar != nil {
+		d.write(d.bar.Clear())
+	}
+}
+
+// jsonEvent is a line of `--json`.
+type jsonEvent struct {
+	Type string    `json:"type"` // "event"
+	Time time.Time `json:"time"`
+	migrate.Event
+}
+
+// event shows what a migration tells of.
+func (d *display) event(e migrate.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.events != nil:
+		d.write(d.events.Encode(jsonEvent{"event", time.Now().UTC(), e}))
+	case d.quiet:
+	case e.Kind == migrate.DayStarted && d.bar != nil: // the bar shows it
+	default:
+		if d.bar != nil {
+			d.write(d.bar.Clear())
+		}
+		_, err := fmt.Fprintln(d.stderr, eventText(e))
+		d.write(err)
+	}
+}
+
+func eventText(e migrate.Event) string {
+	switch e.Kind {
+	case migrate.DayStarted:
+		return fmt.Sprintf("%s: %s nodes, %s to copy", e.Day, count(e.Nodes), size(e.Bytes))
+	case migrate.DaySealed:
+		return fmt.Sprintf("%s: sealed, %s documents in %s", e.Day, count(e.Nodes), e.Index)
+	case migrate.DayOpen:
+		return fmt.Sprintf("%s: copied so far; Sentry may still write to it, so it stays open", e.Day)
+	case migrate.Retry:
+		return fmt.Sprintf("%s: reading a slice again: %s", e.Day, e.Cause)
+	case migrate.Waiting:
+		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
+	case migrate.Restored:
+		return fmt.Sprintf("%s: settings given back", e.Index)
+	case migrate.Short:
+		return fmt.Sprintf("%s: WARNING: %s in %s", e.Day, e.Cause, e.Index)
+	}
+	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
+}
+
+// window is the last minute of a run, from which its present speed is taken.
+type window struct {
+	times []time.Time
+	bytes []int64
+	begun time.Time
+}
+
+const windowLength = time.Minute
+
+func (w *window) add(now time.Time, bytes int64) {
+	if w.begun.IsZero() {
+		w.begun = now
+	}
+	w.times, w.bytes = append(w.times, now), append(w.bytes, bytes)
+	for len(w.times) > 2 && now.Sub(w.times[0]) > windowLength {
+		w.times, w.bytes = w.times[1:], w.bytes[1:]
+	}
+}
+
+// rate is in bytes per second.
+func (w *window) rate() float64 {
+	last := len(w.times) - 1
+	if last < 1 {
+		return 0
+	}
+	return float64(w.bytes[last]-w.bytes[0]) / w.times[last].Sub(w.times[0]).Seconds()
+}
+
+// meaningful reports whether a time that is left can be told: after ten
+// seconds, and a hundredth of the way of this run.
+func (w *window) meaningful(p migrate.Progress) bool {
+	last := len(w.times) - 1
+	thisRun := p.PlannedBytes - (p.DoneBytes - p.SentBytes)
+	return last >= 1 && w.times[last].Sub(w.begun) >= 10*time.Second && p.SentBytes*100 >= thisRun
+}
+
+func size(bytes int64) string {
+	switch b := float64(bytes); {
+	case b >= 1e12:
+		return fmt.Sprintf("%.2f TB", b/1e12)
+	case b >= 1e9:
+		return fmt.Sprintf("%.2f GB", b/1e9)
+	case b >= 1e6:
+		return fmt.Sprintf("%.1f MB", b/1e6)
+	}
+	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+}
+
+// count writes a number with its thousands apart.
+func count(n int64) string {
+	digits := fmt.Sprint(n)
+	var out strings.Builder
+	for i, digit := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 && digits[i-1] != '-' {
+			out.WriteByte(',')
+		}
+		out.WriteRune(digit)
+	}
+	return out.String()
+}
+
+func roughly(d time.Duration) string {
+	switch {
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%ds", int(d.Seconds()))
+}
+
+// summaryText is the summary for a person.
+func summaryText(s migrate.Summary) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "read            %12s nodes, %s, on %d days (%d sealed)\n", count(s.Read), size(s.Bytes), s.Days, s.Sealed)
+	for fate, n := range s.Fates {
+		fmt.Fprintf(&out, "  %-14s%12s\n", strings.ReplaceAll(node.Fate(fate).String(), "_", " "), count(n))
+	}
+	fmt.Fprintf(&out, "this run sent   %12s nodes, %s in %s\n", count(s.Run.Nodes), size(s.Run.Bytes), (time.Duration(s.Seconds * float64(time.Second))).Round(time.Millisecond))
+	if s.Fates[node.Rejected] > 0 {
+		fmt.Fprintf(&out, "Rejected nodes are listed in %s.\n", s.RejectedFile)
+	}
+	if s.Short > 0 {
+		fmt.Fprintf(&out, "WARNING: %d days hold fewer documents than they were given.\n", s.Short)
+	}
+	if s.Borrowed > 0 {
+		fmt.Fprintf(&out, "%d indices still have loading settings: run again to go on, or migrate --restore-settings to give them back now.\n", s.Borrowed)
+	}
+	return out.String()
+}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// sourceFlags say where the nodes come from.
+type sourceFlags struct {
+	Source string `help:"PostgreSQL URL or DSN. What it leaves out comes from libpq's PG* variables, service and password files." env:"NODESTORE_SOURCE" placeholder:"URL" group:"Source"`
+	Table  string `help:"Table, partitioned table or view that holds the nodes." env:"NODESTORE_TABLE" default:"nodestore_node" placeholder:"NAME" group:"Source"`
+}
+
+func (f *sourceFlags) config(connections int) source.Config {
+	return source.Config{ConnString: f.Source, Table: f.Table, Connections: connections}
+}
+
+// targetFlags say where the nodes go.
+type targetFlags struct {
+	Target             string `help:"OpenSearch URLs, comma separated." env:"NODESTORE_TARGET" placeholder:"URL,..." group:"Target"`
+	TargetUsername     string `help:"User name. The password comes from $NODESTORE_TARGET_PASSWORD or the file." env:"NODESTORE_TARGET_USERNAME" placeholder:"NAME" group:"Target"`
+	TargetPasswordFile string `help:"File that holds the password." env:"NODESTORE_TARGET_PASSWORD_FILE" placeholder:"FILE" group:"Target"`
+	TargetCA           string `name:"target-ca" help:"PEM file of the certificate authority; the system's by default." env:"NODESTORE_TARGET_CA" placeholder:"FILE" group:"Target"`
+	TargetFingerprint  string `help:"SHA-256 of the server's certificate, in hex; replaces the check of its chain." env:"NODESTORE_TARGET_FINGERPRINT" placeholder:"HEX" group:"Target"`
+	TargetInsecure     bool   `help:"Accept any certificate." env:"NODESTORE_TARGET_INSECURE" group:"Target"`
+	Alias              string `help:"Alias that Sentry reads through, as the backend's alias_name." env:"NODESTORE_ALIAS" default:"sentry" placeholder:"NAME" group:"Target"`
+	Template           string `help:"Index template, as the backend's template_name." env:"NODESTORE_TEMPLATE" default:"sentry" placeholder:"NAME" group:"Target"`
+	Index              string `help:"Name of a daily index with {date}, as the backend's index; by default the backend's own rule." env:"NODESTORE_INDEX" placeholder:"NAME" group:"Target"`
+}
+
+func (f *targetFlags) problems(found []string) []string {
+	if f.Target == "" {
+		found = append(found, "--target is missing: give the URL of OpenSearch, or set NODESTORE_TARGET")
+	}
+	for _, url := range f.urls() {
+		if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+			found = append(found, fmt.Sprintf("--target: %q does not begin with http:// or https://", withoutUserinfo(url)))
+		}
+	}
+	return found
+}
+
+// withoutUserinfo keeps a password that stands before an @ out of messages.
+func withoutUserinfo(url string) string {
+	if _, host, ok := strings.Cut(url, "@"); ok {
+		return "…@" + host
+	}
+	return url
+}
+
+func (f *targetFlags) urls() []string {
+	return strings.FieldsFunc(f.Target, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (f *targetFlags) config(p *process) (target.Config, error) {
+	backend, err := target.BackendFromEnv(p.getenv, target.Custom{Alias: f.Alias, Template: f.Template, Index: f.Index})
+	if err != nil {
+		return target.Config{}, err
+	}
+	c := target.Config{
+		URLs: f.urls(), Username: f.TargetUsername, Password: p.getenv("NODESTORE_TARGET_PASSWORD"),
+		Fingerprint: f.TargetFingerprint, Insecure: f.TargetInsecure, Backend: backend,
+	}
+	if f.TargetPasswordFile != "" {
+		content, err := os.ReadFile(f.TargetPasswordFile)
+		if err != nil {
+			return target.Config{}, hint.Add(fmt.Errorf("read --target-password-file: %w", err), "name a file that holds nothing but the password")
+		}
+		c.Password = strings.TrimRight(string(content), "\r\n")
+	}
+	if f.TargetCA != "" {
+		if c.CA, err = os.ReadFile(f.TargetCA); err != nil {
+			return target.Config{}, hint.Add(fmt.Errorf("read --target-ca: %w", err), "name a PEM file of the certificate authority")
+		}
+	}
+	return c, nil
+}
+
+// outputFlags say what is printed while it runs.
+type outputFlags struct {
+	JSON  bool `name:"json" help:"Print events and the summary as JSON lines on standard output." group:"Output"`
+	Quiet bool `help:"Print errors and the summary only." group:"Output"`
+}
+
+// The types of flags below keep what is wrong with their value, so that all
+// wrong flags are named at once.
+
+// dayValue is a UTC day.
+type dayValue struct {
+	node.Day
+	problem error
+}
+
+// UnmarshalText reads YYYY-MM-DD.
+func (d *dayValue) UnmarshalText(text []byte) error {
+	d.Day, d.problem = node.ParseDay(string(text))
+	return nil
+}
+
+// countValue is a number of workers, 0 for the default.
+type countValue struct {
+	n       int
+	problem error
+}
+
+// maxWorkers is far beyond what any cluster gains from; it catches typing errors.
+const maxWorkers = 256
+
+// UnmarshalText reads a whole number from 1 to maxWorkers.
+func (c *countValue) UnmarshalText(text []byte) error {
+	var err error
+	if c.n, err = strconv.Atoi(string(text)); err != nil || c.n < 1 || c.n > maxWorkers {
+		c.problem = fmt.Errorf("%q is no whole number from 1 to %d", text, maxWorkers)
+	}
+	return nil
+}
+
+// sizeValue is a number of bytes.
+type sizeValue struct {
+	bytes   int
+	problem error
+}
+
+const (
+	minBulkBytes = 64 << 10
+	maxBulkBytes = 90 << 20 // below http.max_content_length's default of 100 MiB
+)
+
+// UnmarshalText reads bytes, with KiB, MiB, kB or MB behind the number if need be.
+func (s *sizeValue) UnmarshalText(text []byte) error {
+	units := []struct {
+		suffix string
+		bytes  int
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"kB", 1e3}, {"MB", 1e6}, {"", 1}}
+	for _, unit := range units {
+		digits, ok := strings.CutSuffix(string(text), unit.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(digits))
+		if s.bytes = n * unit.bytes; err != nil || s.bytes < minBulkBytes || s.bytes > maxBulkBytes {
+			s.problem = fmt.Errorf("%q is no size from 64KiB to 90MiB", text)
+		}
+		return nil
+	}
+	return errors.New("unreachable: the empty suffix always fits")
+}
+
+// named adds a flag's problem, if it has one.
+func named(found []string, flag string, problem error) []string {
+	if problem == nil {
+		return found
+	}
+	return append(found, fmt.Sprintf("--%s: %s", flag, problem))
+}
+
+// Defaults for the workers. Loading is bound by the cluster: a few requests
+// under way keep it busy, and a reader is faster than several senders.
+func defaultReaders() int { return min(max(runtime.NumCPU()/2, 2), 4) }
+func defaultSenders() int { return min(max(2*runtime.NumCPU(), 4), 8) }

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// migrateCommand copies.
+type migrateCommand struct {
+	sourceFlags `embed:""`
+	targetFlags `embed:""`
+	outputFlags `embed:""`
+
+	Checkpoint string     `help:"File that records what is done." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Copy"`
+	Since      dayValue   `help:"First UTC day to copy." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Copy"`
+	Until      dayValue   `help:"First UTC day not to copy." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Copy"`
+	Order      string     `help:"Which days first: ${enum}." enum:"newest,oldest" default:"newest" group:"Copy"`
+	Check      string     `help:"How far each payload is checked: quick looks at its base64, its zlib header and its first byte; full inflates it and compares the checksum." enum:"quick,full" default:"quick" group:"Copy"`
+	Readers    countValue `help:"Connections that read at the same time." env:"NODESTORE_READERS" placeholder:"N" group:"Copy"`
+	Senders    countValue `help:"Bulk requests under way at the same time." env:"NODESTORE_SENDERS" placeholder:"N" group:"Copy"`
+	BulkBytes  sizeValue  `help:"Size of a bulk request; 8MiB by default." env:"NODESTORE_BULK_BYTES" placeholder:"SIZE" group:"Copy"`
+
+	RejectedPayloads bool `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
+	RestoreSettings  bool `help:"Only give back the index settings that an interrupted run has borrowed." group:"Copy"`
+}
+
+// Help is the long help of the verb.
+func (migrateCommand) Help() string {
+	return `Copies every node into the daily index of its UTC day, newest day first, and seals each day that is
+complete. What is done is in the checkpoint: after a crash or Ctrl-C the same command goes on. Rejected nodes
+are listed in FILE.rejected.jsonl beside the checkpoint.
+
+Examples:
+  nodestore-migrate migrate --source postgres://sentry@db/sentry --target https://opensearch:9200 \
+      --target-username admin --target-password-file password
+  PGSERVICE=sentry nodestore-migrate migrate --target http://opensearch:9200 --since 2025-09-01
+  nodestore-migrate migrate --json --target http://opensearch:9200 | tail -n 1 | jq .fates
+
+The variables SENTRY_NODESTORE_OPENSEARCH_* are read exactly as the backend reads them.
+
+` + exitCodes
+}
+
+func (c *migrateCommand) problems(found []string) []string {
+	found = c.targetFlags.problems(found)
+	found = named(found, "since", c.Since.problem)
+	found = named(found, "until", c.Until.problem)
+	found = named(found, "readers", c.Readers.problem)
+	found = named(found, "senders", c.Senders.problem)
+	found = named(found, "bulk-bytes", c.BulkBytes.problem)
+	if c.Since.problem == nil && c.Until.problem == nil && c.Until.Day != 0 && c.Since.Day >= c.Until.Day {
+		found = append(found, fmt.Sprintf("--until %s is not after --since %s: there is no day between them", c.Until.Day, c.Since.Day))
+	}
+	return found
+}
+
+func (c *migrateCommand) options(p *process) migrate.Options {
+	o := migrate.Options{
+		Readers: c.Readers.n, Senders: c.Senders.n, BatchBytes: c.BulkBytes.bytes,
+		OldestFirst: c.Order == "oldest", Since: c.Since.Day, Until: c.Until.Day, Stop: p.stop,
+	}
+	if o.Readers == 0 {
+		o.Readers = defaultReaders()
+	}
+	if o.Senders == 0 {
+		o.Senders = defaultSenders()
+	}
+	if c.Check == "full" {
+		o.Depth = node.Full
+	}
+	return o
+}
+
+// Run copies, or only restores settings.
+func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
+	options := c.options(p)
+	show := newDisplay(p, c.outputFlags)
+	options.Notify = show.event
+	s, err := c.open(ctx, p, options.Readers, show)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	migration := migrate.New(s.Parts, options)
+	if c.RestoreSettings {
+		return migration.RestoreSettings(ctx)
+	}
+	if err := s.prepareTarget(ctx); err != nil {
+		return err
+	}
+	stop := show.start(migration)
+	summary, err := migration.Run(ctx)
+	stop()
+	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {
+		return err
+	}
+	if err := errors.Join(printSummary(p, c.outputFlags, summary), err); err != nil {
+		return err
+	}
+	if summary.Fates[node.Rejected] > 0 || summary.Short > 0 {
+		return errRejected
+	}
+	return nil
+}
+
+// session is what a migration works with while it is open.
+type session struct{ migrate.Parts }
+
+func (c *migrateCommand) open(ctx context.Context, p *process, readers int, show *display) (s *session, err error) {
+	s = &session{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	config, err := c.targetFlags.config(p)
+	if err != nil {
+		return s, err
+	}
+	config.Waiting = func(cause string, pause time.Duration) {
+		show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
+	}
+	// One connection beyond the readers prepares the next day meanwhile.
+	if s.Source, err = source.Open(ctx, c.sourceFlags.config(readers+1)); err != nil {
+		return s, err
+	}
+	if s.Target, err = target.Open(ctx, config); err != nil {
+		return s, err
+	}
+	medium, err := checkpoint.OpenFile(c.Checkpoint)
+	if err != nil {
+		return s, err
+	}
+	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding()); err != nil {
+		return s, errors.Join(err, medium.Close())
+	}
+	return s, c.openRejects(s)
+}
+
+func (c *migrateCommand) openRejects(s *session) (err error) {
+	base, payloads := strings.TrimSuffix(c.Checkpoint, ".checkpoint"), ""
+	if c.RejectedPayloads {
+		payloads = base + ".rejected-payloads.jsonl.zst"
+	}
+	var size migrate.RejectsSize
+	s.Checkpoint.View(func(state *checkpoint.State) { size = migrate.RejectsSize(state.Rejected) })
+	s.Rejects, err = migrate.OpenRejects(base+".rejected.jsonl", payloads, size)
+	return err
+}
+
+func (s *session) binding() checkpoint.Binding {
+	from, to, backend := s.Source.Identity(), s.Target.Identity(), s.Target.Backend()
+	return checkpoint.Binding{
+		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table},
+		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
+	}
+}
+
+// prepareTarget has the template there, and refuses a target that could not
+// hold or give back what is copied.
+func (s *session) prepareTarget(ctx context.Context) error {
+	if _, err := s.Target.EnsureTemplate(ctx); err != nil {
+		return err
+	}
+	return s.Target.CheckContract(ctx, node.DayOf(time.Now().UnixMicro()))
+}
+
+func (s *session) close() error {
+	var errs []error
+	if s.Rejects != nil {
+		errs = append(errs, s.Rejects.Close())
+	}
+	if s.Checkpoint != nil {
+		errs = append(errs, s.Checkpoint.Close())
+	}
+	if s.Source != nil {
+		s.Source.Close()
+	}
+	if s.Target != nil {
+		s.Target.Close()
+	}
+	return errors.Join(errs...)
+}
+
+func printSummary(p *process, o outputFlags, s migrate.Summary) error {
+	if o.JSON {
+		return json.NewEncoder(p.stdout).Encode(s)
+	}
+	_, err := fmt.Fprint(p.stdout, summaryText(s))
+	return err
+}

@@ -1,0 +1,226 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// day is a day that this run has to do something about.
+type day struct {
+	day     node.Day
+	index   target.Index // once it is prepared
+	missing []checkpoint.Range
+	planned source.DaySize
+	// open is the number of slices that are not in the checkpoint.
+	open atomic.Int64
+	// hot: Sentry may write to its index, which is left as it is and not sealed.
+	hot bool
+}
+
+func (d *day) name() string { return d.index.Name }
+
+// mode is how the day's nodes are written: a version of ours would overwrite
+// what Sentry wrote, so it is used only where Sentry never wrote.
+func (d *day) mode() target.Mode {
+	if d.index.Origin == nil {
+		return target.CreateOnly
+	}
+	return target.Versioned
+}
+
+// plan lists the days that are not sealed, in the order of copying.
+func (m *Migration) plan(ctx context.Context) ([]*day, error) {
+	var until int64
+	m.checkpoint.View(func(state *checkpoint.State) { until = state.CopyUntil })
+	until = min(until, endOf(m.options.Until))
+	sizes, err := m.source.Days(ctx, m.options.Since.Start(), until)
+	if err != nil {
+		return nil, err
+	}
+	var days []*day
+	m.checkpoint.View(func(state *checkpoint.State) {
+		for _, size := range sizes {
+			if d := m.planDay(state, size, until); d != nil {
+				days = append(days, d)
+			}
+		}
+	})
+	if !m.options.OldestFirst {
+		slices.Reverse(days)
+	}
+	return days, nil
+}
+
+// endOf is the start of a day as a limit; the last Day has no start in µs.
+func endOf(d node.Day) int64 {
+	if d == math.MaxInt32 {
+		return math.MaxInt64
+	}
+	return d.Start()
+}
+
+// planDay returns what is to be done for a day, or nil if that is nothing.
+func (m *Migration) planDay(state *checkpoint.State, size source.DaySize, until int64) *day {
+	recorded, known := state.Days[size.Day.String()]
+	var done checkpoint.Day
+	if known {
+		done = *recorded
+	}
+	m.progress.doneBytes.Add(done.Bytes)
+	m.progress.doneNodes.Add(done.Fates.Sum())
+	d := &day{day: size.Day, planned: size, hot: size.Day.End()+lateWrites.Microseconds() > m.now}
+	d.index.Name = m.target.Backend().IndexOf(size.Day)
+	d.missing = done.Done.Missing(size.Day.Start(), min(size.Day.End(), until))
+	if len(d.missing) == 0 && (!done.Sealed.IsZero() || d.hot) {
+		m.progress.plannedBytes.Add(done.Bytes)
+		m.progress.plannedNodes.Add(done.Fates.Sum())
+		return nil
+	}
+	m.progress.plannedBytes.Add(max(size.Bytes, done.Bytes))
+	m.progress.plannedNodes.Add(max(size.Rows, done.Fates.Sum()))
+	return d
+}
+
+// prepare makes a day's index ready to be written, creating that of a past day
+// for loading. The loan is in the checkpoint before anything is changed.
+func (m *Migration) prepare(ctx context.Context, d *day) error {
+	found, ok, err := m.target.Daily(ctx, d.day)
+	if err != nil {
+		return err
+	}
+	switch {
+	case ok:
+		d.index = found
+		return m.checkOrigin(found)
+	case d.hot: // the first write creates it as Sentry's would
+		return nil
+	}
+	loan, err := m.target.Loan(ctx, d.name())
+	if err != nil {
+		return err
+	}
+	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		state.Day(d.day).Index = d.name()
+		state.Borrowed[d.name()] = checkpoint.Borrowed{Settings: loan.Return, At: time.Now().UTC()}
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.target.Create(ctx, d.name(), loan, m.origin); err != nil {
+		return err
+	}
+	d.index, _, err = m.target.Daily(ctx, d.day)
+	return err
+}
+
+// checkOrigin refuses to add to what came from another source (promise 9),
+// and to write where an answer does not mean that it is on disk (promise 4).
+func (m *Migration) checkOrigin(index target.Index) error {
+	if index.Origin != nil && *index.Origin != m.origin {
+		return hint.Add(fmt.Errorf("index %s was filled from database %s, table %s: this run reads database %s, table %s",
+			index.Name, index.Origin.Database, index.Origin.Table, m.origin.Database, m.origin.Table),
+			"one region goes to one alias: give this source an alias and an index prefix of its own, or a cluster of its own")
+	}
+	if !index.Durable() {
+		return hint.Add(fmt.Errorf("index %s has index.translog.durability=async: what it takes may be lost", index.Name),
+			"set it to request for that index while it is migrated: PUT /"+index.Name+`/_settings {"index.translog.durability":"request"}`)
+	}
+	return nil
+}
+
+// measure finds the slices of what is missing of a day, and makes the day's
+// part of the progress exact.
+func (m *Migration) measure(ctx context.Context, d *day) ([]source.Slice, error) {
+	var found []source.Slice
+	var bytes, rows int64
+	for _, r := range d.missing {
+		part, err := m.source.Slices(ctx, r.From, r.To, batchesPerSlice*int64(m.options.BatchBytes))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, part...)
+	}
+	for _, s := range found {
+		bytes += s.Bytes
+		rows += s.Rows
+	}
+	var doneBytes, doneRows int64
+	m.checkpoint.View(func(state *checkpoint.State) {
+		if recorded, ok := state.Days[d.day.String()]; ok {
+			doneBytes, doneRows = recorded.Bytes, recorded.Fates.Sum()
+		}
+	})
+	m.progress.plannedBytes.Add(doneBytes + bytes - max(d.planned.Bytes, doneBytes))
+	m.progress.plannedNodes.Add(doneRows + rows - max(d.planned.Rows, doneRows))
+	m.notify(Event{Kind: DayStarted, Day: d.day.String(), Index: d.name(), Nodes: rows, Bytes: bytes})
+	if !m.options.OldestFirst {
+		slices.Reverse(found)
+	}
+	return found, nil
+}
+
+// seal finishes a day: refreshed, flushed, settings given back, counted. Each
+// step can be repeated, so a crash between any two of them costs nothing.
+func (m *Migration) seal(ctx context.Context, d *day) error {
+	if d.hot {
+		if err := m.target.Refresh(ctx, d.name()); err != nil && !target.IsGone(err) {
+			return err
+		}
+		m.notify(Event{Kind: DayOpen, Day: d.day.String(), Index: d.name()})
+		return nil
+	}
+	var loan checkpoint.Borrowed
+	m.checkpoint.View(func(state *checkpoint.State) { loan = state.Borrowed[d.name()] })
+	if err := m.giveBack(ctx, d.name(), loan); err != nil {
+		return err
+	}
+	counted, err := m.target.Count(ctx, d.name())
+	if err != nil {
+		return err
+	}
+	var expected int64
+	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		delete(state.Borrowed, d.name())
+		record := state.Day(d.day)
+		record.Index, record.Sealed, record.Counted = d.name(), time.Now().UTC(), counted
+		expected = record.Fates[node.Stored] + record.Fates[node.AlreadyThere] + record.Fates[node.Superseded]
+	})
+	if err != nil {
+		return err
+	}
+	if counted < expected && m.source.Relation().UniqueID {
+		m.progress.short.Add(1)
+		m.notify(Event{
+			Kind: Short, Day: d.day.String(), Index: d.name(), Nodes: counted,
+			Cause: fmt.Sprintf("%d documents are counted where %d were taken", counted, expected),
+		})
+	}
+	m.notify(Event{Kind: DaySealed, Day: d.day.String(), Index: d.name(), Nodes: counted})
+	return nil
+}
+
+// giveBack makes an index durable and visible, then gives its settings back:
+// replicas last, so that they copy segments and need replay nothing.
+func (m *Migration) giveBack(ctx context.Context, index string, loan checkpoint.Borrowed) error {
+	err := m.target.Refresh(ctx, index)
+	if err == nil {
+		err = m.target.Flush(ctx, index)
+	}
+	if err == nil && loan.Settings != nil {
+		err = m.target.Return(ctx, index, loan.Settings)
+	}
+	if target.IsGone(err) {
+		return nil // an index that is gone has nothing to get back
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+package migrate
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// Kind is what an Event is about.
+type Kind string
+
+// The kinds of events.
+const (
+	DayStarted Kind = "day_started" // its first slice is about to be read; Bytes and Nodes are what is to come
+	DaySealed  Kind = "day_sealed"  // Nodes is the number of documents counted
+	DayOpen    Kind = "day_open"    // all copied so far, but Sentry may still write to it: not sealed
+	Retry      Kind = "retry"       // a slice is read again; Cause says why
+	Waiting    Kind = "waiting"     // a sender pauses; Cause says why
+	Restored   Kind = "restored"    // borrowed settings of an index were given back
+	Short      Kind = "short"       // a day's index holds fewer documents than it was given
+)
+
+// Event is something that a person who waits wants to hear of.
+type Event struct {
+	Kind  Kind          `json:"event"`
+	Day   string        `json:"day,omitempty"`
+	Index string        `json:"index,omitempty"`
+	Nodes int64         `json:"nodes,omitempty"`
+	Bytes int64         `json:"bytes,omitempty"`
+	Cause string        `json:"cause,omitempty"`
+	Pause time.Duration `json:"pause_ns,omitempty"`
+}
+
+// Summary is the result of a run: the fates of every node that any run on this
+// checkpoint has read add up to Read.
+type Summary struct {
+	Type         string     `json:"type"` // "summary"
+	Read         int64      `json:"read"`
+	Fates        node.Fates `json:"fates"`
+	Bytes        int64      `json:"bytes"` // of data, as the source stores it
+	Days         int        `json:"days"`
+	Sealed       int        `json:"sealed"`
+	Short        int64      `json:"short"`         // days that this run sealed with fewer documents than they were given
+	Borrowed     int        `json:"borrowed"`      // indices whose settings are not yet given back
+	RejectedFile string     `json:"rejected_file"` // where the rejected nodes are listed
+	Run          struct {
+		Nodes int64 `json:"nodes"`
+		Bytes int64 `json:"bytes"`
+	} `json:"this_run"` // what this run sent
+	Seconds float64 `json:"seconds"` // of this run
+}
+
+// progress is counted by the workers and read by whoever shows it.
+type progress struct {
+	plannedBytes atomic.Int64
+	plannedNodes atomic.Int64
+	doneBytes    atomic.Int64 // by earlier runs and this one
+	doneNodes    atomic.Int64
+	sentBytes    atomic.Int64 // by this run
+	sentNodes    atomic.Int64
+	short        atomic.Int64 // days sealed with fewer documents than they were given
+}
+
+// Progress is how far a migration is. Planned values are estimates until the
+// days they are about have been begun.
+type Progress struct {
+	PlannedBytes, PlannedNodes int64 // in all, with what earlier runs did
+	DoneBytes, DoneNodes       int64 // with what earlier runs did
+	SentBytes, SentNodes       int64 // by this run
+}
+
+// Progress may be called at any time from any goroutine.
+func (m *Migration) Progress() Progress {
+	p := &m.progress
+	return Progress{
+		PlannedBytes: p.plannedBytes.Load(), PlannedNodes: p.plannedNodes.Load(),
+		DoneBytes: p.doneBytes.Load(), DoneNodes: p.doneNodes.Load(),
+		SentBytes: p.sentBytes.Load(), SentNodes: p.sentNodes.Load(),
+	}
+}

@@ -1,0 +1,235 @@
+// Package migrate is the pipeline: slices of days are read by a pool of
+// readers into batches, a pool of senders writes them, and a slice whose nodes
+// all have their fate goes into the checkpoint. A day that is complete is
+// sealed. It keeps promises 1 (one fate for each node), 4 (the checkpoint never
+// runs ahead of the target), 7 (settings are borrowed) and 8 (bounded memory).
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// ErrInterrupted means that the run was asked to stop, finished the slices
+// that were open, and can be gone on with.
+var ErrInterrupted = errors.New("interrupted")
+
+// Options say how to copy. The zero value of a number stands for its default.
+type Options struct {
+	Readers     int        // connections that read at the same time
+	Senders     int        // bulk requests that are under way at the same time
+	BatchBytes  int        // size of a bulk request's body in bytes
+	Depth       node.Depth // how far each payload is checked
+	OldestFirst bool       // order of the days; the default is newest first
+	Since       node.Day   // first day to copy; 0 for all
+	Until       node.Day   // first day not to copy; 0 for all
+
+	// Stop, when it is closed, ends the run after the slices that are open.
+	Stop <-chan struct{}
+	// Notify is told what goes on. It may be called by several goroutines.
+	Notify func(Event)
+}
+
+const (
+	// DefaultBatchBytes is where the measured servers stop gaining from larger
+	// requests; docs/benchmark.md has the figures.
+	DefaultBatchBytes = 8 << 20
+	// slicesPerBatch makes a slice worth a few batches: long enough that the
+	// last, partly filled one does not matter, short enough that a transaction
+	// lasts seconds and a crash costs little.
+	batchesPerSlice = 4
+	// lateWrites is how long after a day's end Sentry may still write to it:
+	// clocks differ, and a request in flight keeps its timestamp.
+	lateWrites = 15 * time.Minute
+)
+
+// Migration copies one source to one target.
+type Migration struct {
+	source     *source.Source
+	target     *target.Target
+	checkpoint *checkpoint.Checkpoint
+	rejects    *Rejects
+	options    Options
+	progress   progress
+	origin     target.Origin
+	now        int64 // the source's clock when the run began, µs
+}
+
+// Parts are what a Migration works with. They stay the caller's to close.
+type Parts struct {
+	Source     *source.Source
+	Target     *target.Target
+	Checkpoint *checkpoint.Checkpoint
+	Rejects    *Rejects
+}
+
+// New prepares a migration. Nothing is read or written yet.
+func New(parts Parts, options Options) *Migration {
+	if options.BatchBytes == 0 {
+		options.BatchBytes = DefaultBatchBytes
+	}
+	if options.Notify == nil {
+		options.Notify = func(Event) {}
+	}
+	options.Readers, options.Senders = max(options.Readers, 1), max(options.Senders, 1)
+	if options.Until == 0 {
+		options.Until = math.MaxInt32
+	}
+	m := &Migration{
+		source: parts.Source, target: parts.Target, checkpoint: parts.Checkpoint, rejects: parts.Rejects,
+		options: options,
+	}
+	parts.Checkpoint.View(func(state *checkpoint.State) {
+		s := state.Binding.Source
+		m.origin = target.Origin{System: s.System, Database: s.Database, Table: s.Table, Region: s.Region}
+	})
+	return m
+}
+
+// Run copies all that is not copied yet, and returns what became of every node
+// so far. After ErrInterrupted the same call goes on.
+func (m *Migration) Run(ctx context.Context) (Summary, error) {
+	started := time.Now()
+	err := m.run(ctx)
+	return m.summarize(time.Since(started)), err
+}
+
+func (m *Migration) run(ctx context.Context) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	if err := m.rejectUnbounded(ctx); err != nil {
+		return err
+	}
+	days, err := m.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.restoreOthers(ctx, days); err != nil {
+		return err
+	}
+	return m.copy(ctx, days)
+}
+
+// begin fixes, on the first run, where the copy ends.
+func (m *Migration) begin(ctx context.Context) error {
+	var err error
+	if m.now, err = m.source.Now(ctx); err != nil {
+		return err
+	}
+	var begun bool
+	m.checkpoint.View(func(state *checkpoint.State) { begun = state.CopyUntil != 0 })
+	if begun {
+		return nil
+	}
+	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CopyUntil = m.now })
+}
+
+// rejectUnbounded rejects by name the rows that belong to no day.
+func (m *Migration) rejectUnbounded(ctx context.Context) error {
+	var known bool
+	m.checkpoint.View(func(state *checkpoint.State) { known = state.Unbounded != nil })
+	if known {
+		return nil
+	}
+	var found []Rejected
+	err := m.source.Unbounded(ctx, func(id []byte, timestamp string) error {
+		found = append(found, Rejected{ID: string(id), Timestamp: timestamp, Reason: ReasonTimestamp})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return m.rejects.commit(found, nil, func(size RejectsSize) error {
+		return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+			state.Unbounded = &node.Fates{node.Rejected: int64(len(found))}
+			state.Rejected = checkpoint.Rejected(size)
+		})
+	})
+}
+
+// restoreOthers gives back what a crashed run borrowed for days that this run
+// is not about. The others get it back when they are sealed.
+func (m *Migration) restoreOthers(ctx context.Context, days []*day) error {
+	ours := make(map[string]bool, len(days))
+	for _, d := range days {
+		ours[d.name()] = true
+	}
+	return m.restore(ctx, func(index string) bool { return !ours[index] })
+}
+
+// RestoreSettings gives back all settings that are borrowed, without copying.
+func (m *Migration) RestoreSettings(ctx context.Context) error {
+	return m.restore(ctx, func(string) bool { return true })
+}
+
+func (m *Migration) restore(ctx context.Context, wanted func(index string) bool) error {
+	borrowed := make(map[string]checkpoint.Borrowed)
+	m.checkpoint.View(func(state *checkpoint.State) {
+		for index, loan := range state.Borrowed {
+			if wanted(index) {
+				borrowed[index] = loan
+			}
+		}
+	})
+	for index, loan := range borrowed {
+		if err := m.giveBack(ctx, index, loan); err != nil {
+			return err
+		}
+		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) { delete(state.Borrowed, index) })
+		if err != nil {
+			return err
+		}
+		m.notify(Event{Kind: Restored, Index: index})
+	}
+	return nil
+}
+
+func (m *Migration) notify(e Event) { m.options.Notify(e) }
+
+func (m *Migration) stopped() bool {
+	select {
+	case <-m.options.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *Migration) summarize(took time.Duration) Summary {
+	s := Summary{Type: "summary", Seconds: took.Seconds(), RejectedFile: m.rejects.Path()}
+	s.Run.Nodes, s.Run.Bytes = m.progress.sentNodes.Load(), m.progress.sentBytes.Load()
+	s.Short = m.progress.short.Load()
+	m.checkpoint.View(func(state *checkpoint.State) {
+		if state.Unbounded != nil {
+			s.Fates.Add(*state.Unbounded)
+		}
+		for _, d := range state.Days {
+			s.Fates.Add(d.Fates)
+			s.Bytes += d.Bytes
+			s.Days++
+			if !d.Sealed.IsZero() {
+				s.Sealed++
+			}
+		}
+		s.Borrowed = len(state.Borrowed)
+	})
+	s.Read = s.Fates.Sum()
+	return s
+}
+
+// wrap names the day that an error is about.
+func wrap(d *day, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("copy day %s: %w", d.day, err)
+}

@@ -1,0 +1,251 @@
+// Package target is the OpenSearch side: the template and the daily indices as
+// sentry-opensearch-nodestore would make them, the bulk writer that gives every
+// node its fate, and the two requests with which Sentry reads. It keeps
+// promises 1 (one fate for each node), 5 (nothing newer is overwritten) and
+// 7 (settings are borrowed) on this side.
+package target
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opensearch-project/opensearch-go/v4"
+	"github.com/opensearch-project/opensearch-go/v4/errmask"
+	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+)
+
+// Config says which cluster is meant and how the backend uses it.
+type Config struct {
+	URLs        []string // of nodes of one cluster; requests go to one that answers
+	Username    string
+	Password    string
+	CA          []byte // PEM certificates that the servers' own must descend from; empty: the system's
+	Fingerprint string // SHA-256 of the server's certificate in hex, colons allowed; replaces the check of the chain
+	Insecure    bool   // any certificate will do
+
+	Backend Backend
+
+	// Patience is how long the same nodes are sent again without any of them
+	// being taken before the writer gives up. Zero means 10 minutes.
+	Patience time.Duration
+	// Waiting, if set, is told the cause before each pause of a sender.
+	Waiting func(cause string, pause time.Duration)
+}
+
+// defaultPatience outlasts a restart of a node and a garbage collection storm,
+// and still ends on the same evening.
+const defaultPatience = 10 * time.Minute
+
+// Identity tells one cluster from another.
+type Identity struct {
+	ClusterUUID string
+	ClusterName string
+	Version     string // of the server, such as 2.19.4
+}
+
+// Target is a cluster and the backend's rules for it. It is safe for use by
+// several goroutines.
+type Target struct {
+	config   Config
+	identity Identity
+	api      *opensearchapi.Client // admin calls and reads: repeated when a connection breaks
+	bulk     *opensearch.Client    // writes: never repeated by the library, only by Writer
+	http     *http.Transport
+}
+
+// Open reaches the cluster and makes sure that it is an OpenSearch whose
+// version is known. It changes nothing.
+func Open(ctx context.Context, config Config) (*Target, error) {
+	if config.Patience == 0 {
+		config.Patience = defaultPatience
+	}
+	transport, err := newTransport(config)
+	if err != nil {
+		return nil, err
+	}
+	t := &Target{config: config, http: transport}
+	if err := t.connect(); err != nil {
+		return nil, err
+	}
+	if err := t.identify(ctx); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close closes the connections.
+func (t *Target) Close() {
+	// The library's Close reports nothing but a custom transport's error; ours has none.
+	_ = t.api.Close()
+	_ = t.bulk.Close()
+	t.http.CloseIdleConnections()
+}
+
+// Identity returns what identifies the cluster.
+func (t *Target) Identity() Identity { return t.identity }
+
+// Backend returns the backend's configuration that the target was opened with.
+func (t *Target) Backend() Backend { return t.config.Backend }
+
+func newTransport(config Config) (*http.Transport, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	// The default of 2 would close and reopen a connection for almost every
+	// bulk of a third sender.
+	transport.MaxIdleConnsPerHost = 64
+	transport.DisableCompression = true // answers are small, and stored payloads do not compress again
+	transport.WriteBufferSize = 64 << 10
+	if !strings.HasPrefix(strings.Join(config.URLs, ","), "https://") {
+		return transport, nil
+	}
+	var err error
+	transport.TLSClientConfig, err = newTLS(config)
+	return transport, err
+}
+
+func newTLS(config Config) (*tls.Config, error) {
+	settings := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: config.Insecure}
+	if len(config.CA) > 0 {
+		settings.RootCAs = x509.NewCertPool()
+		if !settings.RootCAs.AppendCertsFromPEM(config.CA) {
+			return nil, hint.Add(errors.New("read target CA: it holds no PEM certificate"),
+				"--target-ca wants a file that begins with -----BEGIN CERTIFICATE-----")
+		}
+	}
+	if config.Fingerprint == "" {
+		return settings, nil
+	}
+	want, err := hex.DecodeString(strings.ReplaceAll(config.Fingerprint, ":", ""))
+	if err != nil || len(want) != sha256.Size {
+		return nil, hint.Add(errors.New("read target fingerprint: not a SHA-256 in hex"),
+			"take it from: openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -fingerprint -sha256")
+	}
+	// The fingerprint replaces the chain: that is what pinning is for.
+	settings.InsecureSkipVerify = true
+	settings.VerifyConnection = func(state tls.ConnectionState) error {
+		if got := sha256.Sum256(state.PeerCertificates[0].Raw); !bytes.Equal(got[:], want) {
+			return fmt.Errorf("the server's certificate has the fingerprint %X", got)
+		}
+		return nil
+	}
+	return settings, nil
+}
+
+func (t *Target) connect() error {
+	// Dead connections are told apart by our own requests; the library's
+	// background health checks would only add traffic that nobody asked for.
+	config := opensearch.Config{
+		Addresses: t.config.URLs, Username: t.config.Username, Password: t.config.Password,
+		Transport: t.http, DisableRetry: true, HealthCheckMaxRetries: -1, MaxRetryClusterHealth: -1,
+	}
+	bulk, err := opensearch.NewClient(config)
+	if err != nil {
+		return hint.Add(fmt.Errorf("configure target: %w", err), "--target wants URLs such as https://host:9200, separated by commas")
+	}
+	config.DisableRetry = false
+	config.MaxRetries = 4
+	config.RetryBackoff = func(attempt int) time.Duration { return time.Duration(attempt*attempt) * 100 * time.Millisecond }
+	// Shards that did not answer are errors: half a count is none.
+	api, err := opensearchapi.NewClient(opensearchapi.Config{Client: config, Errors: errmask.New()})
+	if err != nil {
+		return fmt.Errorf("configure target: %w", err)
+	}
+	t.bulk, t.api = bulk, api
+	return nil
+}
+
+// supportedMajors are the major versions of OpenSearch on which the tool is tested.
+var supportedMajors = []string{"2", "3"}
+
+func (t *Target) identify(ctx context.Context) error {
+	info, err := t.api.Info(ctx, nil)
+	if err != nil {
+		return unreachable(t.config.URLs, classify("reach "+redact(t.config.URLs), err))
+	}
+	version := info.Version
+	if version.Distribution != "opensearch" {
+		return hint.Add(fmt.Errorf("reach %s: it is not an OpenSearch (distribution %q, version %q)",
+			redact(t.config.URLs), version.Distribution, version.Number),
+			"--target must name the OpenSearch cluster that Sentry's node storage is configured with")
+	}
+	major, _, _ := strings.Cut(version.Number, ".")
+	if !slices.Contains(supportedMajors, major) {
+		return hint.Add(fmt.Errorf("reach %s: OpenSearch %s is not supported", redact(t.config.URLs), version.Number),
+			"supported are the major versions "+strings.Join(supportedMajors, " and "))
+	}
+	if info.ClusterUUID == "" || info.ClusterUUID == "_na_" {
+		return hint.Add(fmt.Errorf("reach %s: the cluster has no identity yet", redact(t.config.URLs)),
+			"it has not elected a cluster manager; try again when _cluster/health answers")
+	}
+	t.identity = Identity{ClusterUUID: info.ClusterUUID, ClusterName: info.ClusterName, Version: version.Number}
+	return nil
+}
+
+// redact lists URLs without the credentials that they may carry.
+func redact(urls []string) string {
+	shown := make([]string, 0, len(urls))
+	for _, raw := range urls {
+		u, err := url.Parse(raw)
+		if err != nil {
+			shown = append(shown, "an unreadable URL")
+			continue
+		}
+		u.User = nil
+		shown = append(shown, u.String())
+	}
+	return strings.Join(shown, ",")
+}
+
+// ask sends one request with a JSON body that the typed calls do not cover,
+// and decodes the answer into answer.
+func (t *Target) ask(ctx context.Context, method, path string, body, answer any) error {
+	op := method + " " + path
+	var reader io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		reader = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, path, reader)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := t.api.Client.Stream(request)
+	if response != nil {
+		defer response.Body.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("%s: read the answer: %w", op, err)
+	}
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return refusal(op, response.StatusCode, content)
+	}
+	if err := json.Unmarshal(content, answer); err != nil {
+		return fmt.Errorf("%s: decode the answer: %w", op, err)
+	}
+	return nil
+}
