@@ -71,11 +71,16 @@ func (d distribution) buildInto(ctx context.Context, home string) error {
 
 func cacheDir() (string, error) {
 	dir := os.Getenv(CacheVariable)
-	if dir == "" {
+	chosen := dir != ""
+	if !chosen {
 		dir = defaultCacheDir()
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", hint.Add(fmt.Errorf("make cache folder: %w", err), "point "+CacheVariable+" at a folder that you may write to")
+	}
+	if !chosen && !ours(dir) {
+		return "", hint.Add(fmt.Errorf("use cache folder: %s belongs to another user", dir),
+			"point "+CacheVariable+" at a folder whose programs you trust")
 	}
 	if !reachable(dir) {
 		return "", hint.Add(fmt.Errorf("use cache folder: user nobody cannot enter %s", dir),
@@ -89,6 +94,17 @@ func defaultCacheDir() string {
 		return filepath.Join(dir, "nodestore-migrate")
 	}
 	return filepath.Join(os.TempDir(), fmt.Sprintf("nodestore-migrate-%d", os.Geteuid()))
+}
+
+// ours reports whether dir is our own. Another user could have made a folder of
+// that name in the temporary folder, with other programs in it.
+func ours(dir string) bool {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return false
+	}
+	owner, known := info.Sys().(*syscall.Stat_t)
+	return known && int(owner.Uid) == os.Geteuid()
 }
 
 // lockFile takes the lock of all processes on path. The kernel drops it should

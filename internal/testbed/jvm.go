@@ -29,24 +29,32 @@ func jdksFor(openSearch string) jdkRange {
 // best. It looks at JAVA_HOME, where the systems install JDKs, and at PATH.
 func JDK(openSearch string) (string, error) {
 	want := jdksFor(openSearch)
-	best, bestDistance := "", -1
-	for _, home := range jdkHomes() {
-		version := jdkVersion(home)
-		if version < want.min || version > want.max || !reachable(home) {
-			continue
-		}
-		distance := max(version-want.preferred, want.preferred-version)
-		if bestDistance < 0 || distance < bestDistance {
-			best, bestDistance = home, distance
-		}
-	}
-	if best == "" {
+	home := want.nearest(jdkHomes())
+	if home == "" {
 		return "", hint.Add(fmt.Errorf("find a JDK for OpenSearch %s: none from %d to %d installed", openSearch, want.min, want.max),
 			fmt.Sprintf("install a JDK %d, or point JAVA_HOME at one", want.preferred))
 	}
-	return best, nil
+	return home, nil
 }
 
+// nearest returns the JDK whose version is nearest to the preferred one, "" if
+// none is in the range.
+func (r jdkRange) nearest(homes []string) string {
+	best, bestDistance := "", r.max
+	for _, home := range homes {
+		version := jdkVersion(home)
+		if version < r.min || version > r.max {
+			continue
+		}
+		distance := max(version-r.preferred, r.preferred-version)
+		if distance < bestDistance {
+			best, bestDistance = home, distance
+		}
+	}
+	return best
+}
+
+// jdkHomes are the folders that may be JDKs and that the server may enter.
 func jdkHomes() []string {
 	var homes []string
 	if home := os.Getenv("JAVA_HOME"); home != "" {
@@ -65,7 +73,7 @@ func jdkHomes() []string {
 			homes = append(homes, filepath.Dir(filepath.Dir(program)))
 		}
 	}
-	return homes
+	return slices.DeleteFunc(homes, func(home string) bool { return !reachable(home) })
 }
 
 // jdkVersion reads a JDK's feature version from its release file. It is 0 when

@@ -43,8 +43,6 @@ type OpenSearch struct {
 // is a minimal server: no zstd codec, of the modules only reindex. ctx bounds
 // the start, not the server.
 func StartOpenSearch(ctx context.Context, o OpenSearchOptions) (*OpenSearch, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	o, err := o.complete()
 	if err != nil {
 		return nil, err
@@ -57,6 +55,8 @@ func StartOpenSearch(ctx context.Context, o OpenSearchOptions) (*OpenSearch, err
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	dir, err := newStateDir("opensearch")
 	if err != nil {
 		return nil, err

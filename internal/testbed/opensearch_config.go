@@ -3,8 +3,11 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,28 +15,31 @@ import (
 // nodes can want the same; node.portsfile tells which it chose.
 func (n *OpenSearch) config(o OpenSearchOptions, dir string) string {
 	name := filepath.Base(dir)
-	settings := []string{
-		"cluster.name: " + n.cluster,
-		"node.name: " + name,
-		fmt.Sprintf("path.data: %q", filepath.Join(dir, "data")),
-		fmt.Sprintf("path.logs: %q", filepath.Join(dir, "logs")),
-		"network.host: 127.0.0.1",
-		"http.port: 0",
-		"transport.port: 0",
-		"node.portsfile: true",
+	settings := map[string]string{
+		"cluster.name":   n.cluster,
+		"node.name":      name,
+		"path.data":      strconv.Quote(filepath.Join(dir, "data")),
+		"path.logs":      strconv.Quote(filepath.Join(dir, "logs")),
+		"network.host":   "127.0.0.1",
+		"http.port":      "0",
+		"transport.port": "0",
+		"node.portsfile": "true",
 		// A nearly full disk of the machine must not block the indices.
-		"cluster.routing.allocation.disk.threshold_enabled: false",
+		"cluster.routing.allocation.disk.threshold_enabled": "false",
 	}
 	if o.Join == nil {
-		settings = append(settings, "discovery.seed_hosts: []", "cluster.initial_cluster_manager_nodes: ["+name+"]")
+		settings["discovery.seed_hosts"] = "[]"
+		settings["cluster.initial_cluster_manager_nodes"] = "[" + name + "]"
 	} else {
-		// No vote for the later node: the first one can go on without it.
-		settings = append(settings, fmt.Sprintf("discovery.seed_hosts: [%q]", o.Join.transport), "node.roles: [data, ingest]")
+		settings["discovery.seed_hosts"] = "[" + strconv.Quote(o.Join.transport) + "]"
+		settings["node.roles"] = "[data, ingest]" // no vote: the first node can go on without it
 	}
-	for name, value := range o.Settings {
-		settings = append(settings, name+": "+value)
+	maps.Copy(settings, o.Settings)
+	var config strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&config, "%s: %s\n", name, settings[name])
 	}
-	return strings.Join(settings, "\n") + "\n"
+	return config.String()
 }
 
 // loggingConfig sends the node's whole log to its output, the server's log.

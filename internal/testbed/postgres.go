@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // DefaultPostgres is the version that is started when none is named.
@@ -40,8 +38,6 @@ var errPortTaken = errors.New("port taken")
 // StartPostgres starts a PostgreSQL server that listens on 127.0.0.1 only, with
 // the superuser postgres and no password. ctx bounds the start, not the server.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	if o.Version == "" {
 		o.Version = DefaultPostgres
 	}
@@ -52,6 +48,8 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	dir, err := newStateDir("postgres")
 	if err != nil {
 		return nil, err
@@ -123,7 +121,7 @@ func launchPostgres(ctx context.Context, dir, home string, o PostgresOptions) (*
 		return nil, err
 	}
 	p := &Postgres{server: s, version: o.Version, port: port}
-	if err := p.waitUntil(ctx, p.ping); err != nil {
+	if err := p.waitUntil(ctx, p.checkReady); err != nil {
 		if strings.Contains(p.logTail(), "could not create any TCP/IP sockets") {
 			err = errPortTaken
 		}
@@ -170,12 +168,19 @@ func (p *Postgres) URL() string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", p.port)
 }
 
-func (p *Postgres) ping(ctx context.Context) error {
-	connection, err := pgx.Connect(ctx, p.URL())
+// checkReady reads the state that the server writes into its pid file, as pg_ctl
+// does: a connection might reach a stranger that took the port first.
+func (p *Postgres) checkReady(context.Context) error {
+	const stateLine = 7 // counted from 0; LOCK_FILE_LINE_PM_STATUS of PostgreSQL
+	content, err := os.ReadFile(filepath.Join(p.dir, "data", "postmaster.pid"))
 	if err != nil {
 		return err
 	}
-	return connection.Close(ctx)
+	lines := strings.Split(string(content), "\n")
+	if len(lines) <= stateLine || strings.TrimSpace(lines[stateLine]) != "ready" {
+		return errors.New("not ready yet")
+	}
+	return nil
 }
 
 // freePort asks the kernel for a port. Another process may take it before the

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
-	"runtime"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,15 +40,6 @@ func startAbandoned(t *testing.T, mode string) abandoned {
 	return a
 }
 
-func TestServerDiesWithItsStarter(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		return // the package's comment promises it for Linux only
-	}
-	t.Parallel()
-	a := startAbandoned(t, "attached")
-	eventually(t, "end of the server", func() bool { return !a.running() })
-}
-
 func TestDetachedServerStays(t *testing.T) {
 	t.Parallel()
 	a := startAbandoned(t, "detach")
@@ -69,5 +61,34 @@ func TestStartReportsTheLogOfAServerThatEnds(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "no_such_setting") {
 		t.Errorf("the error does not say why: %v", err)
+	}
+}
+
+func TestPostgresReportsALostRaceForItsPort(t *testing.T) {
+	t.Parallel()
+	home, err := postgresDistribution(DefaultPostgres).install(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := newStateDir("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := newCluster(t.Context(), home, filepath.Join(dir, "data"), nil); err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	taken := fmt.Sprint(stranger.Addr().(*net.TCPAddr).Port)
+	p, err := launchPostgres(t.Context(), dir, home, PostgresOptions{Settings: map[string]string{"port": taken}})
+	if err == nil {
+		stop(t, p.server)
+	}
+	if !errors.Is(err, errPortTaken) {
+		t.Errorf("error %v, want %v", err, errPortTaken)
 	}
 }

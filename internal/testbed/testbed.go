@@ -22,8 +22,8 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
 
-// startTimeout bounds a start: OpenSearch needs 5 s alone, a minute when the
-// whole test suite shares two cores.
+// startTimeout bounds a start, once the server is installed: OpenSearch needs 5 s
+// alone, 30 s when the whole test suite shares two cores.
 const startTimeout = 3 * time.Minute
 
 // serverUser is "nobody": PostgreSQL and OpenSearch both refuse to run as root.

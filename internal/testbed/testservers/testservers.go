@@ -36,7 +36,7 @@ func Postgres(t testing.TB, version string) string {
 	})
 	database, err := url.Parse(server)
 	if err != nil {
-		t.Fatalf("parse URL of PostgreSQL %s: %v", version, err)
+		t.Fatalf("parse URL of PostgreSQL %s", version) // err quotes it, with its password
 	}
 	name := "test_" + strings.ToLower(rand.Text())
 	execute(t, server, "create database "+name)
