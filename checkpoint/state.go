@@ -40,11 +40,30 @@ type State struct {
 	Binding   Binding             `json:"binding"`
 	Started   time.Time           `json:"started"`              // when the first run began
 	Saved     time.Time           `json:"saved"`                // when it was last written, set when it is saved
-	CopyUntil int64               `json:"copy_until,omitempty"` // upper end of the copy in µs since 1970, fixed by the first run; 0: not yet
+	CopyUntil int64               `json:"copy_until,omitempty"` // rows before it are copied by slices, in µs since 1970; each pass moves it on; 0: no pass yet
 	Days      map[string]*Day     `json:"days"`                 // by node.Day.String
 	Borrowed  map[string]Borrowed `json:"borrowed"`             // by index: settings that are to be given back
 	Unbounded *node.Fates         `json:"unbounded,omitempty"`  // of the rows that belong to no day; nil: not looked for yet
 	Rejected  Rejected            `json:"rejected,omitzero"`    // how much of the files of rejected nodes counts
+	CatchUp   CatchUp             `json:"catch_up,omitzero"`
+}
+
+// CatchUp is what the passes after the copy must know of those before. Times
+// are µs since 1970.
+type CatchUp struct {
+	// Edges are earlier values of CopyUntil: rows shortly before them may have
+	// been committed after their slice was read.
+	Edges []int64 `json:"edges,omitempty"`
+	// Swept: every id with a timestamp before it was looked for in other days.
+	Swept int64 `json:"swept,omitempty"`
+	// Recent has a hash of each node before the last edge that has its fate, by
+	// the minute of its timestamp, 8 bytes each: what is not there came late.
+	Recent map[int64][]byte `json:"recent,omitempty"`
+	// Shared: documents were behind the alias before the first run, so an id may
+	// already be in several days.
+	Shared bool `json:"shared,omitempty"`
+	// SwitchedAt is when Sentry began to write to the target; 0: not yet.
+	SwitchedAt int64 `json:"switched_at,omitempty"`
 }
 
 // Rejected is how much of the files of rejected nodes belongs to what is done,
@@ -63,6 +82,7 @@ type Day struct {
 	Bytes   int64      `json:"bytes"`            // payload bytes of the nodes in Done
 	Sealed  time.Time  `json:"sealed,omitzero"`  // zero: not sealed
 	Counted int64      `json:"counted,omitzero"` // documents in the index when it was sealed
+	Dropped time.Time  `json:"dropped,omitzero"` // when its index was found gone, or removed with its last row; it is not made again
 }
 
 // Borrowed is what an index had before it was changed for loading.

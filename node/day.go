@@ -9,6 +9,13 @@ import (
 // copied, sealed and verified.
 type Day int32
 
+// MinDay and MaxDay are 0001-01-01 and 9999-12-31: the days that ISO 8601, and
+// so a daily index's name, can hold.
+const (
+	MinDay Day = -719162
+	MaxDay Day = 2932896
+)
+
 const microsPerDay = int64(24 * time.Hour / time.Microsecond)
 
 // DayOf returns the UTC day of a timestamp in microseconds since 1970.

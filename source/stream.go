@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
@@ -26,26 +25,21 @@ func (s *Source) Stream(ctx context.Context, from, to int64, visit func(node.Nod
 // Fetch hands the nodes with the given ids to visit. Ids without a row are
 // skipped; a view can have several rows for one id.
 func (s *Source) Fetch(ctx context.Context, ids []string, visit func(node.Node) error) error {
-	var list strings.Builder
-	for _, id := range ids {
-		if strings.IndexByte(id, 0) >= 0 {
-			continue // PostgreSQL's text cannot hold it, so no row has it
-		}
-		if list.Len() > 0 {
-			list.WriteString(",")
-		}
-		list.WriteString(textLiteral(id))
-	}
-	if list.Len() == 0 {
+	list := idList(ids)
+	if list == "" {
 		return nil
 	}
-	return s.nodes(ctx, "fetch nodes", fmt.Sprintf(`"id" in (%s) and %s`, &list, inRange(minMicros, maxMicros)), visit)
+	return s.nodes(ctx, "fetch nodes", fmt.Sprintf(`"id" in (%s) and %s`, list, inRange(minMicros, maxMicros)), visit)
 }
 
 // Keys is Stream without the data.
 func (s *Source) Keys(ctx context.Context, from, to int64, visit func(id []byte, micros int64) error) error {
+	return s.keys(ctx, "read keys", inRange(from, to), visit)
+}
+
+func (s *Source) keys(ctx context.Context, what, where string, visit func(id []byte, micros int64) error) error {
 	return s.copyOut(ctx, copyQuery{
-		what: "read keys", columns: s.sql.id + `, "timestamp"`, where: inRange(from, to), fields: 2,
+		what: what, columns: s.sql.id + `, "timestamp"`, where: where, fields: 2,
 		row: func(fields [][]byte) error {
 			micros, err := rowMicros(fields[0], fields[1])
 			if err != nil {

@@ -5,17 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 )
 
 // conditional sends a bulk whose items each name the version of a document
 // that they are about, and reports for each whether it was carried out. Where
 // somebody changed the document meanwhile it was not, which is no error. The
 // request can be repeated, since a condition holds at most once.
-func (t *Target) conditional(ctx context.Context, index string, body []byte, items int) ([]bool, error) {
+func (t *Target) conditional(ctx context.Context, path string, body []byte, items int) ([]bool, error) {
 	var patience backoff
 	for {
-		a, err := t.post(ctx, "/"+url.PathEscape(index)+"/_bulk?filter_path=items.*.status,items.*.error.type,items.*.error.reason", body)
+		a, err := t.post(ctx, path, body)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

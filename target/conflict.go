@@ -29,9 +29,13 @@ const maxLookup = 10_000
 // the given ids, at most maxLookup of them: more is an error. It does not see
 // what was written since the last refresh.
 func (t *Target) Copies(ctx context.Context, index string, ids []string) ([]Copy, error) {
-	query := map[string]any{
-		"query": map[string]any{"ids": map[string]any{"values": ids}},
-		"size":  maxLookup, "_source": false, "version": true, "seq_no_primary_term": true,
+	return t.find(ctx, index, map[string]any{"ids": map[string]any{"values": ids}})
+}
+
+// find returns all documents that match, or an error.
+func (t *Target) find(ctx context.Context, index string, query map[string]any) ([]Copy, error) {
+	request := map[string]any{
+		"query": query, "size": maxLookup, "track_total_hits": true, "_source": false, "version": true, "seq_no_primary_term": true,
 		"docvalue_fields": []any{map[string]string{"field": "timestamp", "format": "epoch_millis"}},
 	}
 	var found struct {
@@ -45,18 +49,18 @@ func (t *Target) Copies(ctx context.Context, index string, ids []string) ([]Copy
 			Hits []hit `json:"hits"`
 		} `json:"hits"`
 	}
-	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query, &found); err != nil {
-		return nil, fmt.Errorf("look up %d ids: %w", len(ids), err)
+	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", request, &found); err != nil {
+		return nil, fmt.Errorf("look up documents: %w", err)
 	}
 	if found.Shards.Failed > 0 || found.Hits.Total.Value != len(found.Hits.Hits) {
-		return nil, fmt.Errorf("look up %d ids in %s: %d of %d documents came, %d shards failed",
-			len(ids), index, len(found.Hits.Hits), found.Hits.Total.Value, found.Shards.Failed)
+		return nil, fmt.Errorf("look up documents of %s: %d of %d came, %d shards failed",
+			index, len(found.Hits.Hits), found.Hits.Total.Value, found.Shards.Failed)
 	}
 	copies := make([]Copy, 0, len(found.Hits.Hits))
 	for _, h := range found.Hits.Hits {
 		c, err := h.copy()
 		if err != nil {
-			return nil, fmt.Errorf("look up %d ids in %s: %w", len(ids), index, err)
+			return nil, fmt.Errorf("look up documents of %s: %w", index, err)
 		}
 		copies = append(copies, c)
 	}
@@ -127,7 +131,7 @@ func (d *delivery) compare(ctx context.Context, g group, conflicts []int) (conte
 		switch {
 		case !ok: // removed since the conflict: nobody but Sentry does that
 			d.outcome.Fates[node.Vanished]++
-		case found.Millis > millis:
+		case found.Millis > millis, d.target.writtenBySentry(found):
 			d.outcome.Fates[node.Superseded]++
 		case found.Millis == millis && g.uncertain:
 			d.outcome.Fates[node.Stored]++
@@ -154,7 +158,7 @@ func (d *delivery) replace(ctx context.Context, older []int, there map[string]Co
 		body = fmt.Appendf(body, `,"if_seq_no":%d,"if_primary_term":%d}}`+"\n", there[id].seqNo, there[id].primaryTerm)
 		body = append(body, d.batch.document(i)...)
 	}
-	outcome, err := d.target.conditional(ctx, d.index.Name, body, len(older))
+	outcome, err := d.target.conditional(ctx, "/"+url.PathEscape(d.index.Name)+"/_bulk?filter_path=items", body, len(older))
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +168,15 @@ func (d *delivery) replace(ctx context.Context, older []int, there map[string]Co
 			continue
 		}
 		d.outcome.Fates[node.Stored]++
+		d.outcome.Replaced++
 	}
 	return contested, nil
+}
+
+// writtenBySentry reports whether a document dates from after the switch.
+// Sentry's word on an id is final then, whatever a row says.
+func (t *Target) writtenBySentry(c Copy) bool {
+	return t.config.SwitchedAt != 0 && c.Millis >= floorMillis(t.config.SwitchedAt)
 }
 
 // floorMillis is what OpenSearch keeps of a timestamp.

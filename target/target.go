@@ -40,6 +40,10 @@ type Config struct {
 
 	Backend Backend
 
+	// SwitchedAt is when Sentry began to write to OpenSearch, in µs since 1970;
+	// 0: it has not. Documents from then on are never replaced.
+	SwitchedAt int64
+
 	// Patience is how long the same nodes are sent again without any of them
 	// being taken before the writer gives up. Zero means 10 minutes.
 	Patience time.Duration

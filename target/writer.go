@@ -29,6 +29,7 @@ type Rejection struct {
 // Outcome is what became of a batch: the fates add up to its nodes.
 type Outcome struct {
 	Fates    node.Fates
+	Replaced int64 // of those stored, how many took the place of an older document in the index
 	Rejected []Rejection
 }
 
@@ -227,6 +228,7 @@ type itemAnswer struct {
 func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining []int, err error) {
 	if bytes.HasPrefix(body, []byte(`{"errors":false`)) {
 		d.outcome.Fates[node.Stored] += int64(len(g.items))
+		d.outcome.Replaced += int64(bytes.Count(body, []byte(`"status":200`)))
 		return nil, nil
 	}
 	var answers struct {
@@ -244,6 +246,9 @@ func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining 
 			switch fate, verdict := d.fate(g, i, a); verdict {
 			case fated:
 				d.outcome.Fates[fate]++
+				if a.Status == http.StatusOK {
+					d.outcome.Replaced++
+				}
 			case conflict:
 				conflicts = append(conflicts, i)
 			case unfated:

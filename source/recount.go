@@ -1,0 +1,56 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Minutes counts the rows of [from, to), microseconds since 1970, by minute,
+// keyed by the minute's first microsecond. It reads no payload.
+func (s *Source) Minutes(ctx context.Context, from, to int64) (map[int64]int64, error) {
+	const what = "count rows by minute"
+	results, err := s.query(ctx, what, s.sql.settings+fmt.Sprintf(
+		`select date_trunc('minute', "timestamp", 'UTC') as start, count(*) from %s where %s group by start`,
+		s.sql.relation, inRange(from, to)))
+	if err != nil {
+		return nil, err
+	}
+	minutes := make(map[int64]int64)
+	for _, row := range results[len(results)-1] {
+		start, err := parseTimestamp(row[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		if minutes[start], err = strconv.ParseInt(row[1], 10, 64); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return minutes, nil
+}
+
+// Locate hands over the timestamps of the rows with the given ids. Ids without
+// a row are passed over; a view can have several rows for one id.
+func (s *Source) Locate(ctx context.Context, ids []string, visit func(id []byte, micros int64) error) error {
+	list := idList(ids)
+	if list == "" {
+		return nil
+	}
+	return s.keys(ctx, "locate ids", fmt.Sprintf(`"id" in (%s) and %s`, list, inRange(minMicros, maxMicros)), visit)
+}
+
+// idList is a list of literals for IN, or "" if no id could be in the table.
+func idList(ids []string) string {
+	var list strings.Builder
+	for _, id := range ids {
+		if strings.IndexByte(id, 0) >= 0 {
+			continue // PostgreSQL's text cannot hold it, so no row has it
+		}
+		if list.Len() > 0 {
+			list.WriteString(",")
+		}
+		list.WriteString(textLiteral(id))
+	}
+	return list.String()
+}

@@ -1,0 +1,184 @@
+package target
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
+)
+
+// Elsewhere returns the documents of the given ids that are behind the alias in
+// another index than own. One request answers for all of them, and reads a
+// stored document only for what it finds. Indices that were not refreshed show
+// nothing.
+func (t *Target) Elsewhere(ctx context.Context, own string, ids []string) ([]Copy, error) {
+	return t.find(ctx, t.config.Backend.Alias, map[string]any{"bool": map[string]any{
+		"filter":   map[string]any{"ids": map[string]any{"values": ids}},
+		"must_not": map[string]any{"term": map[string]any{"_index": own}},
+	}})
+}
+
+// Between hands over the documents of an index or alias whose timestamp lies in
+// [from, to), milliseconds since 1970, in portions of at most maxLookup.
+func (t *Target) Between(ctx context.Context, index string, from, to int64, visit func([]Copy) error) error {
+	inRange := timeRange(from, to)
+	n, err := t.countWhere(ctx, index, inRange)
+	if err != nil || n == 0 {
+		return err
+	}
+	if n <= maxLookup || to-from <= 1 {
+		found, err := t.find(ctx, index, inRange)
+		if err != nil {
+			return err
+		}
+		return visit(found)
+	}
+	middle := from + (to-from)/2
+	if err := t.Between(ctx, index, from, middle, visit); err != nil {
+		return err
+	}
+	return t.Between(ctx, index, middle, to, visit)
+}
+
+func timeRange(from, to int64) map[string]any {
+	return map[string]any{"range": map[string]any{"timestamp": map[string]any{"gte": from, "lt": to, "format": "epoch_millis"}}}
+}
+
+func (t *Target) countWhere(ctx context.Context, index string, query map[string]any) (int64, error) {
+	var answer struct {
+		Count  int64 `json:"count"`
+		Shards struct {
+			Failed int `json:"failed"`
+		} `json:"_shards"`
+	}
+	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_count", map[string]any{"query": query}, &answer); err != nil {
+		return 0, err
+	}
+	if answer.Shards.Failed > 0 {
+		return 0, fmt.Errorf("count documents of %s: %d shards failed", index, answer.Shards.Failed)
+	}
+	return answer.Count, nil
+}
+
+// CountBetween counts the documents of an index whose timestamp lies in
+// [from, to), milliseconds since 1970.
+func (t *Target) CountBetween(ctx context.Context, index string, from, to int64) (int64, error) {
+	return t.countWhere(ctx, index, timeRange(from, to))
+}
+
+// Minutes counts the documents of an index by the minute of their timestamp,
+// keyed by its first millisecond, within [from, to) milliseconds since 1970.
+func (t *Target) Minutes(ctx context.Context, index string, from, to int64) (map[int64]int64, error) {
+	query := map[string]any{
+		"size": 0, "query": timeRange(from, to),
+		"aggs": map[string]any{"minutes": map[string]any{"date_histogram": map[string]any{
+			"field": "timestamp", "fixed_interval": "1m", "min_doc_count": 1,
+		}}},
+	}
+	var answer struct {
+		Shards struct {
+			Failed int `json:"failed"`
+		} `json:"_shards"`
+		Aggregations struct {
+			Minutes struct {
+				Buckets []struct {
+					Key   int64 `json:"key"`
+					Count int64 `json:"doc_count"`
+				} `json:"buckets"`
+			} `json:"minutes"`
+		} `json:"aggregations"`
+	}
+	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Shards.Failed > 0 {
+		return nil, fmt.Errorf("count minutes of %s: %d shards failed", index, answer.Shards.Failed)
+	}
+	minutes := make(map[int64]int64, len(answer.Aggregations.Minutes.Buckets))
+	for _, b := range answer.Aggregations.Minutes.Buckets {
+		minutes[b.Key] = b.Count
+	}
+	return minutes, nil
+}
+
+// Held returns which of the ids an index has, whether or not it was refreshed.
+// The timestamps of these copies are not known.
+func (t *Target) Held(ctx context.Context, index string, ids []string) ([]Copy, error) {
+	docs := make([]map[string]any, len(ids))
+	for i, id := range ids {
+		docs[i] = map[string]any{"_id": id, "stored_fields": []string{}}
+	}
+	var answer struct {
+		Docs []struct {
+			hit
+			Found bool            `json:"found"`
+			Error json.RawMessage `json:"error"`
+		} `json:"docs"`
+	}
+	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_mget", map[string]any{"docs": docs}, &answer); err != nil {
+		return nil, fmt.Errorf("look up %d ids: %w", len(ids), err)
+	}
+	var held []Copy
+	for _, doc := range answer.Docs {
+		if doc.Error != nil {
+			return nil, refusal("look up id in "+index, http.StatusNotFound, []byte(`{"error":`+string(doc.Error)+`}`))
+		}
+		if doc.Found {
+			held = append(held, Copy{Index: index, ID: doc.ID, Version: doc.Version, seqNo: doc.SeqNo, primaryTerm: doc.PrimaryTerm})
+		}
+	}
+	return held, nil
+}
+
+// Remove deletes the given copies, each only if it is still the document that
+// was looked at, and makes that visible. It returns those that it deleted.
+func (t *Target) Remove(ctx context.Context, copies []Copy) (removed []Copy, err error) {
+	if len(copies) == 0 {
+		return nil, nil
+	}
+	var body []byte
+	for _, c := range copies {
+		body = append(body, `{"delete":{"_index":`...)
+		body = appendString(body, []byte(c.Index))
+		body = append(body, `,"_id":`...)
+		body = appendString(body, []byte(c.ID))
+		body = fmt.Appendf(body, `,"if_seq_no":%d,"if_primary_term":%d}}`+"\n", c.seqNo, c.primaryTerm)
+	}
+	done, err := t.conditional(ctx, "/_bulk?refresh=true", body, len(copies))
+	if err != nil {
+		return nil, fmt.Errorf("remove %d copies: %w", len(copies), err)
+	}
+	for i, c := range copies {
+		if done[i] {
+			removed = append(removed, c)
+		}
+	}
+	return removed, nil
+}
+
+// Drop deletes an index.
+func (t *Target) Drop(ctx context.Context, name string) error {
+	_, err := t.api.Indices.Delete(ctx, opensearchapi.IndicesDeleteReq{Indices: []string{name}})
+	return classify("delete index "+name, err)
+}
+
+// RefreshAlias makes all that was written behind the alias visible. Without an
+// alias there is nothing to be seen.
+func (t *Target) RefreshAlias(ctx context.Context) error {
+	err := t.Refresh(ctx, t.config.Backend.Alias)
+	if IsGone(err) {
+		return nil
+	}
+	return err
+}
+
+// Prefixed reports whether the backend's cleanup passes over the daily indices:
+// it reads the date from the second to fourth part of a name.
+func (b Backend) Prefixed() bool {
+	before, _, _ := strings.Cut(b.Index, datePlaceholder)
+	return strings.Count(before, "-") != 1 || !strings.HasSuffix(before, "-")
+}
