@@ -111,12 +111,15 @@ func TestPrivileges(t *testing.T) {
 		checkError(t, err, "may not read column", `GRANT SELECT ON "public"."nodestore_node" TO reader_`)
 
 		remedy := strings.TrimPrefix(hint.Of(err), "run: ")
-		db.exec(remedy)
+		db.exec(remedy + "; revoke execute on function pg_control_system() from public")
 		s, err := Open(t.Context(), config)
 		if err != nil {
 			t.Fatalf("after %s: %v", remedy, err)
 		}
 		defer s.Close()
+		if id := s.Identity(); id.System != "" || id.Database == "" || id.Table != "public.nodestore_node" {
+			t.Errorf("%+v", id)
+		}
 
 		db.exec("alter table nodestore_node enable row level security")
 		_, err = s.Count(t.Context(), minMicros, maxMicros)

@@ -15,21 +15,13 @@ type plan struct {
 	Plans    []plan  `json:"Plans"`
 }
 
-// steps yields the plan and all beneath it.
-func (p plan) steps(yield func(plan) bool) {
-	p.walk(yield)
-}
-
-func (p plan) walk(yield func(plan) bool) bool {
-	if !yield(p) {
-		return false
-	}
+// steps returns the plan and all beneath it.
+func (p plan) steps() []plan {
+	all := []plan{p}
 	for _, child := range p.Plans {
-		if !child.walk(yield) {
-			return false
-		}
+		all = append(all, child.steps()...)
 	}
-	return true
+	return all
 }
 
 // explain returns the plans of the EXPLAIN statements in sql, in their order.

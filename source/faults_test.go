@@ -64,6 +64,32 @@ func TestCancelledInMidStream(t *testing.T) {
 	countRows(t, s)
 }
 
+func TestCancelledWhileWaitingForAConnection(t *testing.T) {
+	db := newest(t)
+	db.exec(manyRows)
+	s, err := Open(t.Context(), Config{ConnString: db.url, Table: "nodestore_node"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stop := errors.New("stop")
+	err = s.Stream(t.Context(), minMicros, maxMicros, func(node.Node) error {
+		waiting := make(chan error)
+		go func() { _, err := s.Count(ctx, minMicros, maxMicros); waiting <- err }()
+		cancel()
+		if err := <-waiting; !errors.Is(err, context.Canceled) || Retryable(err) {
+			t.Errorf("%v, retryable %v", err, Retryable(err))
+		}
+		return stop
+	})
+	if !errors.Is(err, stop) {
+		t.Error(err)
+	}
+	countRows(t, s)
+}
+
 func TestMoreStreamsThanConnections(t *testing.T) {
 	db := newest(t)
 	db.exec(manyRows)

@@ -214,7 +214,7 @@ func (s *Source) inspectIndexes(ctx context.Context, oid string) error {
 		return err
 	}
 	s.relation.TimestampIndexed = true
-	for step := range plans[0].steps {
+	for _, step := range plans[0].steps() {
 		switch step.NodeType {
 		case "Seq Scan", "Sort", "Incremental Sort":
 			s.relation.TimestampIndexed = false
@@ -234,7 +234,7 @@ func (s *Source) inspectSize(ctx context.Context) error {
 		return err
 	}
 	var tables []string
-	for step := range plans[0].steps {
+	for _, step := range plans[0].steps() {
 		if step.Relation != "" {
 			tables = append(tables, "("+textLiteral(step.Schema)+","+textLiteral(step.Relation)+")")
 		}
