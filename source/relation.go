@@ -133,6 +133,13 @@ func (s *Source) noSuchTable(ctx context.Context, table string) error {
 	if err != nil {
 		return err
 	}
+	silo, err := s.Silo(ctx)
+	if err != nil {
+		return err
+	}
+	if silo.Kind == ControlSilo {
+		return silo.controlError()
+	}
 	remedy := "no table here has nodestore in its name: check that this is the database of the Sentry region, not of its control silo"
 	if row[2] != "" {
 		remedy = "did you mean " + row[2] + "? Name it with --table"
