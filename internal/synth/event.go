@@ -92,7 +92,9 @@ func (e *event) native(size int) {
 		e.json = append(e.json, e.world.images[images[i]]...)
 	})
 	e.add(`},"threads":{`)
-	e.list("values", 1<<20, start+size, e.thread)
+	e.list("values", 100, start+size, e.thread)
+	e.add(`},"extra":{`)
+	e.list("state", 1<<20, start+size, e.state)
 	e.add(`},`)
 	e.tail()
 }
@@ -106,7 +108,9 @@ func (e *event) occurrence(size int) {
 		e.add(`{"name":"%s","value":"%s","important":false}`, title(word(e.Rand)), e.query())
 	})
 	e.add(`,"evidence_data":{"op":"db","num_repeating_spans":"%d",`, e.IntN(500))
-	e.list("offender_spans", 1<<20, start+size, e.span)
+	e.list("offender_spans", 1000, start+size, e.span)
+	e.add(`,`)
+	e.list("state", 1<<20, start+size, e.state)
 	e.add(`}}`)
 }
 

@@ -90,7 +90,7 @@ const hugeRank = 1 - 1.0/5000
 // over 20 kB, 1 to 2 % over 32,766 bytes, where doc values end.
 func innerBytes(shape Kind, rank float64) int {
 	if rank >= hugeRank {
-		return 4 << 20
+		return 3 << 20
 	}
 	if shape == Native { // its images alone take more than most events
 		rank = 0.8 + 0.2*rank

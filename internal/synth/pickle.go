@@ -6,9 +6,9 @@ import (
 	"math/rand/v2"
 )
 
-// pickle wraps JSON into what Python's pickle.dumps({"event_id": …, "data":
-// json}) gives, as Sentry stored events before February 2021: protocol 2, or
-// the text protocol 0.
+// pickle wraps JSON into a Python pickle of {"version": "7", "data": json}, the
+// format of rows that Sentry stored before February 2021: protocol 2, or the
+// text protocol 0.
 func pickle(rng *rand.Rand, json []byte) []byte {
 	if rng.IntN(2) == 0 {
 		return pickle0(json)

@@ -109,10 +109,10 @@ type Options struct {
 	Mix         Mix
 
 	// Distinct is how many payloads are made and compressed for each of the
-	// five shapes of event; rows share them under ids of their own. Compressing
+	// six shapes of event; rows share them under ids of their own. Compressing
 	// is nearly all the work: sharing gives gigabytes a second instead of about
-	// 20 MB/s, for some 50 kB of memory per payload. Zero gives every row its own
-	// payload.
+	// 20 MB/s, for some 50 kB of memory per payload and 6 MB per shape for the huge
+	// ones. Zero gives every row its own payload.
 	Distinct int
 }
 
