@@ -60,35 +60,18 @@ func TestStandby(t *testing.T) {
 	}
 	countRows(t, s)
 
-	// Replay of a lock ends a stream in the middle: that is worth another try.
+	// Replay of a lock cancels a stream that it meets: that is worth another
+	// try. The pause at each row makes the stream outlast the lock's way here.
 	rows := 0
 	err = s.Stream(t.Context(), minMicros, maxMicros, func(node.Node) error {
 		if rows++; rows == 1 {
 			primary.exec("begin; lock nodestore_node in access exclusive mode; commit")
-			waitForConflict(t, standby, primary.exec("select pg_current_wal_flush_lsn()")[0][0])
 		}
+		primary.exec("select pg_sleep(0.002)")
 		return nil
 	})
 	if !Retryable(err) || rows == 2000 {
 		t.Errorf("%d rows, %v, retryable %v", rows, err, Retryable(err))
 	}
 	countRows(t, s)
-}
-
-// waitForConflict returns when the standby's replay waits for a query.
-func waitForConflict(t *testing.T, standby, received string) {
-	t.Helper()
-	conn, err := connectPlain(t.Context(), standby)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	db := database{t: t, conn: conn}
-	for {
-		row := db.exec("select pg_last_wal_receive_lsn() >= '" + received + `', wait_event is distinct from 'RecoveryWalStream'
-			from pg_stat_activity where backend_type = 'startup'`)[0]
-		if row[0] == "t" && row[1] == "t" {
-			return
-		}
-	}
 }
