@@ -117,6 +117,9 @@ func TestPgbouncerInTransactionMode(t *testing.T) {
 				checkUnbounded(t, s)
 				checkDays(t, s)
 				checkSlices(t, s)
+				if c := condition(t, s); !c.Pooled {
+					t.Errorf("the pooler is not seen: %+v", c)
+				}
 			})
 		}
 	})

@@ -249,10 +249,11 @@ func (s *Source) inspectSize(ctx context.Context) error {
 	if len(tables) == 0 { // a partitioned table without partitions
 		return nil
 	}
+	s.sql.tables = strings.Join(tables, ",")
 	// A table that was never analysed has reltuples -1, before PostgreSQL 14 0.
 	row, err := s.queryRow(ctx, "read size of "+s.sql.relation, fmt.Sprintf(
 		`select sum(pg_table_size(c.oid))::bigint, max(pg_relation_size(c.oid)) = 0, max(c.reltuples) > 0
-		 from pg_class c join pg_namespace n on n.oid = c.relnamespace where (n.nspname, c.relname) in (%s)`, strings.Join(tables, ",")))
+		 from pg_class c join pg_namespace n on n.oid = c.relnamespace where (n.nspname, c.relname) in (%s)`, s.sql.tables))
 	if err != nil {
 		return err
 	}

@@ -118,11 +118,7 @@ func TestSiloThatMayNotBeRead(t *testing.T) {
 	db.exec(plain + controlSchema + regionSchema + users + projects)
 	limited := db
 	limited.url = db.roleURL("reader")
-	address, err := url.Parse(limited.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	grant := func(table string) { db.exec("grant select on " + table + " to " + address.User.Username()) }
+	grant := func(table string) { db.exec("grant select on " + table + " to " + roleOf(t, limited.url)) }
 	grant("nodestore_node")
 
 	t.Run("nothing", func(t *testing.T) {

@@ -18,6 +18,7 @@ type statements struct {
 	relation string // quoted, with its schema
 	id       string // an expression of type text
 	settings string // further settings of the transaction
+	tables   string // (schema, name) of each table beneath, as literals
 }
 
 // inRange is the condition for [from, to). Infinite timestamps and those
