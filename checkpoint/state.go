@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"runtime/debug"
 	"time"
@@ -46,7 +47,11 @@ type State struct {
 	Unbounded *node.Fates         `json:"unbounded,omitempty"`  // of the rows that belong to no day; nil: not looked for yet
 	Rejected  Rejected            `json:"rejected,omitzero"`    // how much of the files of rejected nodes counts
 	CatchUp   CatchUp             `json:"catch_up,omitzero"`
+	Verify    *Verify             `json:"verify,omitempty"` // nil: never verified
 }
+
+// NeverSwept says of CatchUp.Swept that any id may be in several days.
+const NeverSwept int64 = math.MinInt64
 
 // CatchUp is what the passes after the copy must know of those before. Times
 // are µs since 1970.
@@ -54,14 +59,11 @@ type CatchUp struct {
 	// Edges are earlier values of CopyUntil: rows shortly before them may have
 	// been committed after their slice was read.
 	Edges []int64 `json:"edges,omitempty"`
-	// Swept: every id with a timestamp before it was looked for in other days.
+	// Swept: ids with a timestamp before it are in one day only, or NeverSwept.
 	Swept int64 `json:"swept,omitempty"`
 	// Recent has a hash of each node before the last edge that has its fate, by
 	// the minute of its timestamp, 8 bytes each: what is not there came late.
 	Recent map[int64][]byte `json:"recent,omitempty"`
-	// Shared: documents were behind the alias before the first run, so an id may
-	// already be in several days.
-	Shared bool `json:"shared,omitempty"`
 	// SwitchedAt is when Sentry began to write to the target; 0: not yet.
 	SwitchedAt int64 `json:"switched_at,omitempty"`
 }
@@ -170,7 +172,7 @@ func (s *State) check() error {
 			return fmt.Errorf("day %s: %w", name, err)
 		}
 	}
-	return nil
+	return s.Verify.check()
 }
 
 func damaged(err error) error {

@@ -1,0 +1,234 @@
+package target
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// Holding is an index behind the alias with what it holds.
+type Holding struct {
+	Name    string
+	Day     node.Day // of a daily index
+	Daily   bool     // its name is a daily index's
+	Ours    bool     // this tool created it
+	Docs    int64    // that a search sees
+	Bytes   int64    // on disk, of the primary shards
+	Origin  Origin   // of ours
+	Problem string   // why its mapping breaks the reader's contract, or ""
+}
+
+// Holdings lists the indices behind the alias, by name. Their documents are
+// counted at one moment.
+func (t *Target) Holdings(ctx context.Context) ([]Holding, error) {
+	indices, err := t.behindAlias(ctx)
+	if err != nil || len(indices) == 0 {
+		return nil, err
+	}
+	docs, err := t.countByIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bytes, err := t.primaryBytes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	holdings := make([]Holding, 0, len(indices))
+	for _, index := range indices {
+		h := Holding{Name: index.Name, Docs: docs[index.Name], Bytes: bytes[index.Name], Problem: index.problem}
+		h.Day, h.Daily = t.config.Backend.DayOf(index.Name)
+		if index.Origin != nil {
+			h.Ours, h.Origin = true, *index.Origin
+		}
+		holdings = append(holdings, h)
+	}
+	return holdings, nil
+}
+
+// maxIndices is how many indices are told apart: more than a cluster's nodes
+// would hold shards of.
+const maxIndices = 20_000
+
+func (t *Target) countByIndex(ctx context.Context) (map[string]int64, error) {
+	query := map[string]any{"size": 0, "aggs": map[string]any{
+		"indices": map[string]any{"terms": map[string]any{"field": "_index", "size": maxIndices}},
+	}}
+	var answer struct {
+		Shards       shards `json:"_shards"`
+		Aggregations struct {
+			Indices struct {
+				Other   int64 `json:"sum_other_doc_count"`
+				Buckets []struct {
+					Key   string `json:"key"`
+					Count int64  `json:"doc_count"`
+				} `json:"buckets"`
+			} `json:"indices"`
+		} `json:"aggregations"`
+	}
+	alias := t.config.Backend.Alias
+	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(alias)+"/_search", query, &answer); err != nil {
+		return nil, fmt.Errorf("count documents of each index behind %s: %w", alias, err)
+	}
+	if answer.Shards.Failed > 0 || answer.Aggregations.Indices.Other > 0 {
+		return nil, fmt.Errorf("count documents of each index behind %s: %d shards failed, %d documents were not told apart",
+			alias, answer.Shards.Failed, answer.Aggregations.Indices.Other)
+	}
+	counts := make(map[string]int64)
+	for _, b := range answer.Aggregations.Indices.Buckets {
+		counts[b.Key] = b.Count
+	}
+	return counts, nil
+}
+
+func (t *Target) primaryBytes(ctx context.Context) (map[string]int64, error) {
+	var answer struct {
+		Indices map[string]struct {
+			Primaries struct {
+				Store struct {
+					Bytes int64 `json:"size_in_bytes"`
+				} `json:"store"`
+			} `json:"primaries"`
+		} `json:"indices"`
+	}
+	alias := t.config.Backend.Alias
+	path := "/" + url.PathEscape(alias) + "/_stats/store?level=indices&filter_path=indices.*.primaries.store.size_in_bytes"
+	if err := t.ask(ctx, http.MethodGet, path, nil, &answer); err != nil {
+		return nil, fmt.Errorf("measure the indices behind %s: %w", alias, err)
+	}
+	bytes := make(map[string]int64)
+	for name, index := range answer.Indices {
+		bytes[name] = index.Primaries.Store.Bytes
+	}
+	return bytes, nil
+}
+
+// shards is what each search's answer says of its shards.
+type shards struct {
+	Failed int `json:"failed"`
+}
+
+// Present counts which of the given ids a search in an index finds; each id
+// counts once for each index behind a name that has it. It reads no stored
+// document. An index that does not exist has none.
+func (t *Target) Present(ctx context.Context, index string, ids []string) (int64, error) {
+	n, err := t.countWhere(ctx, index, map[string]any{"ids": map[string]any{"values": ids}})
+	if IsGone(err) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// Document is a stored payload.
+type Document struct {
+	ID     string
+	Index  string
+	Millis int64  // its timestamp, -1 if it has none
+	Data   []byte // base64 text; nil if it is not stored
+}
+
+// Payloads hands over the documents that a search in an index or alias finds
+// for the given ids, with what they store. Their number is the caller's to
+// bound: an answer is held in memory. An index that does not exist has none.
+func (t *Target) Payloads(ctx context.Context, index string, ids []string, visit func(Document) error) error {
+	query := map[string]any{
+		"query": map[string]any{"ids": map[string]any{"values": ids}},
+		"size":  maxLookup, "track_total_hits": true, "_source": false, "stored_fields": []string{"data"},
+		"docvalue_fields": []any{map[string]string{"field": "timestamp", "format": "epoch_millis"}},
+	}
+	var found struct {
+		Shards shards `json:"_shards"`
+		Hits   struct {
+			Total struct {
+				Value int `json:"value"`
+			} `json:"total"`
+			Hits []payloadHit `json:"hits"`
+		} `json:"hits"`
+	}
+	err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query, &found)
+	if IsGone(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %d payloads of %s: %w", len(ids), index, err)
+	}
+	if found.Shards.Failed > 0 || found.Hits.Total.Value != len(found.Hits.Hits) {
+		return fmt.Errorf("read %d payloads of %s: %d of %d documents came, %d shards failed",
+			len(ids), index, len(found.Hits.Hits), found.Hits.Total.Value, found.Shards.Failed)
+	}
+	for _, h := range found.Hits.Hits {
+		document, err := h.document()
+		if err != nil {
+			return fmt.Errorf("read %d payloads of %s: %w", len(ids), index, err)
+		}
+		if err := visit(document); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type payloadHit struct {
+	Index  string `json:"_index"`
+	ID     string `json:"_id"`
+	Fields struct {
+		Data      []text   `json:"data"`
+		Timestamp []string `json:"timestamp"`
+	} `json:"fields"`
+}
+
+func (h payloadHit) document() (Document, error) {
+	d := Document{ID: h.ID, Index: h.Index, Millis: -1}
+	if len(h.Fields.Data) > 0 {
+		d.Data = h.Fields.Data[0]
+	}
+	if len(h.Fields.Timestamp) == 0 {
+		return d, nil
+	}
+	var err error
+	d.Millis, err = strconv.ParseInt(h.Fields.Timestamp[0], 10, 64)
+	return d, err
+}
+
+// text is a JSON string whose bytes are kept. Base64 needs no unescaping, which
+// spares the decoder a second copy of every payload.
+type text []byte
+
+// UnmarshalJSON takes the string's bytes.
+func (t *text) UnmarshalJSON(quoted []byte) error {
+	plain := len(quoted) >= 2 && quoted[0] == '"'
+	for i := 1; plain && i < len(quoted)-1; i++ {
+		plain = quoted[i] != '\\'
+	}
+	if plain {
+		*t = append((*t)[:0], quoted[1:len(quoted)-1]...)
+		return nil
+	}
+	var value string
+	if err := json.Unmarshal(quoted, &value); err != nil {
+		return err
+	}
+	*t = text(value)
+	return nil
+}
+
+// Retryable reports whether the same question can be answered when it is asked
+// again: the cluster was busy, or the connection broke.
+func Retryable(err error) bool {
+	switch statusOf(err) {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return !errors.Is(err, ErrBlocked)
+	case 0:
+	default:
+		return false
+	}
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
