@@ -74,6 +74,10 @@ func (b *Batch) Len() int { return len(b.items) }
 // Size is the number of bytes of the request's body.
 func (b *Batch) Size() int { return len(b.body) }
 
+// Body is the request's body. It is the batch's own buffer: valid until the
+// next Append or Reset.
+func (b *Batch) Body() []byte { return b.body }
+
 // lineBytes is what a node takes in the body beside its id and data: both
 // lines' fixed parts, a version and a timestamp, rounded up.
 const lineBytes = 160

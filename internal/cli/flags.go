@@ -163,7 +163,10 @@ func named(found []string, flag string, problem error) []string {
 	return append(found, fmt.Sprintf("--%s: %s", flag, problem))
 }
 
-// Defaults for the workers. Loading is bound by the cluster: a few requests
-// under way keep it busy, and a reader is faster than several senders.
-func defaultReaders() int { return min(max(runtime.NumCPU()/2, 2), 4) }
-func defaultSenders() int { return min(max(2*runtime.NumCPU(), 4), 8) }
+// DefaultReaders is the number of connections that read if --readers is not
+// given: a reader is faster than several senders.
+func DefaultReaders() int { return min(max(runtime.NumCPU()/2, 2), 4) }
+
+// DefaultSenders is the number of bulk requests under way if --senders is not
+// given. Loading is bound by the cluster: a few requests keep it busy.
+func DefaultSenders() int { return min(max(2*runtime.NumCPU(), 4), 8) }

@@ -70,10 +70,10 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 		OldestFirst: c.Order == "oldest", Since: c.Since.Day, Until: c.Until.Day, Stop: p.stop,
 	}
 	if o.Readers == 0 {
-		o.Readers = defaultReaders()
+		o.Readers = DefaultReaders()
 	}
 	if o.Senders == 0 {
-		o.Senders = defaultSenders()
+		o.Senders = DefaultSenders()
 	}
 	if c.Check == "full" {
 		o.Depth = node.Full

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
+)
+
+// copyToNowhere is the source's ceiling: binary COPY of the whole table, a day
+// at a time, over as many connections as the tool reads with, and nobody looks
+// at what comes.
+func (b *bed) copyToNowhere(ctx context.Context) (sample, error) {
+	queue := make(chan string, days)
+	for _, day := range newestFirst() {
+		queue <- fmt.Sprintf(`copy (select "id", "data", "timestamp" from %s where "timestamp" >= '%s+00' and "timestamp" < '%s+00') to stdout (format binary)`,
+			table, day, day+1)
+	}
+	close(queue)
+	started := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for range b.readers {
+		group.Go(func() error {
+			conn, err := pgconn.Connect(ctx, b.source)
+			if err != nil {
+				return err
+			}
+			defer conn.Close(context.WithoutCancel(ctx))
+			for sql := range queue {
+				if _, err := conn.CopyTo(ctx, io.Discard, sql); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	if err != nil {
+		return sample{}, fmt.Errorf("copy to nowhere: %w", err)
+	}
+	return sample{Seconds: time.Since(started).Seconds(), bytes: b.bytes}, nil
+}
