@@ -45,6 +45,9 @@ func carriedOut(body []byte, items int) ([]bool, error) {
 	}
 	done := make([]bool, items)
 	for i, item := range answers.Items {
+		if len(item) != 1 {
+			return nil, fmt.Errorf("the answer has %d words on one node", len(item))
+		}
 		for _, a := range item {
 			switch {
 			case a.Status < http.StatusMultipleChoices:

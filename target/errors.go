@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/opensearch-project/opensearch-go/v4"
@@ -43,6 +44,8 @@ var ErrBlocked = errors.New("the cluster blocks writes")
 const (
 	hintCredentials = "check --target-username and --target-password-file"
 	hintPrivileges  = "the user needs cluster_monitor and manage_index_templates on the cluster, and crud, create_index and manage on the daily indices and the alias"
+	hintClosed      = "open the index (POST /NAME/_open), or move it away from the alias; then run the same command again"
+	hintShards      = "raise cluster.max_shards_per_node, remove indices that are not needed, or give the template fewer shards"
 	hintBlock       = "make room on the data nodes (see _cat/allocation) or remove the block; then run the same command again, it goes on where it stopped"
 )
 
@@ -55,6 +58,10 @@ func withHint(e *Error) error {
 		return hint.Add(fmt.Errorf("%w: %w", ErrBlocked, e), hintBlock)
 	case e.Status == http.StatusForbidden:
 		return hint.Add(e, hintPrivileges)
+	case e.Type == "index_closed_exception":
+		return hint.Add(e, hintClosed)
+	case strings.Contains(e.Reason, " shards open"):
+		return hint.Add(e, hintShards)
 	}
 	return e
 }
@@ -83,12 +90,20 @@ func classify(op string, err error) error {
 	if plain, ok := errors.AsType[*opensearch.StringError](err); ok {
 		return withHint(&Error{Op: op, Status: plain.Status, Reason: withoutPayload(plain.Err)})
 	}
-	// The security plugin answers a wrong password with plain text, which the
-	// library reports as JSON that it could not read.
-	if errors.Is(err, opensearch.ErrJSONUnmarshalBody) && strings.Contains(err.Error(), "status: 401") {
-		return withHint(&Error{Op: op, Status: http.StatusUnauthorized})
+	// The security plugin answers a wrong password with plain text. The library
+	// quotes the whole of what it cannot read, which may be a payload.
+	if errors.Is(err, opensearch.ErrJSONUnmarshalBody) {
+		return withHint(&Error{Op: op, Status: statusIn(err.Error()), Reason: "the answer is not the JSON that was expected"})
 	}
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// statusIn reads the status that the library names before it quotes a body, or 0.
+func statusIn(text string) (status int) {
+	_, after, _ := strings.Cut(text, "status: ")
+	digits, _, _ := strings.Cut(after, ",")
+	status, _ = strconv.Atoi(digits) // 0 if there is none
+	return status
 }
 
 // unreachable adds what to do when no connection came about at all.

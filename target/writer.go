@@ -223,6 +223,17 @@ type itemAnswer struct {
 	} `json:"error"`
 }
 
+// ofIndex reports whether the refusal is about the index or the cluster, so
+// that every node would meet it: a block, a closed index, an index that could
+// not be created. The last two are a 400 like a node that the mapping refuses.
+func (a itemAnswer) ofIndex() bool {
+	switch a.Error.Type {
+	case "cluster_block_exception", "index_closed_exception", "validation_exception":
+		return true
+	}
+	return false
+}
+
 // assign gives the items their fates by the server's answer, and returns those
 // that have to be sent again.
 func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining []int, err error) {
@@ -242,6 +253,9 @@ func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining 
 	}
 	var conflicts []int
 	for k, i := range g.items {
+		if len(answers.Items[k]) != 1 {
+			return nil, fmt.Errorf("the answer has %d words on one node", len(answers.Items[k]))
+		}
 		for _, a := range answers.Items[k] {
 			switch fate, verdict := d.fate(g, i, a); verdict {
 			case fated:
@@ -285,7 +299,7 @@ func (d *delivery) fate(g group, i int, a itemAnswer) (node.Fate, itemVerdict) {
 		return 0, conflict
 	case a.Status == http.StatusConflict:
 		return d.versionFate(g, i, a.Error.Reason), fated
-	case a.Error.Type == "cluster_block_exception" || a.Status == http.StatusNotFound ||
+	case a.ofIndex() || a.Status == http.StatusNotFound ||
 		a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden:
 		return 0, fatal
 	case a.Status == http.StatusTooManyRequests || a.Status == http.StatusBadGateway ||
@@ -301,8 +315,9 @@ func (d *delivery) fate(g group, i int, a itemAnswer) (node.Fate, itemVerdict) {
 // the conflict names, whether it has this very node or a newer one.
 func (d *delivery) versionFate(g group, i int, reason string) node.Fate {
 	current := int64(-1)
-	if _, rest, ok := strings.Cut(reason, "current version ["); ok {
-		digits, _, _ := strings.Cut(rest, "]")
+	const before = "current version ["
+	if at := strings.LastIndex(reason, before); at >= 0 { // the id comes first, and may hold anything
+		digits, _, _ := strings.Cut(reason[at+len(before):], "]")
 		if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
 			current = n
 		}
