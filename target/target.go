@@ -40,10 +40,6 @@ type Config struct {
 
 	Backend Backend
 
-	// SwitchedAt is when Sentry began to write to OpenSearch, in µs since 1970;
-	// 0: it has not. Documents from then on are never replaced.
-	SwitchedAt int64
-
 	// Patience is how long the same nodes are sent again without any of them
 	// being taken before the writer gives up. Zero means 10 minutes.
 	Patience time.Duration
@@ -162,6 +158,7 @@ func (t *Target) connect() error {
 		return hint.Add(fmt.Errorf("configure target: %w", err), "--target wants URLs such as https://host:9200, separated by commas")
 	}
 	config.DisableRetry = false
+	config.Transport = wholeAnswers{t.http}
 	config.MaxRetries = 4
 	config.RetryBackoff = func(attempt int) time.Duration { return time.Duration(attempt*attempt) * 100 * time.Millisecond }
 	// Shards that did not answer are errors: half a count is none.
@@ -171,6 +168,25 @@ func (t *Target) connect() error {
 	}
 	t.bulk, t.api = bulk, api
 	return nil
+}
+
+// wholeAnswers reads each answer to its end, so that half of one is a broken
+// connection: the library then repeats the request.
+type wholeAnswers struct{ http.RoundTripper }
+
+// RoundTrip is http.RoundTripper.
+func (w wholeAnswers) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := w.RoundTripper.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	response.Body = io.NopCloser(bytes.NewReader(content))
+	return response, nil
 }
 
 // supportedMajors are the major versions of OpenSearch on which the tool is tested.
