@@ -37,7 +37,8 @@ func (b Backend) template() map[string]any {
 }
 
 // EnsureTemplate writes the index template when there is none of its name, and
-// reports whether it did. An existing one is never touched.
+// reports whether it did. An existing one is never touched, also if it comes
+// about at this moment.
 func (t *Target) EnsureTemplate(ctx context.Context) (created bool, err error) {
 	b := t.config.Backend
 	op := "read index template " + b.Template
@@ -58,7 +59,11 @@ func (t *Target) EnsureTemplate(ctx context.Context) (created bool, err error) {
 		IndexTemplate: b.Template, Body: strings.NewReader(string(body)),
 		Params: opensearchapi.IndexTemplateCreateParams{Create: new(true)},
 	})
-	return err == nil, t.templateHint(classify("write index template "+b.Template, err))
+	err = classify("write index template "+b.Template, err)
+	if refused, ok := errors.AsType[*Error](err); ok && strings.Contains(refused.Reason, "already exists") {
+		return false, nil // Sentry was faster, or our own request whose answer was lost
+	}
+	return err == nil, t.templateHint(err)
 }
 
 func (t *Target) templateHint(err error) error {
@@ -69,8 +74,6 @@ func (t *Target) templateHint(err error) error {
 	switch {
 	case strings.Contains(refused.Reason, "index.codec"):
 		return hint.Add(err, "this server lacks that codec: set SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC=best_compression here and in Sentry, or install the plugin opensearch-custom-codecs on every node")
-	case strings.Contains(refused.Reason, "already exists"):
-		return hint.Add(err, "somebody wrote it this moment: run the same command again")
 	case strings.Contains(refused.Reason, "priority"):
 		return hint.Add(err, "another index template matches the same names at the same priority: give one of them a higher priority, or set SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN so that they do not overlap")
 	}
@@ -106,11 +109,16 @@ func (t *Target) checkEffectiveTemplate(ctx context.Context, index string) error
 	if err != nil {
 		return err
 	}
-	if _, ok := effective.aliases[b.Alias]; !ok {
+	return effective.check(b, index)
+}
+
+// check makes sure that an index would be behind the alias and hold long values.
+func (e effective) check(b Backend, index string) error {
+	if _, ok := e.aliases[b.Alias]; !ok {
 		return hint.Add(fmt.Errorf("index %s would not be behind alias %s: no index template that matches its name adds it", index, b.Alias),
 			"check --alias, --template, --index and SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN against Sentry's configuration")
 	}
-	if problem := mappingProblem(effective.mappings); problem != "" {
+	if problem := mappingProblem(e.mappings); problem != "" {
 		return hint.Add(fmt.Errorf("index template for %s: %s", index, problem), mappingRemedy)
 	}
 	return nil
@@ -129,17 +137,25 @@ func (t *Target) effective(ctx context.Context, index string) (effective, error)
 	if err != nil {
 		return effective{}, classify(op, err)
 	}
-	settings, err := flatSettings(answer.Template.Settings)
+	template := answer.Template
+	result, err := newEffective(template.Settings, template.Mappings, template.Aliases)
 	if err != nil {
 		return effective{}, fmt.Errorf("%s: %w", op, err)
 	}
-	result := effective{settings: settings, mappings: answer.Template.Mappings}
-	if len(answer.Template.Aliases) > 0 {
-		if err := json.Unmarshal(answer.Template.Aliases, &result.aliases); err != nil {
-			return effective{}, fmt.Errorf("%s: decode aliases: %w", op, err)
+	return result, nil
+}
+
+func newEffective(settings, mappings, aliases json.RawMessage) (e effective, err error) {
+	e.mappings = mappings
+	if e.settings, err = flatSettings(settings); err != nil {
+		return effective{}, err
+	}
+	if len(aliases) > 0 {
+		if err := json.Unmarshal(aliases, &e.aliases); err != nil {
+			return effective{}, fmt.Errorf("decode aliases: %w", err)
 		}
 	}
-	return result, nil
+	return e, nil
 }
 
 // field is what a mapping says of one field; pointers tell "not said" apart.
@@ -149,6 +165,8 @@ type field struct {
 	Index       *bool  `json:"index"`
 	DocValues   *bool  `json:"doc_values"`
 	IgnoreAbove *int   `json:"ignore_above"`
+	Normalizer  string `json:"normalizer"`
+	Fields      any    `json:"fields"`
 }
 
 // mappingProblem says why a mapping could not hold or give back a long value,
@@ -191,6 +209,10 @@ func (f field) problem() string {
 		return "field data is indexed (index=true): long values would be refused"
 	case f.IgnoreAbove != nil:
 		return fmt.Sprintf("field data has ignore_above=%d: longer values would be dropped silently", *f.IgnoreAbove)
+	case f.Normalizer != "":
+		return fmt.Sprintf("field data has the normalizer %q: other bytes than Sentry's would be stored", f.Normalizer)
+	case f.Fields != nil:
+		return "field data has fields of its own (fields): they would index long values"
 	}
 	return ""
 }
