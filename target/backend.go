@@ -3,6 +3,7 @@ package target
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -83,8 +84,9 @@ func indexRule(custom, prefix string) (string, error) {
 			return "sentry-" + prefix + "-" + datePlaceholder, nil
 		}
 		return "sentry-" + datePlaceholder, nil
-	case strings.Count(custom, datePlaceholder) != 1:
-		return "", hint.Add(fmt.Errorf("--index %q: it must contain {date} once", custom),
+	case strings.Count(custom, datePlaceholder) != 1 || strings.Count(custom, "{")+strings.Count(custom, "}") != 2:
+		// The backend formats it with Python, which raises for any other field.
+		return "", hint.Add(fmt.Errorf("--index %q: it must contain {date} once and no other brace", custom),
 			"nodes go to one index a day: write it as the backend's `index` option, for example sentry-{date}")
 	}
 	return custom, nil
@@ -120,13 +122,15 @@ func onePattern(name string, getenv func(string) string) (string, error) {
 		}
 	}
 	if patterns == nil {
-		patterns = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+		patterns = slices.DeleteFunc(strings.Split(text, ","), isBlank)
 	}
-	if len(patterns) != 1 || strings.TrimSpace(patterns[0]) == "" {
+	if len(patterns) != 1 || isBlank(patterns[0]) {
 		return "", patternError(name, text)
 	}
 	return strings.TrimSpace(patterns[0]), nil
 }
+
+func isBlank(text string) bool { return strings.TrimSpace(text) == "" }
 
 func patternError(name, text string) error {
 	return hint.Add(fmt.Errorf("%s must be exactly one pattern, not %q", name, text),
