@@ -92,7 +92,8 @@ func (t *Target) Loan(ctx context.Context, name string) (Loan, error) {
 func LoadingName(index string) string { return "nodestore-migrate-" + index }
 
 // Create creates the index of a past day for loading. The caller has recorded
-// the loan before.
+// the loan before. That it is there already, as after a broken connection, is
+// no error if it is of the same origin and still loading.
 func (t *Target) Create(ctx context.Context, name string, loan Loan, origin Origin) error {
 	body, err := json.Marshal(map[string]any{
 		"settings": loan.Loading,
@@ -104,10 +105,17 @@ func (t *Target) Create(ctx context.Context, name string, loan Loan, origin Orig
 	}
 	_, err = t.api.Indices.Create(ctx, opensearchapi.IndicesCreateReq{Index: name, Body: strings.NewReader(string(body))})
 	err = classify("create index "+name, err)
-	if refused, ok := errors.AsType[*Error](err); ok && strings.Contains(refused.Reason, "maximum shards open") {
-		return hint.Add(err, "raise cluster.max_shards_per_node, remove indices that are not needed, or give the template fewer shards")
+	if refused, ok := errors.AsType[*Error](err); !ok || refused.Type != "resource_already_exists_exception" {
+		return err
 	}
-	return err
+	found, getErr := t.get(ctx, name)
+	if getErr != nil {
+		return getErr
+	}
+	if len(found) == 1 && found[0].loading && found[0].Origin != nil && *found[0].Origin == origin {
+		return nil
+	}
+	return hint.Add(err, "somebody created it this moment: run the same command again")
 }
 
 // Daily returns a day's index; ok is false when there is none.
@@ -224,6 +232,9 @@ func (t *Target) Return(ctx context.Context, name string, settings map[string]*s
 	if err := t.endLoading(ctx, name); err != nil {
 		return err
 	}
+	if len(settings) == 0 {
+		return nil // the server refuses a change of nothing
+	}
 	body, err := json.Marshal(settings)
 	if err != nil {
 		return fmt.Errorf("restore settings of index %s: %w", name, err)
@@ -252,11 +263,10 @@ func (t *Target) Green(ctx context.Context, name string, patience time.Duration)
 		Indices: []string{name},
 		Params:  opensearchapi.ClusterHealthParams{WaitForStatus: "green", Timeout: patience},
 	})
-	// The server answers 408 when the time is over: that is an answer.
-	if answer != nil && answer.Status != "" {
-		return answer.Status == "green", nil
+	if err = classify("wait for the replicas of index "+name, err); statusOf(err) == http.StatusRequestTimeout {
+		return false, nil // how the server says that the time is over
 	}
-	return false, classify("wait for the replicas of index "+name, err)
+	return err == nil && answer.Status == "green", err
 }
 
 // flatSettings turns nested settings into dotted keys with string values.
