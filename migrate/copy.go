@@ -2,53 +2,16 @@ package migrate
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
-
-// slice is a piece of a day on its way through the pipeline.
-type slice struct {
-	day      *day
-	from, to int64 // half-open, µs
-}
-
-// attempt is one reading of a slice. Its nodes are counted apart from those of
-// other attempts, so that only the one that went through counts.
-type attempt struct {
-	slice *slice
-	// pending is the number of parties that are not done with it: the reader,
-	// and each batch. Who brings it to zero commits the slice.
-	pending   atomic.Int64
-	abandoned atomic.Bool
-
-	mu    sync.Mutex
-	read  tally
-	fates node.Fates
-}
-
-// load is a full batch that waits for a sender.
-type load struct {
-	attempt *attempt
-	batch   *target.Batch
-	read    tally
-}
-
-// tally counts what was read into a batch.
-type tally struct {
-	nodes    int64
-	bytes    int64 // of data, as the source stores it
-	rejected []Rejected
-}
 
 // pipe is the pipeline of one copy. Its channels bound what is in memory: a
 // slow target leaves no empty batch, and the readers wait.
@@ -71,6 +34,9 @@ type pipe struct {
 // The first error stops all of them. A request to stop ends the producer, and
 // what is open goes through to its end.
 func (m *Migration) copy(ctx context.Context, days []*day) error {
+	if len(days) == 0 {
+		return nil
+	}
 	batches := m.options.Readers + m.options.Senders + 1
 	p := &pipe{
 		Migration: m,
@@ -134,18 +100,27 @@ func (p *pipe) produce(ctx context.Context, days []*day) error {
 			p.sealing <- d
 			continue
 		}
-		for _, s := range found {
-			select {
-			case p.slices <- &slice{day: d, from: s.From, to: s.To}:
-			case <-p.options.Stop:
-				p.cut = true
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		if goesOn, err := p.hand(ctx, d, found); err != nil || !goesOn {
+			return err
 		}
 	}
 	return nil
+}
+
+// hand hands a day's slices to the readers. It reports false when the run is
+// to stop.
+func (p *pipe) hand(ctx context.Context, d *day, found []source.Slice) (bool, error) {
+	for _, s := range found {
+		select {
+		case p.slices <- &slice{day: d, from: s.From, to: s.To}:
+		case <-p.options.Stop:
+			p.cut = true
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return true, nil
 }
 
 func (p *pipe) readSlices(ctx context.Context) error {
@@ -172,7 +147,7 @@ func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) err
 			return err
 		}
 		p.notify(Event{Kind: Retry, Day: s.day.day.String(), Cause: err.Error()})
-		if try >= 2 && s.to-s.from > 1 {
+		if try == 2 && s.to-s.from > 1 {
 			return p.readHalves(ctx, s, check)
 		}
 		if err := sleep(ctx, retryPause(try)); err != nil {
@@ -213,86 +188,54 @@ func sleep(ctx context.Context, pause time.Duration) error {
 func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error {
 	a := &attempt{slice: s}
 	a.pending.Store(1)
-	f := filler{pipe: p, attempt: a, check: check}
-	err := p.source.Stream(ctx, s.from, s.to, func(n node.Node) error { return f.add(ctx, n) })
+	f := &filler{
+		attempt: a, check: check, limit: p.options.BatchBytes, young: p.now - p.overlap(),
+		empty: func() (*target.Batch, error) { return p.take(ctx) },
+		full:  func(l load) error { return p.forward(ctx, l) },
+	}
+	err := p.source.Stream(ctx, s.from, s.to, f.add)
 	if err == nil {
-		err = f.push(ctx)
+		err = f.push()
 	}
 	if err != nil {
 		a.abandoned.Store(true)
-		f.drop()
+		if f.batch != nil {
+			p.empty <- f.batch
+		}
 		return err
 	}
 	return p.release(ctx, a)
 }
 
-// filler puts the nodes of an attempt into batches.
-type filler struct {
-	*pipe
-	attempt *attempt
-	check   *node.Checker
-	batch   *target.Batch // being filled; nil between two batches
-	read    tally         // what went into it
-}
-
-// add puts a node into the batch that is being filled. A batch that the node
-// does not fit into goes to the senders before.
-func (f *filler) add(ctx context.Context, n node.Node) error {
-	if f.batch != nil && f.batch.Len() > 0 && f.batch.Size()+f.batch.Room(n) > f.options.BatchBytes {
-		if err := f.push(ctx); err != nil {
-			return err
-		}
-	}
-	if f.batch == nil {
-		select {
-		case f.batch = <-f.empty:
-			f.batch.Reset(f.attempt.slice.day.mode())
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	verdict := f.batch.Append(n, f.check)
-	f.read.nodes++
-	f.read.bytes += int64(len(n.Data))
-	if verdict.Reason != node.Accepted {
-		f.read.rejected = append(f.read.rejected, Rejected{ID: string(n.ID), Timestamp: isoTime(n.Micros), Reason: verdict.Reason})
-	}
-	return nil
-}
-
-// push hands the batch to the senders.
-func (f *filler) push(ctx context.Context) error {
-	if f.batch == nil {
-		return nil
-	}
-	f.attempt.pending.Add(1)
+// take waits for an empty batch: this is where a slow target holds the readers.
+func (p *pipe) take(ctx context.Context) (*target.Batch, error) {
 	select {
-	case f.loads <- load{f.attempt, f.batch, f.read}:
-		f.batch, f.read = nil, tally{}
+	case batch := <-p.empty:
+		return batch, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// forward hands a full batch to the senders.
+func (p *pipe) forward(ctx context.Context, l load) error {
+	l.attempt.pending.Add(1)
+	select {
+	case p.loads <- l:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// drop gives back a batch that will not be sent.
-func (f *filler) drop() {
-	if f.batch != nil {
-		f.empty <- f.batch
-		f.batch = nil
-	}
-}
-
 func (p *pipe) sendLoads(ctx context.Context) error {
 	for l := range p.loads {
 		d := l.attempt.slice.day
-		outcome, err := p.target.Write(ctx, d.index, l.batch)
-		nodes := int64(l.batch.Len())
+		outcome, err := p.write(ctx, d, l.batch)
 		p.empty <- l.batch
 		if err != nil {
 			return wrap(d, err)
 		}
-		p.progress.sentNodes.Add(nodes)
 		p.progress.sentBytes.Add(l.read.bytes)
 		p.progress.doneNodes.Add(l.read.nodes)
 		p.progress.doneBytes.Add(l.read.bytes)
@@ -304,28 +247,11 @@ func (p *pipe) sendLoads(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// add counts what was read into a batch, and what became of it.
-func (a *attempt) add(read tally, outcome target.Outcome) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.read.nodes += read.nodes
-	a.read.bytes += read.bytes
-	a.read.rejected = append(a.read.rejected, read.rejected...)
-	a.fates[node.Rejected] += int64(len(read.rejected))
-	a.fates.Add(outcome.Fates)
-	for _, r := range outcome.Rejected {
-		a.read.rejected = append(a.read.rejected, Rejected{ID: r.ID, Timestamp: isoTime(r.Micros), Reason: r.Reason, Detail: r.Detail})
-	}
-}
-
 // release says that one party is done with the attempt. The last one commits
 // the slice: all its nodes have their fate now, durably.
 func (p *pipe) release(ctx context.Context, a *attempt) error {
 	if a.pending.Add(-1) > 0 || a.abandoned.Load() {
 		return nil
-	}
-	if a.fates.Sum() != a.read.nodes {
-		return fmt.Errorf("slice %s to %s: %d nodes were read and %d have a fate", isoTime(a.slice.from), isoTime(a.slice.to), a.read.nodes, a.fates.Sum())
 	}
 	if err := p.commit(ctx, a); err != nil {
 		return err
@@ -336,47 +262,6 @@ func (p *pipe) release(ctx context.Context, a *attempt) error {
 	return nil
 }
 
-// commit puts a slice into the checkpoint, after the list of its rejected nodes.
-func (p *pipe) commit(ctx context.Context, a *attempt) error {
-	save := func(change func(*checkpoint.State)) error {
-		return p.checkpoint.Update(ctx, func(state *checkpoint.State) {
-			record := state.Day(a.slice.day.day)
-			record.Index = a.slice.day.name()
-			record.Done = record.Done.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
-			record.Fates.Add(a.fates)
-			record.Bytes += a.read.bytes
-			change(state)
-		})
-	}
-	if len(a.read.rejected) == 0 {
-		return save(func(*checkpoint.State) {})
-	}
-	payloads, err := p.payloads(ctx, a.read.rejected)
-	if err != nil {
-		return err
-	}
-	return p.rejects.commit(a.read.rejected, payloads, func(size RejectsSize) error {
-		return save(func(state *checkpoint.State) { state.Rejected = checkpoint.Rejected(size) })
-	})
-}
-
-// payloads reads what rejected nodes hold, if that was asked for.
-func (m *Migration) payloads(ctx context.Context, rejected []Rejected) ([]rejectedPayload, error) {
-	if m.rejects.payloads == nil {
-		return nil, nil
-	}
-	ids := make([]string, len(rejected))
-	for i, r := range rejected {
-		ids[i] = r.ID
-	}
-	var found []rejectedPayload
-	err := m.source.Fetch(ctx, ids, func(n node.Node) error {
-		found = append(found, rejectedPayload{ID: string(n.ID), Data: append([]byte(nil), n.Data...)})
-		return nil
-	})
-	return found, err
-}
-
 func (p *pipe) sealDays(ctx context.Context) error {
 	for d := range p.sealing {
 		if err := p.seal(ctx, d); err != nil {
@@ -385,5 +270,3 @@ func (p *pipe) sealDays(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
-
-func isoTime(micros int64) string { return string(node.AppendTimestamp(nil, micros)) }

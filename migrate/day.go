@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -23,8 +22,12 @@ type day struct {
 	planned source.DaySize
 	// open is the number of slices that are not in the checkpoint.
 	open atomic.Int64
-	// hot: Sentry may write to its index, which is left as it is and not sealed.
+	// hot: Sentry may write to its index, which is left as it is.
 	hot bool
+	// complete: all of the day is copied when what is missing is.
+	complete bool
+	// dropped: the index went away meanwhile; what is left is not copied.
+	dropped atomic.Bool
 }
 
 func (d *day) name() string { return d.index.Name }
@@ -38,15 +41,28 @@ func (d *day) mode() target.Mode {
 	return target.Versioned
 }
 
-// plan lists the days that are not sealed, in the order of copying.
+// newDay describes a day; its index is not looked at yet.
+func (m *Migration) newDay(n node.Day) *day {
+	d := &day{day: n}
+	d.hot = n.End()+m.options.Overlap.Microseconds() > m.now ||
+		m.options.SwitchedAt != 0 && n >= node.DayOf(m.options.SwitchedAt)
+	d.complete = n.End() <= m.now
+	d.index.Name, d.index.SwitchedAt = m.target.Backend().IndexOf(n), m.options.SwitchedAt
+	return d
+}
+
+// plan lists the days that have something to be copied or sealed before the
+// end of this pass, in the order of copying, and starts the progress anew.
 func (m *Migration) plan(ctx context.Context) ([]*day, error) {
-	var until int64
-	m.checkpoint.View(func(state *checkpoint.State) { until = state.CopyUntil })
-	until = min(until, endOf(m.options.Until))
+	until := min(m.now, m.options.Until.Start())
 	sizes, err := m.source.Days(ctx, m.options.Since.Start(), until)
 	if err != nil {
 		return nil, err
 	}
+	if sizes, err = m.withinRetention(ctx, sizes); err != nil {
+		return nil, err
+	}
+	m.progress.begin()
 	var days []*day
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for _, size := range sizes {
@@ -61,27 +77,18 @@ func (m *Migration) plan(ctx context.Context) ([]*day, error) {
 	return days, nil
 }
 
-// endOf is the start of a day as a limit; the last Day has no start in µs.
-func endOf(d node.Day) int64 {
-	if d == math.MaxInt32 {
-		return math.MaxInt64
-	}
-	return d.Start()
-}
-
 // planDay returns what is to be done for a day, or nil if that is nothing.
 func (m *Migration) planDay(state *checkpoint.State, size source.DaySize, until int64) *day {
-	recorded, known := state.Days[size.Day.String()]
 	var done checkpoint.Day
-	if known {
+	if recorded, known := state.Days[size.Day.String()]; known {
 		done = *recorded
 	}
 	m.progress.doneBytes.Add(done.Bytes)
 	m.progress.doneNodes.Add(done.Fates.Sum())
-	d := &day{day: size.Day, planned: size, hot: size.Day.End()+lateWrites.Microseconds() > m.now}
-	d.index.Name = m.target.Backend().IndexOf(size.Day)
+	d := m.newDay(size.Day)
+	d.planned = size
 	d.missing = done.Done.Missing(size.Day.Start(), min(size.Day.End(), until))
-	if len(d.missing) == 0 && (!done.Sealed.IsZero() || d.hot) {
+	if !done.Dropped.IsZero() || len(d.missing) == 0 && (!done.Sealed.IsZero() || !d.complete) {
 		m.progress.plannedBytes.Add(done.Bytes)
 		m.progress.plannedNodes.Add(done.Fates.Sum())
 		return nil
@@ -89,6 +96,35 @@ func (m *Migration) planDay(state *checkpoint.State, size source.DaySize, until 
 	m.progress.plannedBytes.Add(max(size.Bytes, done.Bytes))
 	m.progress.plannedNodes.Add(max(size.Rows, done.Fates.Sum()))
 	return d
+}
+
+// withinRetention leaves out the days that Sentry's cleanup would drop. Their
+// rows are counted instead of copied.
+func (m *Migration) withinRetention(ctx context.Context, sizes []source.DaySize) ([]source.DaySize, error) {
+	if m.options.Retention == 0 {
+		return sizes, nil
+	}
+	cutoff := m.now - int64(m.options.Retention)*(24*time.Hour).Microseconds()
+	var kept []source.DaySize
+	for _, size := range sizes {
+		if size.Day.Start() >= cutoff {
+			kept = append(kept, size)
+			continue
+		}
+		rows, err := m.source.Count(ctx, size.Day.Start(), size.Day.End())
+		if err != nil {
+			return nil, err
+		}
+		err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+			fates := &state.Day(size.Day).Fates
+			fates[node.OutOfRetention] = 0
+			fates[node.OutOfRetention] = max(rows-fates.Sum(), 0)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return kept, nil
 }
 
 // prepare makes a day's index ready to be written, creating that of a past day
@@ -101,10 +137,15 @@ func (m *Migration) prepare(ctx context.Context, d *day) error {
 	switch {
 	case ok:
 		d.index = found
+		d.index.SwitchedAt = m.options.SwitchedAt
 		return m.checkOrigin(found)
 	case d.hot: // the first write creates it as Sentry's would
 		return nil
 	}
+	return m.create(ctx, d)
+}
+
+func (m *Migration) create(ctx context.Context, d *day) error {
 	loan, err := m.target.Loan(ctx, d.name())
 	if err != nil {
 		return err
@@ -170,21 +211,28 @@ func (m *Migration) measure(ctx context.Context, d *day) ([]source.Slice, error)
 }
 
 // seal finishes a day: refreshed, flushed, settings given back, counted. Each
-// step can be repeated, so a crash between any two of them costs nothing.
+// step can be repeated, so a crash between any two of them costs nothing. A day
+// that is not over is made visible and stays open.
 func (m *Migration) seal(ctx context.Context, d *day) error {
-	if d.hot {
-		if err := m.target.Refresh(ctx, d.name()); err != nil && !target.IsGone(err) {
-			return err
-		}
-		m.notify(Event{Kind: DayOpen, Day: d.day.String(), Index: d.name()})
-		return nil
+	if d.dropped.Load() {
+		return m.recordDrop(ctx, d.day, d.name())
+	}
+	if err := m.clearRewritten(ctx, d); err != nil {
+		return err
 	}
 	var loan checkpoint.Borrowed
 	m.checkpoint.View(func(state *checkpoint.State) { loan = state.Borrowed[d.name()] })
 	if err := m.giveBack(ctx, d.name(), loan); err != nil {
 		return err
 	}
+	if !d.complete {
+		m.notify(Event{Kind: DayOpen, Day: d.day.String(), Index: d.name()})
+		return nil
+	}
 	counted, err := m.target.Count(ctx, d.name())
+	if target.IsGone(err) {
+		counted, err = 0, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -193,12 +241,12 @@ func (m *Migration) seal(ctx context.Context, d *day) error {
 		delete(state.Borrowed, d.name())
 		record := state.Day(d.day)
 		record.Index, record.Sealed, record.Counted = d.name(), time.Now().UTC(), counted
-		expected = record.Fates[node.Stored] + record.Fates[node.AlreadyThere] + record.Fates[node.Superseded]
+		expected = record.Fates[node.Stored] + record.Fates[node.AlreadyThere]
 	})
 	if err != nil {
 		return err
 	}
-	if counted < expected && m.source.Relation().UniqueID {
+	if counted < expected && m.source.Relation().UniqueID && m.options.SwitchedAt == 0 {
 		m.progress.short.Add(1)
 		m.notify(Event{
 			Kind: Short, Day: d.day.String(), Index: d.name(), Nodes: counted,

@@ -19,6 +19,11 @@ const (
 	Waiting    Kind = "waiting"     // a sender pauses; Cause says why
 	Restored   Kind = "restored"    // borrowed settings of an index were given back
 	Short      Kind = "short"       // a day's index holds fewer documents than it was given
+	CaughtUp   Kind = "caught_up"   // a pass is over: Nodes were new, Behind is how old what is not copied may be
+	Moved      Kind = "moved"       // Nodes stale copies of rewritten nodes were removed
+	Vanished   Kind = "vanished"    // Nodes that were deleted at the source were removed from an index
+	Dropped    Kind = "dropped"     // a day's index is gone; it is not made again
+	Warning    Kind = "warning"     // Cause says of what
 )
 
 // Event is something that a person who waits wants to hear of.
@@ -30,6 +35,8 @@ type Event struct {
 	Bytes int64         `json:"bytes,omitempty"`
 	Cause string        `json:"cause,omitempty"`
 	Pause time.Duration `json:"pause_ns,omitempty"`
+	// Behind is how long ago the newest row may have been written that is not copied.
+	Behind time.Duration `json:"behind_ns,omitempty"`
 }
 
 // Summary is the result of a run: the fates of every node that any run on this
@@ -60,6 +67,13 @@ type progress struct {
 	sentBytes    atomic.Int64 // by this run
 	sentNodes    atomic.Int64
 	short        atomic.Int64 // days sealed with fewer documents than they were given
+}
+
+// begin forgets what was planned and done; what was sent stays.
+func (p *progress) begin() {
+	for _, n := range []*atomic.Int64{&p.plannedBytes, &p.plannedNodes, &p.doneBytes, &p.doneNodes} {
+		n.Store(0)
+	}
 }
 
 // Progress is how far a migration is. Planned values are estimates until the

@@ -9,10 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -31,6 +31,22 @@ type Options struct {
 	OldestFirst bool       // order of the days; the default is newest first
 	Since       node.Day   // first day to copy; 0 for all
 	Until       node.Day   // first day not to copy; 0 for all
+	Retention   int        // days that Sentry keeps; older ones are counted, not copied; 0 keeps all
+	SwitchedAt  int64      // when Sentry began to write to the target, µs since 1970; 0: it has not
+
+	// RemoveVanished removes what was deleted at the source even if it is a
+	// large part of all.
+	RemoveVanished bool
+	// Replicas is how long to wait at the end until the sealed days have theirs.
+	Replicas time.Duration
+
+	// Follow goes on with passes after nothing new was found, until it was
+	// quiet for QuietFor, or for ever if that is 0.
+	Follow   bool
+	QuietFor time.Duration
+	// Overlap is how far each pass looks back behind the one before, for rows
+	// that were committed late. 0 stands for DefaultOverlap.
+	Overlap time.Duration
 
 	// Stop, when it is closed, ends the run after the slices that are open.
 	Stop <-chan struct{}
@@ -46,9 +62,10 @@ const (
 	// last, partly filled one does not matter, short enough that a transaction
 	// lasts seconds and a crash costs little.
 	batchesPerSlice = 4
-	// lateWrites is how long after a day's end Sentry may still write to it:
-	// clocks differ, and a request in flight keeps its timestamp.
-	lateWrites = 15 * time.Minute
+	// DefaultOverlap is how long a row may take from its timestamp to its commit:
+	// clocks differ, and transactions are long. It is also how long after a
+	// day's end Sentry may still write to that day.
+	DefaultOverlap = 15 * time.Minute
 )
 
 // Migration copies one source to one target.
@@ -60,7 +77,7 @@ type Migration struct {
 	options    Options
 	progress   progress
 	origin     target.Origin
-	now        int64 // the source's clock when the run began, µs
+	now        int64 // the source's clock when the present pass began, µs
 }
 
 // Parts are what a Migration works with. They stay the caller's to close.
@@ -80,8 +97,14 @@ func New(parts Parts, options Options) *Migration {
 		options.Notify = func(Event) {}
 	}
 	options.Readers, options.Senders = max(options.Readers, 1), max(options.Senders, 1)
+	if options.Since == 0 {
+		options.Since = node.MinDay
+	}
 	if options.Until == 0 {
-		options.Until = math.MaxInt32
+		options.Until = node.MaxDay + 1
+	}
+	if options.Overlap == 0 {
+		options.Overlap = DefaultOverlap
 	}
 	m := &Migration{
 		source: parts.Source, target: parts.Target, checkpoint: parts.Checkpoint, rejects: parts.Rejects,
@@ -103,34 +126,46 @@ func (m *Migration) Run(ctx context.Context) (Summary, error) {
 }
 
 func (m *Migration) run(ctx context.Context) error {
-	if err := m.begin(ctx); err != nil {
+	if err := m.recordSwitch(ctx); err != nil {
 		return err
 	}
 	if err := m.rejectUnbounded(ctx); err != nil {
 		return err
 	}
-	days, err := m.plan(ctx)
-	if err != nil {
+	if err := m.catchUp(ctx); err != nil {
 		return err
 	}
-	if err := m.restoreOthers(ctx, days); err != nil {
+	if err := m.reconcile(ctx); err != nil {
 		return err
 	}
-	return m.copy(ctx, days)
+	return m.awaitReplicas(ctx)
 }
 
-// begin fixes, on the first run, where the copy ends.
-func (m *Migration) begin(ctx context.Context) error {
-	var err error
-	if m.now, err = m.source.Now(ctx); err != nil {
-		return err
-	}
-	var begun bool
-	m.checkpoint.View(func(state *checkpoint.State) { begun = state.CopyUntil != 0 })
-	if begun {
+// awaitReplicas waits for the copies of the sealed days' shards, if asked to.
+func (m *Migration) awaitReplicas(ctx context.Context) error {
+	if m.options.Replicas == 0 {
 		return nil
 	}
-	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CopyUntil = m.now })
+	var names []string
+	m.checkpoint.View(func(state *checkpoint.State) {
+		for _, d := range state.Days {
+			if !d.Sealed.IsZero() && d.Dropped.IsZero() && d.Index != "" {
+				names = append(names, d.Index)
+			}
+		}
+	})
+	deadline := time.Now().Add(m.options.Replicas)
+	for _, name := range names {
+		green, err := m.target.Green(ctx, name, time.Until(deadline))
+		if err != nil {
+			return err
+		}
+		if !green {
+			return hint.Add(fmt.Errorf("index %s has not all its replicas after %s", name, m.options.Replicas),
+				"all nodes are copied; look at _cluster/allocation/explain, and run again to wait again")
+		}
+	}
+	return nil
 }
 
 // rejectUnbounded rejects by name the rows that belong to no day.

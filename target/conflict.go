@@ -131,7 +131,7 @@ func (d *delivery) compare(ctx context.Context, g group, conflicts []int) (conte
 		switch {
 		case !ok: // removed since the conflict: nobody but Sentry does that
 			d.outcome.Fates[node.Vanished]++
-		case found.Millis > millis, d.target.writtenBySentry(found):
+		case found.Millis > millis, d.index.writtenBySentry(found):
 			d.outcome.Fates[node.Superseded]++
 		case found.Millis == millis && g.uncertain:
 			d.outcome.Fates[node.Stored]++
@@ -175,8 +175,8 @@ func (d *delivery) replace(ctx context.Context, older []int, there map[string]Co
 
 // writtenBySentry reports whether a document dates from after the switch.
 // Sentry's word on an id is final then, whatever a row says.
-func (t *Target) writtenBySentry(c Copy) bool {
-	return t.config.SwitchedAt != 0 && c.Millis >= floorMillis(t.config.SwitchedAt)
+func (i Index) writtenBySentry(c Copy) bool {
+	return i.SwitchedAt != 0 && c.Millis >= floorMillis(i.SwitchedAt)
 }
 
 // floorMillis is what OpenSearch keeps of a timestamp.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +35,10 @@ type Index struct {
 	Day    node.Day
 	UUID   string
 	Origin *Origin // nil: it was not created by this tool
+
+	// SwitchedAt is set by whoever knows when Sentry began to write to OpenSearch,
+	// in µs since 1970. Documents from then on are never replaced.
+	SwitchedAt int64
 
 	settings map[string]string
 	problem  string // why its mapping breaks the reader's contract, or ""
@@ -138,6 +143,15 @@ func (t *Target) Daily(ctx context.Context, day node.Day) (index Index, ok bool,
 // Durable reports whether the index's answers to writes mean that they are on disk.
 func (i Index) Durable() bool { return i.settings["index.translog.durability"] != "async" }
 
+// Created is when the index was made.
+func (i Index) Created() time.Time {
+	millis, err := strconv.ParseInt(i.settings["index.creation_date"], 10, 64)
+	if err != nil {
+		return time.Time{} // long ago, which is the careful guess
+	}
+	return time.UnixMilli(millis)
+}
+
 // Loading reports whether the index can be written through LoadingName.
 func (i Index) Loading() bool { return i.loading }
 
@@ -205,10 +219,10 @@ func originOf(mappings json.RawMessage) (*Origin, error) {
 	return &origin, nil
 }
 
-// Refresh makes all that was written to an index visible to searches.
-func (t *Target) Refresh(ctx context.Context, name string) error {
-	_, err := t.api.Indices.Refresh(ctx, &opensearchapi.IndicesRefreshReq{Index: []string{name}})
-	return classify("refresh index "+name, err)
+// Refresh makes all that was written to indices visible to searches.
+func (t *Target) Refresh(ctx context.Context, names ...string) error {
+	_, err := t.api.Indices.Refresh(ctx, &opensearchapi.IndicesRefreshReq{Index: names})
+	return classify("refresh index "+strings.Join(names, ","), err)
 }
 
 // Flush commits an index's segments to disk.

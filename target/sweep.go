@@ -135,7 +135,8 @@ func (t *Target) Held(ctx context.Context, index string, ids []string) ([]Copy, 
 }
 
 // Remove deletes the given copies, each only if it is still the document that
-// was looked at, and makes that visible. It returns those that it deleted.
+// was looked at, and returns those that it deleted. Searches see it after the
+// next refresh.
 func (t *Target) Remove(ctx context.Context, copies []Copy) (removed []Copy, err error) {
 	if len(copies) == 0 {
 		return nil, nil
@@ -148,7 +149,7 @@ func (t *Target) Remove(ctx context.Context, copies []Copy) (removed []Copy, err
 		body = appendString(body, []byte(c.ID))
 		body = fmt.Appendf(body, `,"if_seq_no":%d,"if_primary_term":%d}}`+"\n", c.seqNo, c.primaryTerm)
 	}
-	done, err := t.conditional(ctx, "/_bulk?refresh=true", body, len(copies))
+	done, err := t.conditional(ctx, "/_bulk", body, len(copies))
 	if err != nil {
 		return nil, fmt.Errorf("remove %d copies: %w", len(copies), err)
 	}
@@ -164,16 +165,6 @@ func (t *Target) Remove(ctx context.Context, copies []Copy) (removed []Copy, err
 func (t *Target) Drop(ctx context.Context, name string) error {
 	_, err := t.api.Indices.Delete(ctx, opensearchapi.IndicesDeleteReq{Indices: []string{name}})
 	return classify("delete index "+name, err)
-}
-
-// RefreshAlias makes all that was written behind the alias visible. Without an
-// alias there is nothing to be seen.
-func (t *Target) RefreshAlias(ctx context.Context) error {
-	err := t.Refresh(ctx, t.config.Backend.Alias)
-	if IsGone(err) {
-		return nil
-	}
-	return err
 }
 
 // Prefixed reports whether the backend's cleanup passes over the daily indices:

@@ -165,6 +165,16 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
 	case migrate.Restored:
 		return fmt.Sprintf("%s: settings given back", e.Index)
+	case migrate.CaughtUp:
+		return fmt.Sprintf("caught up to %s ago; %s nodes were new", roughly(e.Behind), count(e.Nodes))
+	case migrate.Moved:
+		return fmt.Sprintf("%s: removed %s stale copies of nodes that were rewritten", e.Index, count(e.Nodes))
+	case migrate.Vanished:
+		return fmt.Sprintf("%s: removed %s nodes that were deleted at the source", e.Index, count(e.Nodes))
+	case migrate.Dropped:
+		return fmt.Sprintf("%s: index %s is gone and is not made again; its nodes count as out of retention", e.Day, e.Index)
+	case migrate.Warning:
+		return "WARNING: " + e.Cause
 	case migrate.Short:
 		return fmt.Sprintf("%s: WARNING: %s in %s", e.Day, e.Cause, e.Index)
 	}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -121,6 +122,41 @@ func (c *countValue) UnmarshalText(text []byte) error {
 	if c.n, err = strconv.Atoi(string(text)); err != nil || c.n < 1 || c.n > maxWorkers {
 		c.problem = fmt.Errorf("%q is no whole number from 1 to %d", text, maxWorkers)
 	}
+	return nil
+}
+
+// retentionDays is a number of days, 0 for all.
+type retentionDays struct {
+	n       int
+	problem error
+}
+
+// maxRetention is a hundred years.
+const maxRetention = 36500
+
+// UnmarshalText reads a whole number of days.
+func (r *retentionDays) UnmarshalText(text []byte) error {
+	var err error
+	if r.n, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil || r.n < 0 || r.n > maxRetention {
+		r.problem = fmt.Errorf("%q is no whole number of days from 0 (keep all) to %d", text, maxRetention)
+	}
+	return nil
+}
+
+// timeValue is a moment, in µs since 1970; 0 if it was not given.
+type timeValue struct {
+	micros  int64
+	problem error
+}
+
+// UnmarshalText reads RFC 3339, which names its time zone.
+func (v *timeValue) UnmarshalText(text []byte) error {
+	at, err := time.Parse(time.RFC3339Nano, string(text))
+	if err != nil {
+		v.problem = fmt.Errorf("%q is no time such as 2025-09-01T14:30:00Z", text)
+		return nil
+	}
+	v.micros = at.UnixMicro()
 	return nil
 }
 

@@ -30,6 +30,14 @@ type migrateCommand struct {
 	Senders    countValue `help:"Bulk requests under way at the same time." env:"NODESTORE_SENDERS" placeholder:"N" group:"Copy"`
 	BulkBytes  sizeValue  `help:"Size of a bulk request; 8MiB by default." env:"NODESTORE_BULK_BYTES" placeholder:"SIZE" group:"Copy"`
 
+	Follow         bool          `help:"Go on following Sentry's writes after the copy, until Ctrl-C." group:"Catch-up"`
+	UntilQuiet     time.Duration `help:"With --follow: end when nothing new came for this long." placeholder:"DURATION" group:"Catch-up"`
+	Overlap        time.Duration `help:"How far each pass looks back, for clocks and long transactions; ${default} by default." env:"NODESTORE_OVERLAP" default:"15m" placeholder:"DURATION" group:"Catch-up"`
+	Retention      retentionDays `help:"Days that Sentry keeps; older ones are counted, not copied. $SENTRY_EVENT_RETENTION_DAYS by default, else everything is copied." env:"NODESTORE_RETENTION,SENTRY_EVENT_RETENTION_DAYS" placeholder:"DAYS" group:"Catch-up"`
+	SwitchedAt     timeValue     `help:"When Sentry began to write to OpenSearch. What it wrote since then always wins." env:"NODESTORE_SWITCHED_AT" placeholder:"TIME" group:"Catch-up"`
+	RemoveVanished bool          `help:"Remove what Sentry deleted at the source even if that is more than a tenth of all nodes." group:"Catch-up"`
+	WaitReplicas   time.Duration `name:"wait-for-replicas" help:"Wait at the end until the sealed days have their replicas." placeholder:"DURATION" group:"Catch-up"`
+
 	RejectedPayloads bool `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
 	RestoreSettings  bool `help:"Only give back the index settings that an interrupted run has borrowed." group:"Copy"`
 }
@@ -58,6 +66,14 @@ func (c *migrateCommand) problems(found []string) []string {
 	found = named(found, "readers", c.Readers.problem)
 	found = named(found, "senders", c.Senders.problem)
 	found = named(found, "bulk-bytes", c.BulkBytes.problem)
+	found = named(found, "retention", c.Retention.problem)
+	found = named(found, "switched-at", c.SwitchedAt.problem)
+	if c.UntilQuiet != 0 && !c.Follow {
+		found = append(found, "--until-quiet goes with --follow")
+	}
+	if c.Overlap <= 0 {
+		found = append(found, fmt.Sprintf("--overlap: %s is not positive", c.Overlap))
+	}
 	if c.Since.problem == nil && c.Until.problem == nil && c.Until.Day != 0 && c.Since.Day >= c.Until.Day {
 		found = append(found, fmt.Sprintf("--until %s is not after --since %s: there is no day between them", c.Until.Day, c.Since.Day))
 	}
@@ -68,6 +84,8 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 	o := migrate.Options{
 		Readers: c.Readers.n, Senders: c.Senders.n, BatchBytes: c.BulkBytes.bytes,
 		OldestFirst: c.Order == "oldest", Since: c.Since.Day, Until: c.Until.Day, Stop: p.stop,
+		Follow: c.Follow, QuietFor: c.UntilQuiet, Overlap: c.Overlap, Retention: c.Retention.n,
+		SwitchedAt: c.SwitchedAt.micros, RemoveVanished: c.RemoveVanished, Replicas: c.WaitReplicas,
 	}
 	if o.Readers == 0 {
 		o.Readers = DefaultReaders()
@@ -97,6 +115,10 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 	}
 	if err := s.prepareTarget(ctx); err != nil {
 		return err
+	}
+	if options.Retention > 0 && s.Target.Backend().Prefixed() {
+		show.event(migrate.Event{Kind: migrate.Warning, Cause: fmt.Sprintf(
+			"the backend's cleanup never removes indices named %s: it cannot read their date; remove old ones yourself", s.Target.Backend().Index)})
 	}
 	stop := show.start(migration)
 	summary, err := migration.Run(ctx)

@@ -1,0 +1,191 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// slice is a piece of a day on its way through the pipeline.
+type slice struct {
+	day      *day
+	from, to int64 // half-open, µs
+}
+
+// attempt is one reading of a slice. Its nodes are counted apart from those of
+// other attempts, so that only the one that went through counts.
+type attempt struct {
+	slice *slice
+	// pending is the number of parties that are not done with it: the reader,
+	// and each batch. Who brings it to zero commits the slice.
+	pending   atomic.Int64
+	abandoned atomic.Bool
+
+	mu       sync.Mutex
+	read     tally
+	fates    node.Fates
+	replaced int64 // documents of earlier nodes of the same day whose place was taken
+}
+
+// tally counts what was read into a batch.
+type tally struct {
+	nodes    int64
+	bytes    int64 // of data, as the source stores it
+	rejected []Rejected
+	recent   []mark // nodes so young that others beside them may be committed later
+}
+
+// load is a full batch that waits for a sender.
+type load struct {
+	attempt *attempt
+	batch   *target.Batch
+	read    tally
+}
+
+// add counts what was read into a batch, and what became of it.
+func (a *attempt) add(read tally, outcome target.Outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.read.nodes += read.nodes
+	a.read.bytes += read.bytes
+	a.read.rejected = append(a.read.rejected, read.rejected...)
+	a.read.recent = append(a.read.recent, read.recent...)
+	a.fates[node.Rejected] += int64(len(read.rejected))
+	a.fates.Add(outcome.Fates)
+	a.replaced += outcome.Replaced
+	for _, r := range outcome.Rejected {
+		a.read.rejected = append(a.read.rejected, Rejected{ID: r.ID, Timestamp: isoTime(r.Micros), Reason: r.Reason, Detail: r.Detail})
+	}
+}
+
+// filler puts the nodes of an attempt into batches.
+type filler struct {
+	attempt *attempt
+	check   *node.Checker
+	limit   int   // of a batch's body, in bytes
+	young   int64 // nodes from this timestamp on are remembered
+
+	empty func() (*target.Batch, error) // where batches come from
+	full  func(load) error              // where they go
+
+	batch *target.Batch // being filled; nil between two batches
+	read  tally         // what went into it
+}
+
+// add puts a node into the batch that is being filled. A batch that the node
+// does not fit into goes on its way before.
+func (f *filler) add(n node.Node) error {
+	if f.batch != nil && f.batch.Len() > 0 && f.batch.Size()+f.batch.Room(n) > f.limit {
+		if err := f.push(); err != nil {
+			return err
+		}
+	}
+	if f.batch == nil {
+		var err error
+		if f.batch, err = f.empty(); err != nil {
+			return err
+		}
+		f.batch.Reset(f.attempt.slice.day.mode())
+	}
+	verdict := f.batch.Append(n, f.check)
+	f.read.nodes++
+	f.read.bytes += int64(len(n.Data))
+	if n.Micros >= f.young {
+		f.read.recent = append(f.read.recent, markOf(n.ID, n.Micros))
+	}
+	if verdict.Reason != node.Accepted {
+		f.read.rejected = append(f.read.rejected, Rejected{ID: string(n.ID), Timestamp: isoTime(n.Micros), Reason: verdict.Reason})
+	}
+	return nil
+}
+
+// push sends the batch on its way.
+func (f *filler) push() error {
+	if f.batch == nil {
+		return nil
+	}
+	l := load{f.attempt, f.batch, f.read}
+	f.batch, f.read = nil, tally{}
+	return f.full(l)
+}
+
+// commit puts a slice into the checkpoint, after the list of its rejected
+// nodes. Rows that came late are a slice without a range.
+func (m *Migration) commit(ctx context.Context, a *attempt) error {
+	if a.fates.Sum() != a.read.nodes {
+		return fmt.Errorf("slice %s to %s: %d nodes were read and %d have a fate",
+			isoTime(a.slice.from), isoTime(a.slice.to), a.read.nodes, a.fates.Sum())
+	}
+	save := func(change func(*checkpoint.State)) error {
+		return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+			record := state.Day(a.slice.day.day)
+			record.Index = a.slice.day.name()
+			record.Done = record.Done.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
+			record.Fates.Add(a.fates)
+			transfer(&record.Fates, node.Superseded, a.replaced)
+			record.Bytes += a.read.bytes
+			remember(state, a.read.recent)
+			change(state)
+		})
+	}
+	if len(a.read.rejected) == 0 {
+		return save(func(*checkpoint.State) {})
+	}
+	payloads, err := m.payloads(ctx, a.read.rejected)
+	if err != nil {
+		return err
+	}
+	return m.rejects.commit(a.read.rejected, payloads, func(size RejectsSize) error {
+		return save(func(state *checkpoint.State) { state.Rejected = checkpoint.Rejected(size) })
+	})
+}
+
+// transfer gives n nodes that are at the target another fate.
+func transfer(fates *node.Fates, to node.Fate, n int64) {
+	for _, from := range []node.Fate{node.Stored, node.AlreadyThere, node.Superseded} {
+		taken := min(n, fates[from])
+		fates[from] -= taken
+		fates[to] += taken
+		n -= taken
+	}
+}
+
+// payloads reads what rejected nodes hold, if that was asked for.
+func (m *Migration) payloads(ctx context.Context, rejected []Rejected) ([]rejectedPayload, error) {
+	if m.rejects.payloads == nil {
+		return nil, nil
+	}
+	ids := make([]string, len(rejected))
+	for i, r := range rejected {
+		ids[i] = r.ID
+	}
+	var found []rejectedPayload
+	err := m.source.Fetch(ctx, ids, func(n node.Node) error {
+		found = append(found, rejectedPayload{ID: string(n.ID), Data: append([]byte(nil), n.Data...)})
+		return nil
+	})
+	return found, err
+}
+
+// write sends a batch, unless the day's index is gone: then its nodes are out
+// of retention, as Sentry's cleanup sees it.
+func (m *Migration) write(ctx context.Context, d *day, batch *target.Batch) (target.Outcome, error) {
+	gone := target.Outcome{Fates: node.Fates{node.OutOfRetention: int64(batch.Len())}}
+	if d.dropped.Load() {
+		return gone, nil
+	}
+	outcome, err := m.target.Write(ctx, d.index, batch)
+	if target.IsGone(err) {
+		d.dropped.Store(true)
+		return gone, nil
+	}
+	m.progress.sentNodes.Add(int64(batch.Len()))
+	return outcome, err
+}
+
+func isoTime(micros int64) string { return string(node.AppendTimestamp(nil, micros)) }

@@ -1,0 +1,194 @@
+package migrate
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// sweepStale removes the copies that rewritten nodes left behind in other days.
+// Only ids with a timestamp since the last sweep can have been rewritten since,
+// and all days before are sealed and so visible to the search by now.
+func (m *Migration) sweepStale(ctx context.Context) error {
+	var swept int64
+	m.checkpoint.View(func(state *checkpoint.State) { swept = state.CatchUp.Swept })
+	from := m.firstKept()
+	if swept != checkpoint.NeverSwept {
+		from = max(from, swept-m.overlap())
+	}
+	if err := m.sweepSince(ctx, from); err != nil {
+		return err
+	}
+	return m.sweepSwitched(ctx)
+}
+
+// sweepWindow bounds the ids that are in memory, and the time of a transaction.
+const sweepWindow = 10 * minute
+
+// sweepSince looks for other copies of every id with a timestamp from then on,
+// a thousand ids a request.
+func (m *Migration) sweepSince(ctx context.Context, from int64) error {
+	days, err := m.source.Days(ctx, from, m.options.Until.Start())
+	if err != nil {
+		return err
+	}
+	for _, d := range days {
+		own := m.target.Backend().IndexOf(d.Day)
+		for at := max(from, d.Day.Start()); at < d.Day.End(); at += sweepWindow {
+			var ids []string
+			err := m.source.Keys(ctx, at, min(at+sweepWindow, d.Day.End()), func(id []byte, _ int64) error {
+				ids = append(ids, string(id))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if err := m.sweepIDs(ctx, own, ids); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sweepSwitched looks for older copies of what Sentry itself wrote since the switch.
+func (m *Migration) sweepSwitched(ctx context.Context) error {
+	if m.options.SwitchedAt == 0 {
+		return nil
+	}
+	return m.eachWritten(ctx, func(copies []target.Copy) error {
+		byIndex := make(map[string][]string)
+		for _, c := range copies {
+			byIndex[c.Index] = append(byIndex[c.Index], c.ID)
+		}
+		for index, ids := range byIndex {
+			if err := m.sweepIDs(ctx, index, ids); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// eachWritten hands over the documents behind the alias that date from after
+// the switch.
+func (m *Migration) eachWritten(ctx context.Context, visit func([]target.Copy) error) error {
+	err := m.target.Between(ctx, m.target.Backend().Alias, m.options.SwitchedAt/1000, node.MaxDay.End()/1000, visit)
+	if target.IsGone(err) {
+		return nil
+	}
+	return err
+}
+
+// sweepIDs removes all but the newest copy of ids that are elsewhere than in
+// the given index. The last copy of an id is never removed: if the newest row
+// was rejected, an older document is better than none.
+func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) error {
+	for some := range slices.Chunk(ids, portion) {
+		elsewhere, err := m.target.Elsewhere(ctx, own, some)
+		if target.IsGone(err) {
+			return nil // there is no alias yet
+		}
+		if err != nil {
+			return err
+		}
+		suspects := make(map[string]bool)
+		for _, c := range elsewhere {
+			suspects[c.ID] = true
+		}
+		if len(suspects) == 0 {
+			continue
+		}
+		copies, err := m.target.Copies(ctx, m.target.Backend().Alias, slices.Collect(maps.Keys(suspects)))
+		if err != nil {
+			return err
+		}
+		if err := m.removeCopies(ctx, staleAmong(copies), node.Moved); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// staleAmong returns all but the newest copy of each id.
+func staleAmong(copies []target.Copy) (stale []target.Copy) {
+	newest := make(map[string]target.Copy)
+	for _, c := range copies {
+		best, ok := newest[c.ID]
+		switch {
+		case !ok:
+			newest[c.ID] = c
+		case c.Millis > best.Millis || c.Millis == best.Millis && c.Index > best.Index:
+			stale = append(stale, best)
+			newest[c.ID] = c
+		default:
+			stale = append(stale, c)
+		}
+	}
+	return stale
+}
+
+// removeCopies deletes documents, has searches see it, and gives the nodes
+// that they were their fate.
+func (m *Migration) removeCopies(ctx context.Context, copies []target.Copy, fate node.Fate) error {
+	removed, err := m.target.Remove(ctx, copies)
+	if err != nil || len(removed) == 0 {
+		return err
+	}
+	count := make(map[string]int64)
+	for _, c := range removed {
+		count[c.Index]++
+	}
+	if err := m.target.Refresh(ctx, slices.Collect(maps.Keys(count))...); err != nil && !target.IsGone(err) {
+		return err
+	}
+	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		for index, n := range count {
+			if day, ok := m.target.Backend().DayOf(index); ok {
+				transfer(&state.Day(day).Fates, fate, n)
+			}
+		}
+	})
+	for index, n := range count {
+		m.notify(Event{Kind: Kind(fate.String()), Index: index, Nodes: n})
+	}
+	return err
+}
+
+// clearRewritten takes out of a day that was just copied what Sentry rewrote
+// since the switch, before the day becomes visible: two copies would make an
+// event unreadable.
+func (m *Migration) clearRewritten(ctx context.Context, d *day) error {
+	if m.options.SwitchedAt == 0 || d.hot || d.index.Origin == nil {
+		return nil
+	}
+	return m.eachWritten(ctx, func(copies []target.Copy) error {
+		ids := make([]string, 0, len(copies))
+		for _, c := range copies {
+			if c.Index != d.name() {
+				ids = append(ids, c.ID)
+			}
+		}
+		for some := range slices.Chunk(ids, portion) {
+			held, err := m.target.Held(ctx, d.name(), some)
+			if err != nil {
+				return err
+			}
+			removed, err := m.target.Remove(ctx, held)
+			if err != nil {
+				return err
+			}
+			err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+				transfer(&state.Day(d.day).Fates, node.Superseded, int64(len(removed)))
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
