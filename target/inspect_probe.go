@@ -1,0 +1,83 @@
+package target
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+
+	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// scratchPrefix begins the name of every scratch index.
+const scratchPrefix = "nodestore-migrate-probe-"
+
+// CreateScratch creates an index that is like the one of a day that is being
+// loaded, but behind no alias: for measurements. The caller removes it.
+func (t *Target) CreateScratch(ctx context.Context, day node.Day) (Index, error) {
+	like, err := t.foresee(ctx, day)
+	if err != nil {
+		return Index{}, err
+	}
+	name := scratchPrefix + strings.ToLower(rand.Text()[:12])
+	itself, err := t.effective(ctx, name)
+	if err != nil {
+		return Index{}, err
+	}
+	if len(itself.aliases) > 0 {
+		return Index{}, hint.Add(fmt.Errorf("create scratch index %s: an index template would put it behind an alias", name),
+			"plan without --probe, or give the template a pattern that is the daily indices' only")
+	}
+	settings := maps.Clone(like.settings)
+	maps.Copy(settings, loadingSettings())
+	body, err := json.Marshal(map[string]any{"settings": settings, "mappings": like.mappings})
+	if err != nil {
+		return Index{}, fmt.Errorf("create scratch index %s: %w", name, err)
+	}
+	_, err = t.api.Indices.Create(ctx, opensearchapi.IndicesCreateReq{Index: name, Body: strings.NewReader(string(body))})
+	return Index{Name: name, Day: day}, classify("create scratch index "+name, err)
+}
+
+// RemoveScratch removes a scratch index. One that is gone is no error.
+func (t *Target) RemoveScratch(ctx context.Context, scratch Index) error {
+	_, err := t.api.Indices.Delete(ctx, opensearchapi.IndicesDeleteReq{Indices: []string{scratch.Name}})
+	err = classify("remove scratch index "+scratch.Name, err)
+	if IsGone(err) {
+		return nil
+	}
+	return hint.Add(err, "remove it by hand: DELETE /"+scratch.Name)
+}
+
+// Scratches lists the scratch indices that are there: a plan's that is being
+// made now, or that was killed.
+func (t *Target) Scratches(ctx context.Context) ([]string, error) {
+	var rows []catIndex
+	err := t.ask(ctx, http.MethodGet, "/_cat/indices/"+scratchPrefix+"*?format=json&h=index", nil, &rows)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, row := range rows {
+		names = append(names, row.Index)
+	}
+	return names, nil
+}
+
+// StoreBytes is what the primaries of an index take on disk. Flush it before.
+func (t *Target) StoreBytes(ctx context.Context, name string) (int64, error) {
+	var rows []catIndex
+	err := t.ask(ctx, http.MethodGet, "/_cat/indices/"+name+"?format=json&bytes=b&h=pri.store.size", nil, &rows)
+	if err != nil {
+		return 0, err
+	}
+	if len(rows) != 1 {
+		return 0, fmt.Errorf("read size of index %s: %d indices answer to the name", name, len(rows))
+	}
+	return number(rows[0].Bytes), nil
+}
