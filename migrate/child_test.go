@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 )
@@ -105,6 +106,25 @@ func (c *child) summary() migrate.Summary {
 		c.t.Fatalf("last line of standard output: %q, %v", lines[len(lines)-1], err)
 	}
 	return s
+}
+
+// says waits until the tool has written a text to standard error.
+func (c *child) says(text string) { c.t.Helper(); c.await(&c.stderr, text) }
+
+// reports waits until the tool has written a text to standard output.
+func (c *child) reports(text string) { c.t.Helper(); c.await(&c.stdout, text) }
+
+func (c *child) await(output *buffer, text string) {
+	c.t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for !strings.Contains(output.String(), text) {
+		select {
+		case <-ticker.C:
+		case <-c.ended:
+			c.t.Fatalf("it ended and never wrote %q; standard error:\n%s", text, c.stderr.String())
+		}
+	}
 }
 
 // buffer can be read while it is written.

@@ -43,6 +43,12 @@ func newestPair() pair {
 	return pair{versions[len(versions)-1], testservers.OpenSearchVersions()[0]}
 }
 
+// otherOpenSearch is another cluster than that of newestPair.
+func otherOpenSearch() string {
+	versions := testservers.OpenSearchVersions()
+	return versions[len(versions)-1]
+}
+
 func newWorld(t *testing.T, servers pair) *world {
 	t.Helper()
 	w := &world{
