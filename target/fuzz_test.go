@@ -1,0 +1,57 @@
+package target
+
+import (
+	"testing"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// FuzzAssign: whatever a server answers, each node gets one fate, is sent
+// again, or there is an error; never more fates than nodes.
+func FuzzAssign(f *testing.F) {
+	for _, answer := range []string{
+		`{"errors":false}`, `{"errors":true,"items":[]}`, itemAnswers(200, 201, 429), itemAnswers(400, 413, 503), itemAnswers(404, 200, 200),
+		`{"errors":true,"items":[{},null,{"index":{"status":201},"create":{"status":201}}]}`, `null`, `{"items":[null,null,null]}`,
+		`{"items":[{"index":{"status":409,"error":{"reason":"[n0]: version conflict, current version [1728043200000000] is"}}},{"index":{"status":409}},{"index":{"status":409,"error":{"reason":"current version ["}}}]}`,
+	} {
+		f.Add([]byte(answer), false)
+		f.Add([]byte(answer), true)
+	}
+	batch := batchOf(f, Versioned, numbered(3)...)
+	f.Fuzz(func(t *testing.T, answer []byte, uncertain bool) {
+		d := &delivery{batch: batch}
+		remaining, err := d.assign(t.Context(), group{items: []int{0, 1, 2}, uncertain: uncertain}, answer)
+		fates := d.outcome.Fates.Sum() + int64(len(remaining))
+		if fates > 3 || err == nil && fates != 3 {
+			t.Errorf("%v: fates %v, %d are sent again", err, d.outcome.Fates, len(remaining))
+		}
+		if int64(len(d.outcome.Rejected)) != d.outcome.Fates[node.Rejected] {
+			t.Errorf("%d are listed, fates %v", len(d.outcome.Rejected), d.outcome.Fates)
+		}
+	})
+}
+
+func FuzzCarriedOut(f *testing.F) {
+	for _, answer := range []string{`{}`, `null`, itemAnswers(200, 409), itemAnswers(429, 503), itemAnswers(201, 400), `{"items":[{},null]}`} {
+		f.Add([]byte(answer))
+	}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		done, err := carriedOut(answer, 2)
+		if (err == nil) != (len(done) == 2) {
+			t.Errorf("%v beside %v", done, err)
+		}
+	})
+}
+
+// FuzzRefusal: an answer that is no refusal of OpenSearch's still makes an
+// error of one status.
+func FuzzRefusal(f *testing.F) {
+	for _, answer := range []string{queueFull, blocked, `{"error":"text"}`, `<html>`, ``, `{"error":{"type":1}}`} {
+		f.Add([]byte(answer))
+	}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		if err := refusal("bulk", 429, answer); statusOf(err) != 429 {
+			t.Errorf("status %d of %v", statusOf(err), err)
+		}
+	})
+}
