@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -67,8 +68,8 @@ func (a *attempt) add(read tally, outcome target.Outcome) {
 type filler struct {
 	attempt *attempt
 	check   *node.Checker
-	limit   int   // of a batch's body, in bytes
-	young   int64 // nodes from this timestamp on are remembered
+	limit   func() int // of a batch's body, in bytes
+	young   int64      // nodes from this timestamp on are remembered
 
 	empty func() (*target.Batch, error) // where batches come from
 	full  func(load) error              // where they go
@@ -80,7 +81,7 @@ type filler struct {
 // add puts a node into the batch that is being filled. A batch that the node
 // does not fit into goes on its way before.
 func (f *filler) add(n node.Node) error {
-	if f.batch != nil && f.batch.Len() > 0 && f.batch.Size()+f.batch.Room(n) > f.limit {
+	if f.batch != nil && f.batch.Len() > 0 && f.batch.Size()+f.batch.Room(n) > f.limit() {
 		if err := f.push(); err != nil {
 			return err
 		}
@@ -179,7 +180,12 @@ func (m *Migration) write(ctx context.Context, d *day, batch *target.Batch) (tar
 	if d.dropped.Load() {
 		return gone, nil
 	}
+	if err := m.options.Gate.Enter(ctx, batch.Size()); err != nil {
+		return target.Outcome{}, err
+	}
+	began := time.Now()
 	outcome, err := m.target.Write(ctx, d.index, batch)
+	m.options.Gate.Leave(batch.Size(), time.Since(began))
 	if target.IsGone(err) {
 		d.dropped.Store(true)
 		return gone, nil

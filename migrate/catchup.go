@@ -281,7 +281,7 @@ func (m *Migration) copyKeys(ctx context.Context, d *day, keys []key) error {
 	check := node.NewChecker(m.options.Depth)
 	for portionOf := range slices.Chunk(keys, portion) {
 		if err := m.copyPortion(ctx, d, portionOf, &filler{
-			attempt: &attempt{slice: &slice{day: d}}, check: check, limit: m.options.BatchBytes, young: math.MinInt64,
+			attempt: &attempt{slice: &slice{day: d}}, check: check, limit: m.options.Gate.BatchBytes, young: math.MinInt64,
 			empty: func() (*target.Batch, error) { return batch, nil },
 		}); err != nil {
 			return err

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -143,6 +144,12 @@ const maxAttempts = 30
 func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) error {
 	for try := 1; ; try++ {
 		err := p.attempt(ctx, s, check)
+		if errors.Is(err, errStalled) {
+			if err = p.awaitRoom(ctx); err == nil {
+				try--
+				continue
+			}
+		}
 		if err == nil || ctx.Err() != nil || !source.Retryable(err) || try == maxAttempts {
 			return err
 		}
@@ -189,7 +196,7 @@ func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error
 	a := &attempt{slice: s}
 	a.pending.Store(1)
 	f := &filler{
-		attempt: a, check: check, limit: p.options.BatchBytes, young: p.now - p.overlap(),
+		attempt: a, check: check, limit: p.options.Gate.BatchBytes, young: p.now - p.overlap(),
 		empty: func() (*target.Batch, error) { return p.take(ctx) },
 		full:  func(l load) error { return p.forward(ctx, l) },
 	}
@@ -207,22 +214,50 @@ func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error
 	return p.release(ctx, a)
 }
 
+// maxStall is how long a reader waits for the senders in the middle of a slice.
+// Its query holds a snapshot, which holds back vacuum (promise 6), and on a hot
+// standby it would be cancelled after 30 s.
+const maxStall = 20 * time.Second
+
+// errStalled ends the reading of a slice, which begins anew when there is room.
+var errStalled = errors.New("the target takes nothing")
+
 // take waits for an empty batch: this is where a slow target holds the readers.
 func (p *pipe) take(ctx context.Context) (*target.Batch, error) {
+	timer := time.NewTimer(maxStall)
+	defer timer.Stop()
 	select {
 	case batch := <-p.empty:
 		return batch, nil
+	case <-timer.C:
+		return nil, errStalled
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
+// awaitRoom waits as long as it takes for an empty batch, with no slice open.
+func (p *pipe) awaitRoom(ctx context.Context) error {
+	select {
+	case batch := <-p.empty:
+		p.empty <- batch
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // forward hands a full batch to the senders.
 func (p *pipe) forward(ctx context.Context, l load) error {
+	timer := time.NewTimer(maxStall)
+	defer timer.Stop()
 	l.attempt.pending.Add(1)
 	select {
 	case p.loads <- l:
 		return nil
+	case <-timer.C:
+		p.empty <- l.batch
+		return errStalled
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -48,6 +48,8 @@ type Options struct {
 	// that were committed late. 0 stands for DefaultOverlap.
 	Overlap time.Duration
 
+	// Gate holds requests back; without one they start at once.
+	Gate Gate
 	// Stop, when it is closed, ends the run after the slices that are open.
 	Stop <-chan struct{}
 	// Notify is told what goes on. It may be called by several goroutines.
@@ -67,6 +69,25 @@ const (
 	// day's end Sentry may still write to that day.
 	DefaultOverlap = 15 * time.Minute
 )
+
+// Gate lets bulk requests start, one for each sender at most.
+type Gate interface {
+	// Enter waits until a request of so many bytes may start. Unless it returns
+	// an error, Leave follows.
+	Enter(ctx context.Context, bytes int) error
+	// Leave says how long the request took.
+	Leave(bytes int, took time.Duration)
+	// BatchBytes is how large a request's body should be now, and never more
+	// than Options.BatchBytes.
+	BatchBytes() int
+}
+
+// openGate lets everything through.
+type openGate int
+
+func (openGate) Enter(context.Context, int) error { return nil }
+func (openGate) Leave(int, time.Duration)         {}
+func (g openGate) BatchBytes() int                { return int(g) }
 
 // Migration copies one source to one target.
 type Migration struct {
@@ -92,6 +113,9 @@ type Parts struct {
 func New(parts Parts, options Options) *Migration {
 	if options.BatchBytes == 0 {
 		options.BatchBytes = DefaultBatchBytes
+	}
+	if options.Gate == nil {
+		options.Gate = openGate(options.BatchBytes)
 	}
 	if options.Notify == nil {
 		options.Notify = func(Event) {}

@@ -1,0 +1,105 @@
+package governor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// controlInterval is how often a control file is looked at.
+const controlInterval = time.Second
+
+// WatchFile applies what a control file says whenever it changes, until ctx
+// ends. A file that cannot be read or understood changes nothing; told hears
+// of it, and of each change. Without the file the limits are those of before.
+//
+// The file has lines such as
+//
+//	paused = true
+//	max-mb-per-second = 20
+//	senders = 4
+func (g *Governor) WatchFile(ctx context.Context, path string, told func(Limits, error)) {
+	ticker := time.NewTicker(controlInterval)
+	defer ticker.Stop()
+	given := g.Limits()
+	applied, lastError := given, ""
+	for {
+		limits, err := readLimits(path, given)
+		switch {
+		case err != nil && err.Error() != lastError:
+			told(applied, err)
+		case err == nil && limits != applied:
+			g.SetLimits(limits)
+			applied = limits
+			told(applied, nil)
+		}
+		lastError = fmt.Sprint(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func readLimits(path string, given Limits) (Limits, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return given, nil
+	}
+	if err != nil {
+		return given, fmt.Errorf("read control file: %w", err)
+	}
+	limits, err := parseLimits(content, given)
+	if err != nil {
+		return given, fmt.Errorf("read control file %s: %w", path, err)
+	}
+	return limits, nil
+}
+
+// parseLimits reads a control file. What it does not say is as in given.
+func parseLimits(content []byte, given Limits) (Limits, error) {
+	limits := given
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	for number := 1; lines.Scan(); number++ {
+		text := strings.TrimSpace(lines.Text())
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		name, value, _ := strings.Cut(text, "=")
+		if err := limits.set(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
+			return given, fmt.Errorf("line %d: %w", number, err)
+		}
+	}
+	return limits, lines.Err()
+}
+
+func (l *Limits) set(name, value string) (err error) {
+	switch name {
+	case "paused":
+		l.Paused, err = strconv.ParseBool(value)
+	case "senders":
+		l.Senders, err = strconv.Atoi(value)
+		if err == nil && l.Senders < 1 {
+			err = errors.New("it must be 1 or more")
+		}
+	case "max-mb-per-second":
+		l.MBPerSecond, err = strconv.ParseFloat(value, 64)
+		if err == nil && l.MBPerSecond < 0 {
+			err = errors.New("it must not be negative; 0 is no limit")
+		}
+	default:
+		return fmt.Errorf("%q is none of paused, senders, max-mb-per-second", name)
+	}
+	if err != nil {
+		return fmt.Errorf("%s = %q: %w", name, value, err)
+	}
+	return nil
+}
