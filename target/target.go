@@ -74,6 +74,9 @@ func Open(ctx context.Context, config Config) (*Target, error) {
 	if config.Patience == 0 {
 		config.Patience = defaultPatience
 	}
+	if err := checkURLs(config.URLs); err != nil {
+		return nil, err
+	}
 	transport, err := newTransport(config)
 	if err != nil {
 		return nil, err
@@ -103,6 +106,23 @@ func (t *Target) Identity() Identity { return t.identity }
 // Backend returns the backend's configuration that the target was opened with.
 func (t *Target) Backend() Backend { return t.config.Backend }
 
+// checkURLs refuses what the library would quote in its error, password and
+// all. Not even what is wrong may be told: a slash in a password makes the rest
+// of it a port.
+func checkURLs(urls []string) error {
+	if len(urls) == 0 {
+		return hint.Add(errors.New("configure target: no URL is given"), "--target wants URLs such as https://host:9200, separated by commas")
+	}
+	for i, raw := range urls {
+		u, err := url.Parse(raw)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User == nil && strings.Contains(raw, "@") {
+			return hint.Add(fmt.Errorf("configure target: URL %d cannot be read", i+1),
+				"--target wants URLs such as https://host:9200, separated by commas; a password belongs in --target-password-file")
+		}
+	}
+	return nil
+}
+
 func newTransport(config Config) (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	// The default of 2 would close and reopen a connection for almost every
@@ -110,9 +130,6 @@ func newTransport(config Config) (*http.Transport, error) {
 	transport.MaxIdleConnsPerHost = 64
 	transport.DisableCompression = true // answers are small, and stored payloads do not compress again
 	transport.WriteBufferSize = 64 << 10
-	if !strings.HasPrefix(strings.Join(config.URLs, ","), "https://") {
-		return transport, nil
-	}
 	var err error
 	transport.TLSClientConfig, err = newTLS(config)
 	return transport, err
@@ -139,7 +156,8 @@ func newTLS(config Config) (*tls.Config, error) {
 	settings.InsecureSkipVerify = true
 	settings.VerifyConnection = func(state tls.ConnectionState) error {
 		if got := sha256.Sum256(state.PeerCertificates[0].Raw); !bytes.Equal(got[:], want) {
-			return fmt.Errorf("the server's certificate has the fingerprint %X", got)
+			return hint.Add(fmt.Errorf("the server's certificate has the fingerprint %X", got),
+				"if the certificate was renewed, give the new one with --target-fingerprint; else somebody stands in between")
 		}
 		return nil
 	}
@@ -155,7 +173,7 @@ func (t *Target) connect() error {
 	}
 	bulk, err := opensearch.NewClient(config)
 	if err != nil {
-		return hint.Add(fmt.Errorf("configure target: %w", err), "--target wants URLs such as https://host:9200, separated by commas")
+		return fmt.Errorf("configure target: %w", err)
 	}
 	config.DisableRetry = false
 	config.Transport = wholeAnswers{t.http}
