@@ -70,14 +70,21 @@ func (t *Target) Scratches(ctx context.Context) ([]string, error) {
 }
 
 // StoreBytes is what the primaries of an index take on disk. Flush it before.
-func (t *Target) StoreBytes(ctx context.Context, name string) (int64, error) {
-	var rows []catIndex
-	err := t.ask(ctx, http.MethodGet, "/_cat/indices/"+name+"?format=json&bytes=b&h=pri.store.size", nil, &rows)
+// It adds up segments, because the size in an index's statistics may be ten
+// seconds old.
+func (t *Target) StoreBytes(ctx context.Context, name string) (bytes int64, err error) {
+	var rows []struct {
+		Kind string `json:"prirep"`
+		Size string `json:"size"`
+	}
+	err = t.ask(ctx, http.MethodGet, "/_cat/segments/"+name+"?format=json&bytes=b&h=prirep,size", nil, &rows)
 	if err != nil {
 		return 0, err
 	}
-	if len(rows) != 1 {
-		return 0, fmt.Errorf("read size of index %s: %d indices answer to the name", name, len(rows))
+	for _, row := range rows {
+		if row.Kind == "p" {
+			bytes += number(row.Size)
+		}
 	}
-	return number(rows[0].Bytes), nil
+	return bytes, nil
 }

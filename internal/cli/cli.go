@@ -29,6 +29,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitRejected    = 3
+	exitNoGo        = 4
 	exitHeld        = 5
 	exitInterrupted = 130
 )
@@ -41,6 +42,7 @@ var errRejected = errors.New("nodes were rejected, or are missing")
 
 // grammar is the whole command line, for kong.
 type grammar struct {
+	Plan    planCommand    `cmd:"" help:"See what is there and what would happen: go or no-go."`
 	Migrate migrateCommand `cmd:"" help:"Copy the nodes; run again to go on."`
 	Demo    demoCommand    `cmd:"" help:"See all of it work, on servers that it starts itself."`
 
@@ -173,6 +175,8 @@ func report(p *process, err error) int {
 		return exitDone
 	case errors.Is(err, errRejected):
 		return exitRejected
+	case errors.Is(err, errNoGo):
+		return exitNoGo
 	case errors.Is(err, migrate.ErrInterrupted), errors.Is(err, context.Canceled):
 		fmt.Fprintln(p.stderr, "nodestore-migrate: interrupted; run the same command again to go on")
 		return exitInterrupted

@@ -19,6 +19,7 @@ import (
 type sourceFlags struct {
 	Source string `help:"PostgreSQL URL or DSN. What it leaves out comes from libpq's PG* variables, service and password files." env:"NODESTORE_SOURCE" placeholder:"URL" group:"Source"`
 	Table  string `help:"Table, partitioned table or view that holds the nodes." env:"NODESTORE_TABLE" default:"nodestore_node" placeholder:"NAME" group:"Source"`
+	Region string `help:"Name of the Sentry region (cell) that the table belongs to. Needed where the database does not show it." env:"NODESTORE_REGION" placeholder:"NAME" group:"Source"`
 }
 
 func (f *sourceFlags) config(connections int) source.Config {

@@ -1,0 +1,129 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+)
+
+// Census is what a sample of nodes looks like. The sample is rows that follow
+// instants of time, which are spread over the days by their estimated rows: it
+// reads a thousand rows, and takes no part of the table for all of it.
+type Census struct {
+	Nodes       int                 `json:"nodes"`
+	Bytes       int64               `json:"bytes"`           // of data, as stored
+	Median      int                 `json:"median_bytes"`    // of one node's data
+	P90         int                 `json:"p90_bytes"`       // likewise
+	Largest     int                 `json:"largest_bytes"`   // likewise
+	OverKeyword int                 `json:"over_32766"`      // what a mapping with doc values would refuse
+	Recoded     int                 `json:"recoded"`         // readable, but not canonical base64
+	Rejected    map[node.Reason]int `json:"rejected"`        // what Sentry on OpenSearch could not read, by reason
+	Undersized  bool                `json:"small,omitempty"` // fewer nodes than were asked for
+}
+
+const (
+	censusInstants = 40
+	censusRows     = 25 // after each instant
+	// maxKeyword is Lucene's limit of a term, in bytes.
+	maxKeyword = 32766
+)
+
+func (m *maker) checkCensus(ctx context.Context) {
+	if m.source == nil || len(m.plan.Days) == 0 {
+		return
+	}
+	if !m.source.Relation().TimestampIndexed {
+		m.add(Check{Source, "census", Unknown, "no sample without an index on timestamp", ""})
+		return
+	}
+	census, err := m.sample(ctx)
+	if err != nil {
+		m.unknown(Source, "census", err, "no node was looked at")
+		return
+	}
+	m.plan.Census = &census
+	m.judgeCensus(census)
+}
+
+func (m *maker) judgeCensus(c Census) {
+	text := fmt.Sprintf("of %d nodes: median %s, a tenth over %s, largest %s, %d over 32,766 bytes, %d not canonical",
+		c.Nodes, Bytes(int64(c.Median)), Bytes(int64(c.P90)), Bytes(int64(c.Largest)), c.OverKeyword, c.Recoded)
+	if len(c.Rejected) == 0 {
+		m.ok(Source, "census", text)
+		return
+	}
+	total, reasons := 0, []string{}
+	for _, reason := range slices.Sorted(maps.Keys(c.Rejected)) {
+		total += c.Rejected[reason]
+		reasons = append(reasons, fmt.Sprintf("%s %d", reason, c.Rejected[reason]))
+	}
+	m.add(Check{
+		Source, "census", Warning, fmt.Sprintf("%s; %d would be rejected (%s)", text, total, strings.Join(reasons, ", ")),
+		"Sentry cannot read these on OpenSearch: migrate lists each with its reason; keep the old table if they matter",
+	})
+}
+
+func (m *maker) sample(ctx context.Context) (Census, error) {
+	c := Census{Rejected: map[node.Reason]int{}}
+	check := node.NewChecker(node.Full)
+	var sizes []int
+	var text []byte
+	for _, span := range m.instants() {
+		err := m.source.Sample(ctx, span, censusRows, func(n node.Node) error {
+			var verdict node.Verdict
+			text, verdict = check.Append(text[:0], n.Data)
+			c.count(n, verdict)
+			sizes = append(sizes, len(n.Data))
+			return nil
+		})
+		if err != nil {
+			return Census{}, err
+		}
+	}
+	slices.Sort(sizes)
+	if n := len(sizes); n > 0 {
+		c.Median, c.P90, c.Largest = sizes[n/2], sizes[n*9/10], sizes[n-1]
+	}
+	c.Undersized = len(sizes) < censusInstants*censusRows
+	return c, nil
+}
+
+func (c *Census) count(n node.Node, verdict node.Verdict) {
+	c.Nodes++
+	c.Bytes += int64(len(n.Data))
+	if len(n.Data) > maxKeyword {
+		c.OverKeyword++
+	}
+	if verdict.Recoded {
+		c.Recoded++
+	}
+	if verdict.Reason != node.Accepted {
+		c.Rejected[verdict.Reason]++
+	}
+}
+
+// instants spreads the sample over the days by their rows: each instant stands
+// for the same number of them, and those of one day are evenly apart.
+func (m *maker) instants() (spans []source.Slice) {
+	total := int64(0)
+	for _, d := range m.plan.Days {
+		total += max(d.Rows, 1)
+	}
+	before := int64(0)
+	for _, d := range m.plan.Days {
+		rows := max(d.Rows, 1)
+		first, end := before*censusInstants/total, (before+rows)*censusInstants/total
+		before += rows
+		dayStart, dayEnd := d.planned.Start(), min(d.planned.End(), max(m.now, d.planned.Start()+1))
+		for i := range end - first {
+			from := dayStart + (dayEnd-dayStart)*i/(end-first)
+			spans = append(spans, source.Slice{From: from, To: d.planned.End()})
+		}
+	}
+	return spans
+}
