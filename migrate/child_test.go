@@ -44,6 +44,7 @@ func (w *world) start(flags ...string) *child {
 	}
 	c := &child{t: w.t, cmd: exec.Command(os.Args[0], append(args, flags...)...), ended: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), childVariable+"=1",
+		"NODESTORE_REGION=test",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN="+w.prefix+"-*",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC=best_compression",
 		"SENTRY_NODESTORE_OPENSEARCH_NUMBER_OF_SHARDS=1")

@@ -138,7 +138,7 @@ func (m *Migration) prepare(ctx context.Context, d *day) error {
 	case ok:
 		d.index = found
 		d.index.SwitchedAt = m.options.SwitchedAt
-		return m.checkOrigin(found)
+		return m.checkDurable(found)
 	case d.hot: // the first write creates it as Sentry's would
 		return nil
 	}
@@ -164,14 +164,9 @@ func (m *Migration) create(ctx context.Context, d *day) error {
 	return err
 }
 
-// checkOrigin refuses to add to what came from another source (promise 9),
-// and to write where an answer does not mean that it is on disk (promise 4).
-func (m *Migration) checkOrigin(index target.Index) error {
-	if index.Origin != nil && *index.Origin != m.origin {
-		return hint.Add(fmt.Errorf("index %s was filled from database %s, table %s: this run reads database %s, table %s",
-			index.Name, index.Origin.Database, index.Origin.Table, m.origin.Database, m.origin.Table),
-			"one region goes to one alias: give this source an alias and an index prefix of its own, or a cluster of its own")
-	}
+// checkDurable refuses to write where an answer does not mean that it is on
+// disk (promise 4).
+func (m *Migration) checkDurable(index target.Index) error {
 	if !index.Durable() {
 		return hint.Add(fmt.Errorf("index %s has index.translog.durability=async: what it takes may be lost", index.Name),
 			"set it to request for that index while it is migrated: PUT /"+index.Name+`/_settings {"index.translog.durability":"request"}`)

@@ -14,6 +14,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -143,9 +144,9 @@ func (c *demoCommand) copyAndRead(ctx context.Context, p *process, servers *demo
 		defer os.RemoveAll(dir)
 	}
 	copying := migrateCommand{
-		sourceFlags: sourceFlags{Source: servers.source, Table: "nodestore_demo"},
+		sourceFlags: sourceFlags{Source: servers.source, Region: "demo", Table: "nodestore_demo"},
 		targetFlags: targetFlags{Target: servers.target, Alias: demoAlias, Template: demoAlias, Index: demoAlias + "-{date}"},
-		outputFlags: c.outputFlags, Checkpoint: filepath.Join(dir, "demo.checkpoint"), Order: "newest", Check: "full",
+		outputFlags: c.outputFlags, Checkpoint: filepath.Join(dir, "demo.checkpoint"), Order: "newest", Check: "full", Overlap: migrate.DefaultOverlap,
 	}
 	// The demo must not change what a real Sentry on that cluster uses.
 	demo := *p
@@ -170,7 +171,7 @@ const handful = 8
 
 // readBack reads some events as Sentry does and compares them with the source.
 func (c *demoCommand) readBack(ctx context.Context, p *process, copied *migrateCommand) (err error) {
-	s, err := copied.open(ctx, p, 1, newDisplay(p, outputFlags{Quiet: true}))
+	s, err := copied.open(ctx, p, 1, nil)
 	if err != nil {
 		return err
 	}

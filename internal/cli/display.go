@@ -165,6 +165,15 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
 	case migrate.Restored:
 		return fmt.Sprintf("%s: settings given back", e.Index)
+	case templateEvent:
+		return fmt.Sprintf("wrote index template %s, as the backend would", e.Index)
+	case limitsEvent:
+		return "limits: " + e.Cause
+	case heldEvent:
+		if e.Cause == "" {
+			return "going on"
+		}
+		return "held: " + e.Cause
 	case migrate.CaughtUp:
 		return fmt.Sprintf("caught up to %s ago; %s nodes were new", roughly(e.Behind), count(e.Nodes))
 	case migrate.Moved:

@@ -19,6 +19,7 @@ import (
 type migrateCommand struct {
 	sourceFlags `embed:""`
 	targetFlags `embed:""`
+	limitFlags  `embed:""`
 	outputFlags `embed:""`
 
 	Checkpoint string     `help:"File that records what is done." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Copy"`
@@ -60,7 +61,7 @@ The variables SENTRY_NODESTORE_OPENSEARCH_* are read exactly as the backend read
 }
 
 func (c *migrateCommand) problems(found []string) []string {
-	found = c.targetFlags.problems(found)
+	found = c.limitFlags.problems(c.targetFlags.problems(found))
 	found = named(found, "since", c.Since.problem)
 	found = named(found, "until", c.Until.problem)
 	found = named(found, "readers", c.Readers.problem)
@@ -101,10 +102,13 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 
 // Run copies, or only restores settings.
 func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
-	options := c.options(p)
-	show := newDisplay(p, c.outputFlags)
+	options, show := c.options(p), newDisplay(p, c.outputFlags)
 	options.Notify = show.event
-	s, err := c.open(ctx, p, options.Readers, show)
+	governor := c.govern(&options, show)
+	s, err := c.open(ctx, p, options.Readers, func(cause string, pause time.Duration) {
+		governor.PushedBack()
+		show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
+	})
 	if err != nil {
 		return err
 	}
@@ -113,13 +117,11 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 	if c.RestoreSettings {
 		return migration.RestoreSettings(ctx)
 	}
-	if err := s.prepareTarget(ctx); err != nil {
+	if err := s.prepareTarget(ctx, show); err != nil {
 		return err
 	}
-	if options.Retention > 0 && s.Target.Backend().Prefixed() {
-		show.event(migrate.Event{Kind: migrate.Warning, Cause: fmt.Sprintf(
-			"the backend's cleanup never removes indices named %s: it cannot read their date; remove old ones yourself", s.Target.Backend().Index)})
-	}
+	governor.watch(ctx, s.Target, c.Control, show)
+	defer governor.close()
 	stop := show.start(migration)
 	summary, err := migration.Run(ctx)
 	stop()
@@ -138,7 +140,7 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 // session is what a migration works with while it is open.
 type session struct{ migrate.Parts }
 
-func (c *migrateCommand) open(ctx context.Context, p *process, readers int, show *display) (s *session, err error) {
+func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (s *session, err error) {
 	s = &session{}
 	defer func() {
 		if err != nil {
@@ -149,11 +151,12 @@ func (c *migrateCommand) open(ctx context.Context, p *process, readers int, show
 	if err != nil {
 		return s, err
 	}
-	config.Waiting = func(cause string, pause time.Duration) {
-		show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
-	}
+	config.Waiting = waiting
 	// One connection beyond the readers prepares the next day meanwhile.
 	if s.Source, err = source.Open(ctx, c.sourceFlags.config(readers+1)); err != nil {
+		return s, err
+	}
+	if _, err = s.Source.CheckSilo(ctx, c.Region); err != nil {
 		return s, err
 	}
 	if s.Target, err = target.Open(ctx, config); err != nil {
@@ -163,7 +166,7 @@ func (c *migrateCommand) open(ctx context.Context, p *process, readers int, show
 	if err != nil {
 		return s, err
 	}
-	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding()); err != nil {
+	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding(c.Region)); err != nil {
 		return s, errors.Join(err, medium.Close())
 	}
 	return s, c.openRejects(s)
@@ -180,22 +183,43 @@ func (c *migrateCommand) openRejects(s *session) (err error) {
 	return err
 }
 
-func (s *session) binding() checkpoint.Binding {
+func (s *session) binding(region string) checkpoint.Binding {
 	from, to, backend := s.Source.Identity(), s.Target.Identity(), s.Target.Backend()
 	return checkpoint.Binding{
-		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table},
+		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: region},
 		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
 	}
 }
 
+// origin is what is written into the indices that this source fills.
+func (s *session) origin() (origin target.Origin) {
+	s.Checkpoint.View(func(state *checkpoint.State) { origin = target.Origin(state.Binding.Source) })
+	return origin
+}
+
 // prepareTarget has the template there, and refuses a target that could not
-// hold or give back what is copied.
-func (s *session) prepareTarget(ctx context.Context) error {
-	if _, err := s.Target.EnsureTemplate(ctx); err != nil {
+// hold or give back what is copied, or that another region fills.
+func (s *session) prepareTarget(ctx context.Context, show *display) error {
+	backend := s.Target.Backend()
+	created, err := s.Target.EnsureTemplate(ctx)
+	if err != nil {
 		return err
 	}
-	return s.Target.CheckContract(ctx, node.DayOf(time.Now().UnixMicro()))
+	if created {
+		show.event(migrate.Event{Kind: templateEvent, Index: backend.Template})
+	}
+	if backend.Prefixed() {
+		show.event(migrate.Event{Kind: migrate.Warning, Cause: fmt.Sprintf(
+			"the backend's cleanup cannot read the date of indices named %s and never removes them: remove old ones yourself", backend.Index)})
+	}
+	if err := s.Target.CheckContract(ctx, node.DayOf(time.Now().UnixMicro())); err != nil {
+		return err
+	}
+	return s.Target.CheckOrigin(ctx, s.origin())
 }
+
+// templateEvent tells that the index template was written.
+const templateEvent migrate.Kind = "template"
 
 func (s *session) close() error {
 	var errs []error
