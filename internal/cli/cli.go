@@ -7,6 +7,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ var errRejected = errors.New("nodes were rejected, or are missing")
 type grammar struct {
 	Plan    planCommand    `cmd:"" help:"See what is there and what would happen: go or no-go."`
 	Migrate migrateCommand `cmd:"" help:"Copy the nodes; run again to go on."`
+	Status  statusCommand  `cmd:"" help:"See how far it is, day by day."`
 	Demo    demoCommand    `cmd:"" help:"See all of it work, on servers that it starts itself."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
@@ -73,17 +75,24 @@ func Main() int {
 	return run(ctx, p, os.Args[1:])
 }
 
-// interrupts closes the returned channel at the first SIGINT or SIGTERM and
-// calls cancel at the second.
+// interrupts closes the returned channel at the first signal to end, and calls
+// cancel at the second; a third one kills. A terminal that goes away is such a
+// signal, unless nohup said otherwise. A pipe whose reader went away is none:
+// it must not kill a copy, and the write has its error.
 func interrupts(cancel context.CancelFunc, stderr io.Writer) <-chan struct{} {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which the servers of a demo would inherit
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	stop := make(chan struct{})
 	go func() {
 		<-signals
-		fmt.Fprintln(stderr, "\nFinishing what is open and saving the checkpoint; interrupt again to stop at once.")
+		fmt.Fprintln(stderr, "\nStopping in good order; interrupt again to stop at once.")
 		close(stop)
 		<-signals
+		signal.Stop(signals)
 		cancel()
 	}()
 	return stop
@@ -98,76 +107,6 @@ func run(ctx context.Context, p *process, args []string) int {
 	return report(p, err)
 }
 
-// parse returns the verb that was asked for, or nil and the exit code.
-func parse(p *process, args []string) (command, int) {
-	var g grammar
-	exited := -1
-	parser, err := kong.New(&g,
-		kong.Name("nodestore-migrate"),
-		kong.Description("Moves Sentry's event payloads out of PostgreSQL's nodestore_node into OpenSearch's daily indices, so that Sentry can read every one of them.\n\n"+exitCodes),
-		kong.Vars{"version": versionText()},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
-		kong.Writers(p.stdout, p.stderr),
-		kong.Exit(func(code int) { exited = code }),
-	)
-	if err != nil {
-		return nil, report(p, err)
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	parsed, err := parser.Parse(args)
-	if exited >= 0 {
-		return nil, exited
-	}
-	if problems := usageProblems(parser, parsed, args, err); len(problems) > 0 {
-		for _, problem := range problems {
-			fmt.Fprintln(p.stderr, "nodestore-migrate:", problem)
-		}
-		fmt.Fprintln(p.stderr, "  nodestore-migrate --help lists the verbs, and each verb's --help its flags.")
-		return nil, exitUsage
-	}
-	return parsed.Selected().Target.Addr().Interface().(command), 0
-}
-
-// usageProblems names all that is wrong with the words of the command line at
-// once. kong stops at the first unknown flag, so those are looked for again.
-func usageProblems(parser *kong.Kong, parsed *kong.Context, args []string, err error) []string {
-	problems := unknownFlags(parser, args)
-	if err != nil && !strings.HasPrefix(err.Error(), "unknown flag") {
-		problems = append(problems, err.Error())
-	}
-	if err != nil {
-		return problems
-	}
-	return parsed.Selected().Target.Addr().Interface().(command).problems(problems)
-}
-
-func unknownFlags(parser *kong.Kong, args []string) (problems []string) {
-	known := make(map[string]bool)
-	var collect func(*kong.Node)
-	collect = func(n *kong.Node) {
-		for _, flag := range n.Flags {
-			known[flag.Name] = true
-		}
-		for _, child := range n.Children {
-			collect(child)
-		}
-	}
-	collect(parser.Model.Node)
-	for _, arg := range args {
-		if arg == "--" {
-			break
-		}
-		name, isFlag := strings.CutPrefix(arg, "--")
-		name, _, _ = strings.Cut(name, "=")
-		if isFlag && !known[name] {
-			problems = append(problems, "unknown flag --"+name)
-		}
-	}
-	return problems
-}
-
 // report prints an error with its remedy, and returns the exit code for it.
 func report(p *process, err error) int {
 	switch {
@@ -178,15 +117,20 @@ func report(p *process, err error) int {
 	case errors.Is(err, errNoGo):
 		return exitNoGo
 	case errors.Is(err, migrate.ErrInterrupted), errors.Is(err, context.Canceled):
-		fmt.Fprintln(p.stderr, "nodestore-migrate: interrupted; run the same command again to go on")
+		say(p, "interrupted", cmp.Or(hint.Of(err), "run the same command again to go on"))
 		return exitInterrupted
 	}
-	fmt.Fprintln(p.stderr, "nodestore-migrate:", strings.ReplaceAll(err.Error(), "\n", " "))
-	if remedy := hint.Of(err); remedy != "" {
-		fmt.Fprintln(p.stderr, "  ->", remedy)
-	}
+	say(p, err.Error(), hint.Of(err))
 	if errors.Is(err, checkpoint.ErrHeld) {
 		return exitHeld
 	}
 	return exitFailed
+}
+
+// say prints one line that says what went wrong, and one what to do about it.
+func say(p *process, text, remedy string) {
+	fmt.Fprintln(p.stderr, "nodestore-migrate:", strings.ReplaceAll(text, "\n", " "))
+	if remedy != "" {
+		fmt.Fprintln(p.stderr, "  ->", remedy)
+	}
 }
