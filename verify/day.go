@@ -1,0 +1,84 @@
+package verify
+
+// Compared counts nodes whose payloads were compared.
+type Compared struct {
+	Population int64 `json:"population"` // nodes that they stand for
+	Nodes      int64 `json:"nodes"`
+	Bytes      int64 `json:"bytes"` // of data at the source
+	Defects    int64 `json:"defects"`
+	AsSentry   int64 `json:"as_sentry"` // of these, read with Sentry's own two requests
+}
+
+func (c *Compared) add(other Compared) {
+	c.Population += other.Population
+	c.Nodes += other.Nodes
+	c.Bytes += other.Bytes
+	c.Defects += other.Defects
+	c.AsSentry += other.AsSentry
+}
+
+// stratum is why a node's payload is compared.
+type stratum uint8
+
+const (
+	ofNone    stratum = iota // its id is suspect, not its payload
+	ofSample                 // it was drawn
+	ofCertain                // it belongs to a certainty stratum
+	ofAll                    // every payload is compared
+)
+
+// Day is what was found out of one day: a row of the report's table, and what
+// the checkpoint keeps.
+type Day struct {
+	Day         string             `json:"day"`
+	Index       string             `json:"index"`
+	Ours        bool               `json:"ours"`         // this tool alone filled the index
+	Source      int64              `json:"source"`       // rows
+	SourceBytes int64              `json:"source_bytes"` // of data; 0 where it is not known
+	Rejected    int64              `json:"rejected"`     // rows that were listed as not copied
+	Present     int64              `json:"present"`      // rows with a document in the day's index
+	Documents   int64              `json:"documents"`    // in the day's index
+	TargetBytes int64              `json:"target_bytes"` // of its primary shards
+	Native      int64              `json:"native"`       // documents without a row where Sentry writes itself
+	Vanished    int64              `json:"vanished"`     // deleted at the source while it was compared
+	Pending     int64              `json:"pending"`      // rewritten since the migration's last pass
+	Sizes       [sizeClasses]int64 `json:"sizes"`        // rows by size class
+	Sample      Compared           `json:"sample"`
+	Certain     Compared           `json:"certain"`
+	All         Compared           `json:"all"`
+	Findings    map[Class]int64    `json:"findings,omitempty"` // set by the report, from the file of findings
+	// scratch takes what is counted for no stratum.
+	scratch Compared
+}
+
+func (d *Day) stratum(s stratum) *Compared {
+	switch s {
+	case ofSample:
+		return &d.Sample
+	case ofCertain:
+		return &d.Certain
+	case ofAll:
+		return &d.All
+	}
+	return &d.scratch
+}
+
+// add adds what was counted of another part of the same day, or of another day
+// for a total. Findings are counted apart.
+func (d *Day) add(other *Day) {
+	d.Source += other.Source
+	d.SourceBytes += other.SourceBytes
+	d.Rejected += other.Rejected
+	d.Present += other.Present
+	d.Documents += other.Documents
+	d.TargetBytes += other.TargetBytes
+	d.Native += other.Native
+	d.Vanished += other.Vanished
+	d.Pending += other.Pending
+	for i, n := range other.Sizes {
+		d.Sizes[i] += n
+	}
+	d.Sample.add(other.Sample)
+	d.Certain.add(other.Certain)
+	d.All.add(other.All)
+}

@@ -1,0 +1,161 @@
+package verify
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"os"
+	"sync"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+)
+
+// Class is what is wrong with a node.
+type Class string
+
+// The classes, in the order in which reports list them.
+const (
+	Missing    Class = "missing"    // no document has the id
+	Extra      Class = "extra"      // a document without a row
+	Different  Class = "different"  // its inner bytes, or its version, are not those of the row
+	Unreadable Class = "unreadable" // Sentry's reader would raise, or not find it
+	TwoPlaces  Class = "two_places" // several documents have the id: Sentry reads none of them
+	WrongDay   Class = "wrong_day"  // the one document is in another day's index
+	Uncompared Class = "uncompared" // a side could not be read: no statement is possible
+)
+
+// Classes lists the classes in order.
+func Classes() []Class {
+	return []Class{Missing, Extra, Different, Unreadable, TwoPlaces, WrongDay, Uncompared}
+}
+
+// Finding is one thing that is wrong. It holds no payload.
+type Finding struct {
+	Class   Class    `json:"class"`
+	ID      string   `json:"id,omitempty"` // empty where only numbers were compared
+	Day     string   `json:"day"`          // of the row, or of the index if there is no row
+	Known   string   `json:"known"`        // what is known, in words
+	Indices []string `json:"indices,omitempty"`
+}
+
+// maxListed bounds the memory that keeps a finding from being listed twice. Of
+// more findings than this, some may be.
+const maxListed = 1 << 20
+
+// findings is the file of findings, one JSON object a line. What an interrupted
+// run wrote behind the size that the checkpoint knows is cut off.
+type findings struct {
+	mu     sync.Mutex
+	file   *os.File
+	size   int64
+	counts map[Class]int64
+	listed map[uint64]struct{}
+	seed   maphash.Seed
+}
+
+// openFindings opens the file at path with size bytes that count.
+func openFindings(path string, size int64) (*findings, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open file of findings: %w", err)
+	}
+	f := &findings{file: file, size: size, counts: map[Class]int64{}, listed: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	err = f.load()
+	if err == nil {
+		err = file.Truncate(size)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open file of findings: %w", err), file.Close())
+	}
+	return f, nil
+}
+
+func (f *findings) load() error {
+	return f.each(func(found Finding) error {
+		f.listed[f.key(found)] = struct{}{}
+		f.counts[found.Class]++
+		return nil
+	})
+}
+
+// each hands over the findings that count, in the order of the file.
+func (f *findings) each(visit func(Finding) error) error {
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < f.size {
+		return hint.Add(fmt.Errorf("%s has %d bytes where the checkpoint knows of %d", f.file.Name(), info.Size(), f.size),
+			"put the file back")
+	}
+	section := make([]byte, f.size)
+	if _, err := f.file.ReadAt(section, 0); err != nil && f.size > 0 {
+		return err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(section))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var found Finding
+		if err := json.Unmarshal(lines.Bytes(), &found); err != nil {
+			return fmt.Errorf("line of %s: %w", f.file.Name(), err)
+		}
+		if err := visit(found); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+func (f *findings) key(found Finding) uint64 {
+	return maphash.Comparable(f.seed, [2]string{string(found.Class), found.ID + "\x00" + found.Day})
+}
+
+// add lists findings, each once.
+func (f *findings) add(found ...Finding) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var lines bytes.Buffer
+	encoder := json.NewEncoder(&lines)
+	for _, one := range found {
+		key := f.key(one)
+		if _, known := f.listed[key]; known {
+			continue
+		}
+		if len(f.listed) < maxListed {
+			f.listed[key] = struct{}{}
+		}
+		f.counts[one.Class]++
+		if err := encoder.Encode(one); err != nil {
+			return fmt.Errorf("list finding: %w", err)
+		}
+	}
+	if _, err := f.file.WriteAt(lines.Bytes(), f.size); err != nil {
+		return fmt.Errorf("list finding: %w", err)
+	}
+	f.size += int64(lines.Len())
+	return nil
+}
+
+// sync makes what was listed durable and returns its size.
+func (f *findings) sync() (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.file.Sync(); err != nil {
+		return 0, fmt.Errorf("list findings: %w", err)
+	}
+	return f.size, nil
+}
+
+func (f *findings) total() (n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, count := range f.counts {
+		n += count
+	}
+	return n
+}
+
+func (f *findings) close() error { return f.file.Close() }

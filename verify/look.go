@@ -1,0 +1,132 @@
+package verify
+
+import (
+	"context"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// payloadsAtOnce is how many suspects are read at a time, on both sides.
+const payloadsAtOnce = 20
+
+// lookPayloads judges suspects by their payloads, and by all that lookIDs sees.
+func (v *Verification) lookPayloads(ctx context.Context, list []suspect) ([]judgement, error) {
+	c := v.newComparer()
+	judgements, err := v.lookIDs(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	for start := 0; start < len(list); start += payloadsAtOnce {
+		end := min(start+payloadsAtOnce, len(list))
+		if err := c.look(ctx, list[start:end], judgements[start:end]); err != nil {
+			return nil, err
+		}
+	}
+	return judgements, nil
+}
+
+// look compares the payloads of the suspects whose ids are in order.
+func (c *comparer) look(ctx context.Context, list []suspect, judgements []judgement) error {
+	var ids []string
+	for i, s := range list {
+		if judgements[i].verdict == cleared {
+			ids = append(ids, s.id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, damaged, err := c.fetch(ctx, ids)
+	if err != nil {
+		return err
+	}
+	found, err := c.differences(ctx, ids, rows)
+	if err != nil {
+		return err
+	}
+	for i, s := range list {
+		if judgements[i].verdict != cleared {
+			continue
+		}
+		r, there := rows[s.id]
+		f, seen := found[s.id]
+		switch {
+		case damaged[s.id] != "":
+			f = Finding{Class: Uncompared, Known: damaged[s.id]}
+		case !there:
+			judgements[i] = judgement{verdict: vanished}
+			continue
+		case c.rejected.has([]byte(r.id), r.micros):
+			continue
+		case !seen:
+			f = Finding{Class: Uncompared, Known: "its document went while it was read"}
+		case f.Class == "":
+			if f, err = c.lookAsSentry(ctx, r); err != nil {
+				return err
+			}
+		}
+		if f.Class != "" {
+			f.ID, f.Day = s.id, s.day.String()
+			judgements[i] = judgement{blamed, f}
+		}
+	}
+	return nil
+}
+
+func (c *comparer) lookAsSentry(ctx context.Context, r row) (Finding, error) {
+	sound, err := c.compareAsSentry(ctx, r)
+	if err != nil || sound {
+		return Finding{}, err
+	}
+	return Finding{Class: Unreadable, Known: "Sentry's search and get do not give it, though it is stored"}, nil
+}
+
+// differences compares rows with the documents behind the alias.
+func (c *comparer) differences(ctx context.Context, ids []string, rows map[string]row) (map[string]Finding, error) {
+	found := make(map[string]Finding)
+	err := c.again(ctx, func() error {
+		return c.Target.Payloads(ctx, c.Target.Backend().Alias, ids, func(d target.Document) error {
+			if r, ok := rows[d.ID]; ok {
+				class, known := c.difference(r, d)
+				found[d.ID] = Finding{Class: class, Known: known, Indices: []string{d.Index}}
+			}
+			return nil
+		})
+	})
+	return found, err
+}
+
+// fetch reads rows, and says of those that the server cannot read why not.
+func (c *comparer) fetch(ctx context.Context, ids []string) (rows map[string]row, damaged map[string]string, err error) {
+	rows, damaged = make(map[string]row), make(map[string]string)
+	err = c.again(ctx, func() error {
+		return c.Source.Fetch(ctx, ids, func(n node.Node) error {
+			if known, ok := rows[string(n.ID)]; !ok || n.Micros >= known.micros {
+				rows[string(n.ID)] = row{string(n.ID), n.Micros, append([]byte(nil), n.Data...)}
+			}
+			return nil
+		})
+	})
+	switch {
+	case !source.Damaged(err):
+		return rows, damaged, err
+	case len(ids) == 1:
+		damaged[ids[0]] = "PostgreSQL cannot read the row: its table is damaged"
+		return rows, damaged, nil
+	}
+	for _, id := range ids {
+		one, broken, err := c.fetch(ctx, []string{id})
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, r := range one {
+			rows[id] = r
+		}
+		for _, why := range broken {
+			damaged[id] = why
+		}
+	}
+	return rows, damaged, nil
+}

@@ -1,0 +1,113 @@
+package verify
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Kind is what an Event tells of.
+type Kind string
+
+// The kinds of events.
+const (
+	DayStarted  Kind = "day_started"  // its ids are about to be compared; Nodes is how many rows it has
+	DayCompared Kind = "day_compared" // Findings is what was found on it
+	Resumed     Kind = "resumed"      // an earlier run is gone on with
+	Waiting     Kind = "waiting"      // a question is asked again; Cause says why
+	Repairing   Kind = "repairing"    // what a repair is about to do, or would do
+)
+
+// Event is something that a person who waits wants to hear of.
+type Event struct {
+	Kind     Kind          `json:"event"`
+	Day      string        `json:"day,omitempty"`
+	Nodes    int64         `json:"nodes,omitempty"`
+	Findings int64         `json:"findings,omitempty"`
+	Cause    string        `json:"cause,omitempty"`
+	Pause    time.Duration `json:"pause_ns,omitempty"`
+}
+
+// Progress is how far a verification is. It may be read at any time.
+type Progress struct {
+	PlannedNodes int64 // rows in scope
+	Nodes, Bytes int64 // compared by this run: ids and payloads, and bytes of payloads
+}
+
+// Point is a moment of a run.
+type Point struct {
+	Seconds float64 `json:"seconds"` // since the run began
+	Nodes   int64   `json:"nodes"`   // compared until then
+	Bytes   int64   `json:"bytes"`
+}
+
+// maxPoints bounds how many moments are kept: with more, every other one goes.
+const maxPoints = 400
+
+// meter counts what is compared, and remembers when.
+type meter struct {
+	planned, nodes, bytes atomic.Int64
+
+	mu     sync.Mutex
+	points []Point
+}
+
+func (m *meter) add(nodes, bytes int64) {
+	m.nodes.Add(nodes)
+	m.bytes.Add(bytes)
+}
+
+// run takes a point now and then until the returned function is called.
+func (m *meter) run(now func() time.Time) (stop func()) {
+	started := now()
+	m.point(0)
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		interval := 250 * time.Millisecond
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				if m.point(now().Sub(started)) > maxPoints {
+					interval *= 2
+					ticker.Reset(interval)
+					m.thin()
+				}
+			}
+		}
+	})
+	return func() {
+		close(done)
+		running.Wait()
+		m.point(now().Sub(started))
+	}
+}
+
+func (m *meter) point(after time.Duration) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.points = append(m.points, Point{after.Seconds(), m.nodes.Load(), m.bytes.Load()})
+	return len(m.points)
+}
+
+func (m *meter) thin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	kept := m.points[:0]
+	for i, p := range m.points {
+		if i%2 == 0 {
+			kept = append(kept, p)
+		}
+	}
+	m.points = kept
+}
+
+func (m *meter) taken() []Point {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]Point(nil), m.points...)
+}

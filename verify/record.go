@@ -1,0 +1,127 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// request names what a run was asked for, but for the subset: subsets add up.
+func (v *Verification) request() string {
+	o := v.options
+	text := fmt.Sprintf("%s since=%d until=%d horizon=%d", o.Level, o.Since, o.Until, v.horizon())
+	if o.Level == Sample {
+		text += fmt.Sprintf(" seed=%d confidence=%g max-defects=%g", o.Seed, o.Confidence, o.MaxDefects)
+	}
+	return text
+}
+
+// resume goes on with the record of an unfinished run that was asked for the
+// same, or begins a new one.
+func (v *Verification) resume(ctx context.Context) (err error) {
+	request := v.request()
+	var size int64
+	var known bool
+	v.Checkpoint.View(func(s *checkpoint.State) {
+		if known = s.Verify != nil && s.Verify.Run == request && !s.Verify.Complete; known {
+			size = s.Verify.Findings
+		}
+	})
+	if known {
+		v.options.Notify(Event{Kind: Resumed})
+	} else {
+		err = v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
+			s.Verify = &checkpoint.Verify{Run: request, Started: time.Now().UTC(), Rate: v.drawRate()}
+		})
+	}
+	if err != nil {
+		return err
+	}
+	v.findings, err = openFindings(v.options.Findings, size)
+	return err
+}
+
+// drawRate is the share of the nodes that are drawn.
+func (v *Verification) drawRate() float64 {
+	if v.scope.planned == 0 {
+		return 1
+	}
+	return min(float64(SampleSize(v.options.Confidence, v.options.MaxDefects))/float64(v.scope.planned), 1)
+}
+
+// rate is the one that the run began with.
+func (v *Verification) rate() (rate float64) {
+	v.Checkpoint.View(func(s *checkpoint.State) { rate = s.Verify.Rate })
+	return rate
+}
+
+// recorded says whether the ids of a day are checked.
+func (v *Verification) recorded(day node.Day) (known bool) {
+	v.Checkpoint.View(func(s *checkpoint.State) {
+		d, ok := s.Verify.Days[day.String()]
+		known = ok && d.Result != nil
+	})
+	return known
+}
+
+// record makes a day's result durable, after its findings.
+func (v *Verification) record(ctx context.Context, day node.Day, result *Day) error {
+	encoded, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("record verified day %s: %w", day, err)
+	}
+	size, err := v.findings.sync()
+	if err != nil {
+		return err
+	}
+	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
+		s.Verify.Day(day.String()).Result = encoded
+		s.Verify.Findings = max(size, s.Verify.Findings)
+	})
+}
+
+// finish records that nothing is left, if that is so: after a subset, the
+// others are. What is asked for next is compared anew.
+func (v *Verification) finish(ctx context.Context) error {
+	if !v.complete() {
+		return nil
+	}
+	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) { s.Verify.Complete = true })
+}
+
+// complete says whether all payloads are compared that the level is about.
+func (v *Verification) complete() bool {
+	if v.options.Level != Full {
+		return true
+	}
+	complete := true
+	v.Checkpoint.View(func(s *checkpoint.State) {
+		for _, d := range v.scope.days {
+			record, ok := s.Verify.Days[d.day.String()]
+			complete = complete && ok && record.Payloads.Contains(checkpoint.Range{From: d.from, To: d.to})
+		}
+	})
+	return complete
+}
+
+// results returns what is recorded of each day, by the order of the days.
+func (v *Verification) results() (days []Day, err error) {
+	v.Checkpoint.View(func(s *checkpoint.State) {
+		for name, record := range s.Verify.Days {
+			if record.Result == nil {
+				continue
+			}
+			var d Day
+			if err = json.Unmarshal(record.Result, &d); err != nil {
+				err = fmt.Errorf("read verified day %s: %w", name, err)
+				return
+			}
+			days = append(days, d)
+		}
+	})
+	return days, err
+}

@@ -1,0 +1,83 @@
+package verify
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// rejection is a version of a node that the migration listed as not copied.
+type rejection struct {
+	micros  int64
+	reason  node.Reason
+	bounded bool // its timestamp belongs to a day
+}
+
+// rejections are the rejected nodes by id, the latest version of each.
+type rejections map[string]rejection
+
+// readRejections reads the first size bytes of the migration's list.
+func readRejections(path string, size int64) (rejections, error) {
+	found := rejections{}
+	if size == 0 {
+		return found, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read list of rejected nodes: %w", err)
+	}
+	defer file.Close()
+	decoder := json.NewDecoder(bufio.NewReader(io.LimitReader(file, size)))
+	for {
+		var line struct {
+			ID        string      `json:"id"`
+			Timestamp string      `json:"timestamp"`
+			Reason    node.Reason `json:"reason"`
+		}
+		err := decoder.Decode(&line)
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read list of rejected nodes %s: %w", path, err)
+		}
+		r := rejection{reason: line.Reason}
+		if t, err := time.Parse(time.RFC3339Nano, line.Timestamp); err == nil {
+			r.micros, r.bounded = t.UnixMicro(), true
+		}
+		found[line.ID] = r
+	}
+}
+
+// has says whether this very version of a node was rejected. A row that Sentry
+// has rewritten since is a node like any other.
+func (r rejections) has(id []byte, micros int64) bool {
+	known, ok := r[string(id)]
+	return ok && known.bounded && known.micros == micros
+}
+
+// ofDay counts the rejected nodes of each day.
+func (r rejections) ofDay() map[node.Day]int64 {
+	days := make(map[node.Day]int64)
+	for _, known := range r {
+		if known.bounded {
+			days[node.DayOf(known.micros)]++
+		}
+	}
+	return days
+}
+
+// byReason counts the rejected nodes.
+func (r rejections) byReason() map[node.Reason]int64 {
+	reasons := make(map[node.Reason]int64)
+	for _, known := range r {
+		reasons[known.reason]++
+	}
+	return reasons
+}

@@ -1,0 +1,249 @@
+package verify
+
+import (
+	"cmp"
+	"container/heap"
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// sizeLimits are the upper ends of the size classes in bytes of data; the last
+// class has none.
+func sizeLimits() [sizeClasses - 1]int64 { return [...]int64{4 << 10, 16 << 10, 64 << 10, 256 << 10} }
+
+const sizeClasses = 5
+
+func sizeClass(bytes int64) int {
+	for class, limit := range sizeLimits() {
+		if bytes < limit {
+			return class
+		}
+	}
+	return sizeClasses - 1
+}
+
+// Certainty strata are checked completely, so they are kept small: nodes beyond
+// these limits stay in the population that the sample speaks for.
+const (
+	maxLargest  = 20   // of each day
+	maxOdd      = 1000 // of each day: ids that are not 32 hex digits
+	maxMidnight = 1000 // of each day: nodes within midnight of its ends
+	midnight    = int64(1e6)
+
+	maxCertain = maxLargest + maxOdd + maxMidnight
+)
+
+// pick is a node that may be compared.
+type pick struct {
+	id     string
+	micros int64
+	bytes  int64
+	order  uint64 // decides which picks are kept: the smallest
+}
+
+// drawOrder is a node's place in the random order of a seed.
+func drawOrder(seed uint64, id []byte) uint64 {
+	salted := strconv.AppendUint(make([]byte, 0, 64), seed, 16)
+	digest := sha256.Sum256(append(append(salted, ' '), id...))
+	return binary.BigEndian.Uint64(digest[:])
+}
+
+// smallest keeps the picks that come first by order, at most limit of them.
+type smallest struct {
+	limit int
+	picks []pick // a heap, the last by order on top
+}
+
+func (s *smallest) Len() int           { return len(s.picks) }
+func (s *smallest) Less(i, j int) bool { return s.picks[i].order > s.picks[j].order }
+func (s *smallest) Swap(i, j int)      { s.picks[i], s.picks[j] = s.picks[j], s.picks[i] }
+
+// Push and Pop are for container/heap.
+func (s *smallest) Push(x any) { s.picks = append(s.picks, x.(pick)) }
+
+// Pop is for container/heap.
+func (s *smallest) Pop() any {
+	last := s.picks[len(s.picks)-1]
+	s.picks = s.picks[:len(s.picks)-1]
+	return last
+}
+
+func (s *smallest) offer(p pick) {
+	switch {
+	case len(s.picks) < s.limit:
+		heap.Push(s, p)
+	case s.limit > 0 && p.order < s.picks[0].order:
+		s.picks[0] = p
+		heap.Fix(s, 0)
+	}
+}
+
+// minute is what a minute of a day holds: its first and last node may be those
+// of a slice.
+type minute struct {
+	present     int64 // nodes that are in the day's index
+	bytes       int64
+	first, last pick
+}
+
+// strata are the candidates of a day, or of a part of it.
+type strata struct {
+	day      node.Day
+	certain  int64              // nodes from here on are compared anyhow, µs
+	sizes    [sizeClasses]int64 // nodes of each size class
+	classes  [sizeClasses]smallest
+	largest  smallest
+	odd      smallest
+	midnight smallest
+	minutes  map[int64]*minute // by the minute's first µs
+}
+
+// newStrata returns strata for a day, of each class of which at most limit
+// nodes will be drawn, all of them before certain.
+func newStrata(day node.Day, certain int64, limit int) *strata {
+	s := &strata{
+		day: day, certain: certain, largest: smallest{limit: maxLargest}, odd: smallest{limit: maxOdd}, midnight: smallest{limit: maxMidnight},
+		minutes: make(map[int64]*minute),
+	}
+	for i := range s.classes {
+		s.classes[i].limit = limit
+	}
+	return s
+}
+
+// offer considers a node that is in the day's index.
+func (s *strata) offer(p pick) {
+	start := p.micros - modulo(p.micros, 60e6)
+	s.minute(start).add(minute{present: 1, bytes: p.bytes, first: p, last: p})
+	if p.micros >= s.certain {
+		return
+	}
+	class := sizeClass(p.bytes)
+	s.sizes[class]++
+	s.classes[class].offer(p)
+	s.largest.offer(pick{p.id, p.micros, p.bytes, math.MaxUint64 - uint64(p.bytes)})
+	if !isHex(p.id) {
+		s.odd.offer(p)
+	}
+	if p.micros-s.day.Start() < midnight || s.day.End()-p.micros <= midnight {
+		s.midnight.offer(p)
+	}
+}
+
+func (s *strata) minute(start int64) *minute {
+	if s.minutes[start] == nil {
+		s.minutes[start] = &minute{}
+	}
+	return s.minutes[start]
+}
+
+func (m *minute) add(other minute) {
+	if m.present == 0 || other.first.micros < m.first.micros {
+		m.first = other.first
+	}
+	if m.present == 0 || other.last.micros > m.last.micros {
+		m.last = other.last
+	}
+	m.present += other.present
+	m.bytes += other.bytes
+}
+
+// merge adds another part of the same day.
+func (s *strata) merge(other *strata) {
+	into := s.heaps()
+	for i, from := range other.heaps() {
+		for _, p := range from.picks {
+			into[i].offer(p)
+		}
+	}
+	for i, n := range other.sizes {
+		s.sizes[i] += n
+	}
+	for start, m := range other.minutes {
+		s.minute(start).add(*m)
+	}
+}
+
+func (s *strata) heaps() []*smallest {
+	heaps := []*smallest{&s.largest, &s.odd, &s.midnight}
+	for i := range s.classes {
+		heaps = append(heaps, &s.classes[i])
+	}
+	return heaps
+}
+
+// draw returns the nodes of the certainty strata, and of the others a sample
+// of the given rate from each size class, with the number it was drawn from.
+func (s *strata) draw(rate float64, sliceBytes int64) (certain, sample []pick, population int64) {
+	known := make(map[string]bool)
+	for _, candidates := range [][]pick{s.largest.picks, s.odd.picks, s.midnight.picks, s.sliceEnds(sliceBytes)} {
+		for _, p := range candidates {
+			if !known[p.id] && p.micros < s.certain {
+				known[p.id] = true
+				certain = append(certain, p)
+				s.sizes[sizeClass(p.bytes)]--
+			}
+		}
+	}
+	for class, size := range s.sizes {
+		var others []pick
+		for _, p := range s.classes[class].picks {
+			if !known[p.id] {
+				others = append(others, p)
+			}
+		}
+		slices.SortFunc(others, func(a, b pick) int { return cmp.Compare(a.order, b.order) })
+		sample = append(sample, others[:min(quota(rate, size), int64(len(others)))]...)
+		population += size
+		s.sizes[class] = size
+	}
+	return certain, sample, population
+}
+
+// sliceEnds returns the first and the last node of each slice, cut as
+// source.Slices cuts an undisturbed day: at minutes.
+func (s *strata) sliceEnds(sliceBytes int64) (ends []pick) {
+	starts := make([]int64, 0, len(s.minutes))
+	for start := range s.minutes {
+		starts = append(starts, start)
+	}
+	slices.Sort(starts)
+	var bytes int64
+	for i, start := range starts {
+		m := s.minutes[start]
+		if i == 0 || bytes+m.bytes > sliceBytes {
+			if i > 0 {
+				ends = append(ends, s.minutes[starts[i-1]].last)
+			}
+			ends = append(ends, m.first)
+			bytes = 0
+		}
+		bytes += m.bytes
+	}
+	if len(starts) > 0 {
+		ends = append(ends, s.minutes[starts[len(starts)-1]].last)
+	}
+	return ends
+}
+
+// quota is how many of a stratum's nodes are drawn at a rate.
+func quota(rate float64, size int64) int64 {
+	return min(int64(math.Ceil(rate*float64(size))), size)
+}
+
+func isHex(id string) bool {
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(id) == 32
+}
+
+// modulo is never negative.
+func modulo(a, b int64) int64 { return ((a % b) + b) % b }
