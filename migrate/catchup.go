@@ -117,7 +117,7 @@ func (m *Migration) overlap() int64 { return m.options.Overlap.Microseconds() }
 // notes whether the target had documents before.
 func (m *Migration) advance(ctx context.Context) error {
 	var err error
-	if m.now, err = m.source.Now(ctx); err != nil {
+	if m.now, err = m.options.Now(ctx); err != nil {
 		return err
 	}
 	var first bool

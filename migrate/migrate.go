@@ -48,6 +48,8 @@ type Options struct {
 	// that were committed late. 0 stands for DefaultOverlap.
 	Overlap time.Duration
 
+	// Now is the clock, in µs since 1970; by default that of the source's server.
+	Now func(context.Context) (int64, error)
 	// Gate holds requests back; without one they start at once.
 	Gate Gate
 	// Stop, when it is closed, ends the run after the slices that are open.
@@ -116,6 +118,9 @@ func New(parts Parts, options Options) *Migration {
 	}
 	if options.Gate == nil {
 		options.Gate = openGate(options.BatchBytes)
+	}
+	if options.Now == nil {
+		options.Now = parts.Source.Now
 	}
 	if options.Notify == nil {
 		options.Notify = func(Event) {}
