@@ -59,6 +59,20 @@ type process struct {
 	stop   <-chan struct{} // closed at the first interrupt: finish what is open
 }
 
+// untilStopped returns a context that also ends at the first interrupt, for
+// what has nothing to finish. cancel has to be called.
+func (p *process) untilStopped(ctx context.Context) (_ context.Context, cancel context.CancelFunc) {
+	ctx, cancel = context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-p.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // command is one verb. ctx ends at the second interrupt.
 type command interface {
 	Run(ctx context.Context, p *process) error

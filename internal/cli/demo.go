@@ -3,10 +3,12 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,29 +18,33 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 // demoCommand shows the tool at work.
 type demoCommand struct {
 	outputFlags `embed:""`
 
-	Source string `help:"PostgreSQL to use instead of starting one; a database is made in it for the demo." placeholder:"URL"`
-	Target string `help:"OpenSearch to use instead of starting one; the demo's alias is nodestore-demo." placeholder:"URL"`
-	Nodes  int    `help:"Number of events." default:"20000" placeholder:"N"`
+	Source string `help:"PostgreSQL to use instead of starting one; table nodestore_demo is made there." placeholder:"URL"`
+	Target string `help:"OpenSearch to use instead of starting one; the alias nodestore_demo and its indices are made there." placeholder:"URL"`
+	Nodes  int    `help:"Number of events; ${default} by default." default:"20000" placeholder:"N"`
 	Seed   uint64 `help:"Which events: the same seed makes the same." default:"1" placeholder:"N"`
-	Keep   bool   `help:"Leave the servers running, and say where they are."`
+	Keep   bool   `help:"Leave servers, table and indices, and say where they are."`
 }
 
 // Help is the long help of the verb.
 func (demoCommand) Help() string {
 	return `Starts PostgreSQL and OpenSearch from Maven artifacts (needs mvn and a JDK 17), fills nodestore_node with
-realistic events over ten days, copies them, and reads some back the way Sentry does.
+realistic events over ten days, copies them, and reads some back the way Sentry does. Some of the events
+nobody can read on OpenSearch, as in production: they are rejected. At the end everything is removed again,
+except, on servers that it was given, the index template nodestore_demo.
 
 Examples:
   nodestore-migrate demo
   nodestore-migrate demo --nodes 200000 --keep
+  nodestore-migrate demo --source postgres://postgres@localhost/postgres --target http://localhost:9200
 
-` + exitCodes
+Exit codes: 0 done; 1 could not, the error says what to do; 2 wrong usage; 130 interrupted.`
 }
 
 func (c *demoCommand) problems(found []string) []string {
@@ -48,31 +54,49 @@ func (c *demoCommand) problems(found []string) []string {
 	return found
 }
 
-// Run starts the servers, fills, copies, reads back.
+// Run starts the servers, fills, copies, reads back, and removes it all.
 func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
+	// A demo has nothing to finish: the first interrupt ends it.
+	ctx, cancel := p.untilStopped(ctx)
+	defer cancel()
 	servers := &demoServers{keep: c.Keep}
-	defer func() { err = errors.Join(err, servers.stop()) }()
+	defer func() {
+		if ctx.Err() != nil {
+			err = hint.Add(migrate.ErrInterrupted, "a demo cannot go on where it was: run it again")
+		}
+		err = errors.Join(err, servers.stop())
+	}()
 	if err := servers.start(ctx, p, c); err != nil {
 		return err
 	}
 	if err := c.fill(ctx, p, servers.source); err != nil {
 		return err
 	}
-	return errors.Join(c.copyAndRead(ctx, p, servers), ctx.Err())
+	return c.copyAndRead(ctx, p, servers)
 }
 
-const demoAlias = "nodestore-demo"
+// tell says what goes on.
+func (c *demoCommand) tell(p *process, text string) {
+	if !c.Quiet {
+		fmt.Fprintln(p.stderr, text)
+	}
+}
+
+// demoName is the name of the demo's table, alias and template. It has no dash,
+// so that the backend's cleanup could read the date of an index.
+const demoName = "nodestore_demo"
 
 // demoServers are the servers of a demo.
 type demoServers struct {
 	keep           bool
 	source, target string
 	stops          []func() error
+	farewell       []string // how to stop what is kept
 }
 
 func (s *demoServers) start(ctx context.Context, p *process, c *demoCommand) error {
 	if s.source, s.target = c.Source, c.Target; s.source == "" {
-		fmt.Fprintln(p.stderr, "Starting PostgreSQL (the first time Maven fetches it) ...")
+		c.tell(p, "Starting PostgreSQL (the first time Maven fetches it) ...")
 		server, err := testbed.StartPostgres(ctx, testbed.PostgresOptions{Detach: c.Keep})
 		if err != nil {
 			return err
@@ -81,7 +105,7 @@ func (s *demoServers) start(ctx context.Context, p *process, c *demoCommand) err
 		s.started(p, "PostgreSQL "+server.URL(), server)
 	}
 	if s.target == "" {
-		fmt.Fprintln(p.stderr, "Starting OpenSearch (the first time Maven fetches it) ...")
+		c.tell(p, "Starting OpenSearch (the first time Maven fetches it) ...")
 		server, err := testbed.StartOpenSearch(ctx, testbed.OpenSearchOptions{Detach: c.Keep})
 		if err != nil {
 			return err
@@ -100,7 +124,9 @@ func (s *demoServers) started(p *process, what string, server interface {
 },
 ) {
 	if s.keep {
-		fmt.Fprintf(p.stderr, "%s stays; to end it: kill %d && rm -r %s\n", what, server.PID(), server.Dir())
+		farewell := fmt.Sprintf("%s stays; to end it: kill %d && rm -r %s", what, server.PID(), server.Dir())
+		s.farewell = append(s.farewell, farewell)
+		fmt.Fprintln(p.stderr, farewell)
 		return
 	}
 	s.stops = append(s.stops, server.Stop)
@@ -114,7 +140,7 @@ func (s *demoServers) stop() error {
 	return errors.Join(errs...)
 }
 
-// fill makes a database of its own, so that nothing that is there is touched.
+// fill makes a table of its own, so that nothing that is there is touched.
 func (c *demoCommand) fill(ctx context.Context, p *process, server string) error {
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
@@ -122,48 +148,118 @@ func (c *demoCommand) fill(ctx context.Context, p *process, server string) error
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	until := time.Now().UTC().Truncate(time.Second)
-	fmt.Fprintf(p.stderr, "Making %s events over ten days ...\n", count(int64(c.Nodes)))
-	if _, err := conn.Exec(ctx, "drop table if exists nodestore_demo"); err != nil {
-		return fmt.Errorf("make table nodestore_demo: %w", err)
-	}
-	if err := synth.CreateTable(ctx, conn, "nodestore_demo"); err != nil {
+	c.tell(p, "Making "+count(int64(c.Nodes))+" events over ten days ...")
+	if err := dropTable(ctx, conn); err != nil {
 		return err
 	}
-	_, err = synth.Fill(ctx, conn, "nodestore_demo", synth.Options{
+	if err := synth.CreateTable(ctx, conn, demoName); err != nil {
+		return err
+	}
+	_, err = synth.Fill(ctx, conn, demoName, synth.Options{
 		Seed: c.Seed, Rows: c.Nodes, From: until.AddDate(0, 0, -10), Until: until, Mix: synth.Everything(),
 	})
 	return err
 }
 
-func (c *demoCommand) copyAndRead(ctx context.Context, p *process, servers *demoServers) error {
+func dropTable(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, "drop table if exists "+demoName); err != nil {
+		return fmt.Errorf("remove table %s: %w", demoName, err)
+	}
+	return nil
+}
+
+func (c *demoCommand) copyAndRead(ctx context.Context, p *process, servers *demoServers) (err error) {
 	dir, err := os.MkdirTemp("", "nodestore-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the checkpoint: %w", err)
 	}
-	if !c.Keep {
-		defer os.RemoveAll(dir)
-	}
-	copying := migrateCommand{
-		sourceFlags: sourceFlags{Source: servers.source, Region: "demo", Table: "nodestore_demo"},
-		targetFlags: targetFlags{Target: servers.target, Alias: demoAlias, Template: demoAlias, Index: demoAlias + "-{date}"},
-		outputFlags: c.outputFlags, Checkpoint: filepath.Join(dir, "demo.checkpoint"), Order: "newest", Check: "full", Overlap: migrate.DefaultOverlap,
-	}
 	// The demo must not change what a real Sentry on that cluster uses.
 	demo := *p
-	demo.getenv = func(name string) string {
-		if name == "SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN" {
-			return demoAlias + "-*"
-		}
-		if name == "SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC" {
-			return "best_compression"
-		}
-		return ""
+	demo.getenv = demoEnvironment
+	copying := &migrateCommand{
+		sourceFlags: sourceFlags{Source: servers.source, Region: "demo", Table: demoName},
+		targetFlags: targetFlags{Target: servers.target, Alias: demoName, Template: demoName, Index: demoName + "-{date}"},
+		outputFlags: c.outputFlags, Checkpoint: filepath.Join(dir, "demo.checkpoint"), Order: "newest", Check: "full", Overlap: migrate.DefaultOverlap,
 	}
-	err = copying.Run(ctx, &demo)
-	if err != nil && !errors.Is(err, errRejected) {
+	if !c.Keep {
+		defer func() {
+			err = errors.Join(err, c.clear(context.WithoutCancel(ctx), &demo, copying), os.RemoveAll(dir))
+		}()
+	}
+	if err := copying.dropIndices(ctx, &demo); err != nil { // of a demo that was kept
 		return err
 	}
-	return c.readBack(ctx, &demo, &copying)
+	r, err := copying.copy(ctx, &demo)
+	if err != nil {
+		return err
+	}
+	if err := c.readBack(ctx, &demo, copying); err != nil {
+		return err
+	}
+	if !c.Keep {
+		r.RejectedFile = "" // it goes with the rest
+	}
+	if err := r.print(p, c.outputFlags); err != nil {
+		return err
+	}
+	for _, line := range servers.farewell {
+		fmt.Fprintln(p.stderr, line)
+	}
+	return nil
+}
+
+// demoEnvironment stands for the environment of a backend that is made for the demo.
+func demoEnvironment(name string) string {
+	switch name {
+	case "SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN":
+		return demoName + "-*"
+	case "SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC":
+		return "best_compression" // every server has it
+	}
+	return ""
+}
+
+// clear removes the table and the indices from servers that are not the demo's
+// own; those are removed as a whole.
+func (c *demoCommand) clear(ctx context.Context, p *process, copied *migrateCommand) error {
+	var errs []error
+	if c.Source != "" {
+		conn, err := pgx.Connect(ctx, c.Source)
+		if err == nil {
+			err = errors.Join(dropTable(ctx, conn), conn.Close(ctx))
+		}
+		errs = append(errs, err)
+	}
+	if c.Target != "" {
+		errs = append(errs, copied.dropIndices(ctx, p))
+	}
+	return errors.Join(errs...)
+}
+
+// dropIndices removes the demo's daily indices.
+func (c *migrateCommand) dropIndices(ctx context.Context, p *process) error {
+	config, err := c.targetFlags.config(p)
+	if err != nil {
+		return err
+	}
+	t, err := target.Open(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	indices, err := t.Existing(ctx)
+	if err != nil {
+		return err
+	}
+	for _, index := range indices {
+		if !index.Daily {
+			continue
+		}
+		if err := t.Drop(ctx, index.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // handful is how many events are read back.
@@ -181,7 +277,7 @@ func (c *demoCommand) readBack(ctx context.Context, p *process, copied *migrateC
 		return fmt.Errorf("reach PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	rows, err := conn.Query(ctx, "select id from nodestore_demo where data <> '' order by hashtext(id || $1::text) limit $2", fmt.Sprint(c.Seed), handful)
+	rows, err := conn.Query(ctx, "select id from "+demoName+" where data <> '' order by hashtext(id || $1::text) limit $2", fmt.Sprint(c.Seed), handful)
 	if err != nil {
 		return fmt.Errorf("choose events: %w", err)
 	}
@@ -189,41 +285,71 @@ func (c *demoCommand) readBack(ctx context.Context, p *process, copied *migrateC
 	if err != nil {
 		return fmt.Errorf("choose events: %w", err)
 	}
-	fmt.Fprintf(p.stdout, "\nReading %d events back the way Sentry does:\n", len(ids))
+	c.tell(p, fmt.Sprintf("Reading %d events back the way Sentry does ...", len(ids)))
 	for _, id := range ids {
-		if err := compare(ctx, p, s, id); err != nil {
+		seen, err := compare(ctx, s, id)
+		if err != nil {
+			return err
+		}
+		if err := seen.print(p, c.outputFlags); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// readBack is an event that was read on both sides: the bytes are the same, or
+// it was rejected for a reason. It is a line of `--json`.
+type readBack struct {
+	Type   string      `json:"type"` // "read_back"
+	ID     string      `json:"id"`
+	Index  string      `json:"index,omitempty"`
+	Bytes  int         `json:"bytes,omitempty"`
+	Reason node.Reason `json:"rejected,omitempty"`
+}
+
+func (r readBack) print(p *process, o outputFlags) (err error) {
+	switch {
+	case o.JSON:
+		err = json.NewEncoder(p.stdout).Encode(r)
+	case o.Quiet:
+	case r.Reason != node.Accepted:
+		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s as it should be: %s\n", r.ID, "rejected", strings.ReplaceAll(string(r.Reason), "_", " "))
+	default:
+		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s from %s, the same bytes\n", r.ID, size(int64(r.Bytes)), r.Index)
+	}
+	return err
+}
+
 // compare reads one event on both sides.
-func compare(ctx context.Context, p *process, s *session, id string) error {
+func compare(ctx context.Context, s *session, id string) (readBack, error) {
 	var want []byte
-	var unreadable error
-	err := s.Source.Fetch(ctx, []string{id}, func(n node.Node) error {
-		want, unreadable = node.Decode(nil, n.Data)
-		return nil
+	var verdict node.Verdict
+	err := s.Source.Fetch(ctx, []string{id}, func(n node.Node) (err error) {
+		if _, verdict = node.NewChecker(node.Full).Append(nil, n.Data); verdict.Reason == node.Accepted {
+			want, err = node.Decode(nil, n.Data)
+		}
+		return err
 	})
 	if err != nil {
-		return err
+		return readBack{}, err
 	}
 	sight, err := s.Target.Read(ctx, id)
 	if err != nil {
-		return err
+		return readBack{}, err
 	}
-	if unreadable != nil || sight.Data == nil {
-		fmt.Fprintf(p.stdout, "  %-40s not there: it was rejected\n", id)
-		return nil
+	if sight.Data == nil && verdict.Reason != node.Accepted {
+		return readBack{Type: "read_back", ID: id, Reason: verdict.Reason}, nil
+	}
+	if sight.Data == nil {
+		return readBack{}, fmt.Errorf("read %q: Sentry would not find it", id)
 	}
 	got, err := node.Decode(nil, sight.Data)
 	if err != nil {
-		return fmt.Errorf("read %q: %w", id, err)
+		return readBack{}, fmt.Errorf("read %q: %w", id, err)
 	}
 	if !bytes.Equal(got, want) {
-		return fmt.Errorf("read %q: the bytes are not those of the row", id)
+		return readBack{}, fmt.Errorf("read %q: the bytes are not those of the row", id)
 	}
-	fmt.Fprintf(p.stdout, "  %-40s %9s from %s, the same bytes\n", id, size(int64(len(got))), sight.Index)
-	return nil
+	return readBack{Type: "read_back", ID: id, Index: sight.Index, Bytes: len(got)}, nil
 }

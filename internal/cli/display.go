@@ -13,7 +13,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
-	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 const (
@@ -259,24 +258,4 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%dm", int(d.Minutes()))
 	}
 	return fmt.Sprintf("%ds", int(d.Seconds()))
-}
-
-// summaryText is the summary for a person.
-func summaryText(s migrate.Summary) string {
-	var out strings.Builder
-	fmt.Fprintf(&out, "read            %12s nodes, %s, on %d days (%d sealed)\n", count(s.Read), size(s.Bytes), s.Days, s.Sealed)
-	for fate, n := range s.Fates {
-		fmt.Fprintf(&out, "  %-14s%12s\n", strings.ReplaceAll(node.Fate(fate).String(), "_", " "), count(n))
-	}
-	fmt.Fprintf(&out, "this run sent   %12s nodes, %s in %s\n", count(s.Run.Nodes), size(s.Run.Bytes), (time.Duration(s.Seconds * float64(time.Second))).Round(time.Millisecond))
-	if s.Fates[node.Rejected] > 0 {
-		fmt.Fprintf(&out, "Rejected nodes are listed in %s.\n", s.RejectedFile)
-	}
-	if s.Short > 0 {
-		fmt.Fprintf(&out, "WARNING: %d days hold fewer documents than they were given.\n", s.Short)
-	}
-	if s.Borrowed > 0 {
-		fmt.Fprintf(&out, "%d indices still have loading settings: run again to go on, or migrate --restore-settings to give them back now.\n", s.Borrowed)
-	}
-	return out.String()
 }

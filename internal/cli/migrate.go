@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -101,7 +100,19 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 }
 
 // Run copies, or only restores settings.
-func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
+func (c *migrateCommand) Run(ctx context.Context, p *process) error {
+	r, err := c.copy(ctx, p)
+	if c.RestoreSettings || err != nil && !errors.Is(err, migrate.ErrInterrupted) {
+		return err
+	}
+	if err := errors.Join(r.print(p, c.outputFlags), err); err != nil {
+		return err
+	}
+	return r.verdict()
+}
+
+// copy has a result also if its error is migrate.ErrInterrupted.
+func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err error) {
 	options, show := c.options(p), newDisplay(p, c.outputFlags)
 	options.Notify = show.event
 	governor := c.govern(&options, show)
@@ -110,15 +121,15 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 		show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
 	})
 	if err != nil {
-		return err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	migration := migrate.New(s.Parts, options)
 	if c.RestoreSettings {
-		return migration.RestoreSettings(ctx)
+		return r, migration.RestoreSettings(ctx)
 	}
 	if err := s.prepareTarget(ctx, show); err != nil {
-		return err
+		return r, err
 	}
 	governor.watch(ctx, s.Target, c.Control, show)
 	defer governor.close()
@@ -126,15 +137,10 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 	summary, err := migration.Run(ctx)
 	stop()
 	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {
-		return err
+		return r, err
 	}
-	if err := errors.Join(printSummary(p, c.outputFlags, summary), err); err != nil {
-		return err
-	}
-	if summary.Fates[node.Rejected] > 0 || summary.Short > 0 {
-		return errRejected
-	}
-	return nil
+	r, countErr := newResult(summary)
+	return r, errors.Join(countErr, err)
 }
 
 // session is what a migration works with while it is open.
@@ -236,12 +242,4 @@ func (s *session) close() error {
 		s.Target.Close()
 	}
 	return errors.Join(errs...)
-}
-
-func printSummary(p *process, o outputFlags, s migrate.Summary) error {
-	if o.JSON {
-		return json.NewEncoder(p.stdout).Encode(s)
-	}
-	_, err := fmt.Fprint(p.stdout, summaryText(s))
-	return err
 }

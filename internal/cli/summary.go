@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// result is what a migration came to, and why nodes were rejected.
+type result struct {
+	migrate.Summary
+	Reasons map[node.Reason]int64 `json:"rejected_by_reason"`
+}
+
+// newResult counts the rejected nodes of all runs, by what their list says.
+func newResult(s migrate.Summary) (result, error) {
+	r := result{Summary: s, Reasons: map[node.Reason]int64{}}
+	file, err := os.Open(s.RejectedFile)
+	if err != nil {
+		return r, fmt.Errorf("count rejected nodes: %w", err)
+	}
+	defer file.Close()
+	decoder := json.NewDecoder(bufio.NewReader(file))
+	for decoder.More() {
+		var line migrate.Rejected
+		if err := decoder.Decode(&line); err != nil {
+			return r, fmt.Errorf("count rejected nodes in %s: %w", s.RejectedFile, err)
+		}
+		r.Reasons[line.Reason]++
+	}
+	return r, nil
+}
+
+// print writes the result to standard output: for a program one JSON object,
+// which is the last line.
+func (r result) print(p *process, o outputFlags) error {
+	var err error
+	if o.JSON {
+		err = json.NewEncoder(p.stdout).Encode(r)
+	} else {
+		_, err = fmt.Fprint(p.stdout, r.text())
+	}
+	if err != nil {
+		return hint.Add(fmt.Errorf("print summary: %w", err), "the checkpoint has it: nodestore-migrate status shows it")
+	}
+	return nil
+}
+
+// verdict is errRejected if not all nodes are where they belong.
+func (r result) verdict() error {
+	if r.Fates[node.Rejected] > 0 || r.Short > 0 {
+		return errRejected
+	}
+	return nil
+}
+
+// text is the summary for a person. Its columns hold numbers of 12 digits.
+func (r result) text() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "read              %15s nodes, %s, of %d days (%d sealed)\n", count(r.Read), size(r.Bytes), r.Days, r.Sealed)
+	for fate, n := range r.Fates {
+		fmt.Fprintf(&out, "  %-16s%15s", strings.ReplaceAll(node.Fate(fate).String(), "_", " "), count(n))
+		if node.Fate(fate) == node.Rejected && n > 0 {
+			out.WriteString("  (" + r.reasons() + ")")
+		}
+		out.WriteByte('\n')
+	}
+	fmt.Fprintf(&out, "this run sent     %15s nodes, %s in %s\n", count(r.Run.Nodes), size(r.Run.Bytes), duration(r.Seconds))
+	if r.Fates[node.Rejected] > 0 && r.RejectedFile != "" {
+		fmt.Fprintf(&out, "Rejected nodes are listed in %s.\n", r.RejectedFile)
+	}
+	if open := r.Days - r.Sealed; open > 0 {
+		fmt.Fprintf(&out, "Not sealed: %s, incomplete or so young that Sentry may write to it; a later run of migrate seals it.\n", plural(int64(open), "day"))
+	}
+	if r.Short > 0 {
+		fmt.Fprintf(&out, "WARNING: fewer documents than nodes that were sent: in %s.\n", plural(r.Short, "day"))
+	}
+	if r.Borrowed > 0 {
+		fmt.Fprintf(&out, "Settings for loading still in force: on %s. Run again to go on, or with --restore-settings to only give them back.\n",
+			plural(int64(r.Borrowed), "index"))
+	}
+	return out.String()
+}
+
+// reasons lists the reasons to reject, the most frequent first.
+func (r result) reasons() string {
+	sorted := slices.SortedFunc(maps.Keys(r.Reasons), func(a, b node.Reason) int {
+		if n := r.Reasons[b] - r.Reasons[a]; n != 0 {
+			return int(n)
+		}
+		return strings.Compare(string(a), string(b))
+	})
+	parts := make([]string, 0, len(sorted))
+	for _, reason := range sorted {
+		parts = append(parts, count(r.Reasons[reason])+" "+strings.ReplaceAll(string(reason), "_", " "))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// duration writes seconds as a person says them.
+func duration(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d < 10*time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func plural(n int64, one string) string {
+	switch {
+	case n == 1:
+		return "1 " + one
+	case one == "index":
+		return count(n) + " indices"
+	}
+	return count(n) + " " + one + "s"
+}
