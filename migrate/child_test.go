@@ -43,7 +43,8 @@ func (w *world) start(flags ...string) *child {
 		"--readers", "2", "--senders", "2", "--bulk-bytes", "64KiB",
 	}
 	c := &child{t: w.t, cmd: exec.Command(os.Args[0], append(args, flags...)...), ended: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), childVariable+"=1",
+	c.cmd.Env = append(os.Environ(), w.environment...)
+	c.cmd.Env = append(c.cmd.Env, childVariable+"=1",
 		"NODESTORE_REGION=test",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN="+w.prefix+"-*",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC=best_compression",

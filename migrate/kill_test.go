@@ -71,7 +71,7 @@ func (e *executioner) wantPromises(r request) {
 }
 
 // run starts the tool and has it killed at a request; 0 lets it live.
-func (e *executioner) run(at int, after bool) *child {
+func (e *executioner) run(at int, after bool, flags ...string) *child {
 	e.t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -79,7 +79,7 @@ func (e *executioner) run(at int, after bool) *child {
 	e.begin = e.gate.seen
 	e.gate.mu.Unlock()
 	e.at, e.after = at, after
-	e.victim = e.start("--target", e.gate.server.URL)
+	e.victim = e.start(append(flags, "--target", e.gate.server.URL)...)
 	return e.victim
 }
 

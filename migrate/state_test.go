@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -249,12 +248,4 @@ func (w *world) there(rows []synth.Row) map[string]bool {
 		found[d.ID] = d.Found
 	}
 	return found
-}
-
-// counts counts the documents that a search through the alias finds.
-func (w *world) counts(query string) int {
-	w.t.Helper()
-	var answer struct{ Count int }
-	w.must(http.MethodPost, "/"+w.prefix+"/_count", strings.TrimSpace(query), &answer)
-	return answer.Count
 }

@@ -32,6 +32,8 @@ type world struct {
 	prefix string // alias and template; daily indices are prefix-DATE
 	dir    string // of the checkpoint
 	rows   []synth.Row
+
+	environment []string // of the tool, beside this process's own
 }
 
 // pair is a version of each server.
@@ -119,7 +121,8 @@ func (w *world) insert(table string, rows []synth.Row) {
 
 func (w *world) exec(sql string) {
 	w.t.Helper()
-	if _, err := w.sql.Exec(w.t.Context(), sql); err != nil {
+	// A cleanup runs when the test's own context has ended.
+	if _, err := w.sql.Exec(context.WithoutCancel(w.t.Context()), sql); err != nil {
 		w.t.Fatalf("%s: %v", sql, err)
 	}
 }
@@ -183,5 +186,16 @@ func through(t *testing.T, raw, address string) string {
 		t.Fatal(err)
 	}
 	u.Host = address
+	return u.String()
+}
+
+// as is a URL with another user in it.
+func as(t *testing.T, raw, user string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(user)
 	return u.String()
 }
