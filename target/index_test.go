@@ -35,7 +35,6 @@ func loanTemplates() map[string]struct{ settings, loading string } {
 	return map[string]struct{ settings, loading string }{
 		"the backend's":        {`"number_of_replicas":1`, `map[index.number_of_replicas:0 index.refresh_interval:-1]`},
 		"nothing to borrow":    {`"number_of_replicas":0,"refresh_interval":"-1"`, `map[]`},
-		"server's defaults":    {`"number_of_shards":1`, `map[index.number_of_replicas:0 index.refresh_interval:-1]`},
 		"own refresh interval": {`"number_of_replicas":"0","index":{"refresh_interval":"30s"}`, `map[index.refresh_interval:-1]`},
 		"auto_expand_replicas": {
 			`"auto_expand_replicas":"0-1"`,
@@ -45,7 +44,6 @@ func loanTemplates() map[string]struct{ settings, loading string } {
 			`"translog":{"durability":"async"},"number_of_replicas":0`,
 			`map[index.refresh_interval:-1 index.translog.durability:request]`,
 		},
-		"request durability": {`"translog.durability":"request","number_of_replicas":0`, `map[index.refresh_interval:-1]`},
 	}
 }
 

@@ -111,15 +111,22 @@ func TestCheckContractRefusesMappings(t *testing.T) {
 			target := b.open()
 			b.putTemplate(test.properties)
 			wantRefusal(t, target.CheckContract(t.Context(), today), test.problem, "cannot be changed in place")
-
-			// The template was put right, an index of before is still there.
-			b.must(http.MethodPut, "/"+b.index(), "")
-			b.must(http.MethodPut, "/_index_template/"+b.backend.Template, b.bootstrap())
-			err := target.CheckContract(t.Context(), today+1)
-			wantRefusal(t, err, "index "+b.index(), "cannot be changed in place")
-			wantRefusal(t, err, test.problem, "")
 		})
 	}
+}
+
+// TestCheckContractRefusesAnOldIndex: the template was put right, an index of
+// before is still there.
+func TestCheckContractRefusesAnOldIndex(t *testing.T) {
+	eachVersion(t, func(t *testing.T, b bed) {
+		target := b.open()
+		b.putTemplate(`"data":{"type":"keyword","index":false,"store":true},` + dateField)
+		b.must(http.MethodPut, "/"+b.index(), "")
+		b.must(http.MethodPut, "/_index_template/"+b.backend.Template, b.bootstrap())
+		err := target.CheckContract(t.Context(), today+1)
+		wantRefusal(t, err, "index "+b.index(), "cannot be changed in place")
+		wantRefusal(t, err, "doc_values=true", "")
+	})
 }
 
 // TestAcceptedMappingsHoldLongValues writes to each variant what Lucene's limit
