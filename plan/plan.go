@@ -92,6 +92,7 @@ type maker struct {
 	state    *checkpoint.State // nil: there is none yet, or it could not be read
 	now      int64             // the source's clock, µs
 	existing []target.Existing
+	misnamed bool // the alias is an index: nothing else can be said of the indices
 	preview  *target.Preview
 	health   *target.Health
 	limits   *target.Limits
@@ -106,7 +107,7 @@ func Make(ctx context.Context, config Config) (Plan, error) {
 	for _, step := range []func(context.Context){
 		m.openSource, m.openTarget, m.checkCheckpoint,
 		m.checkSilo, m.checkRelation, m.checkCondition, m.checkDays, m.checkCensus,
-		m.checkCluster, m.checkContract, m.checkExisting, m.checkOrigin, m.checkAccess, m.checkLeftovers,
+		m.checkCluster, m.checkExisting, m.checkContract, m.checkOrigin, m.checkAccess, m.checkLeftovers,
 		m.probe, m.forecast,
 	} {
 		step(ctx)

@@ -73,7 +73,7 @@ func (m *maker) checkLimits(ctx context.Context) {
 // checkContract asks about the newest day: its index is the one that a new
 // template would make.
 func (m *maker) checkContract(ctx context.Context) {
-	if m.target == nil {
+	if m.target == nil || m.misnamed {
 		return
 	}
 	preview, err := m.target.Preview(ctx, m.newestDay())
@@ -116,6 +116,7 @@ func (m *maker) checkExisting(ctx context.Context) {
 	}
 	existing, err := m.target.Existing(ctx)
 	if err != nil {
+		m.misnamed = !target.IsForbidden(err)
 		m.judge(Target, "indices", err, "whether indices are there already is not known")
 		return
 	}
@@ -175,7 +176,7 @@ func (m *maker) checkIndex(e target.Existing) {
 
 // checkOrigin refuses what migrate would: an alias that another source fills.
 func (m *maker) checkOrigin(ctx context.Context) {
-	if m.target == nil || m.source == nil {
+	if m.target == nil || m.source == nil || m.misnamed {
 		return
 	}
 	if err := m.target.CheckOrigin(ctx, m.origin()); err != nil {
