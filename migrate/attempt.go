@@ -68,8 +68,8 @@ func (a *attempt) add(read tally, outcome target.Outcome) {
 type filler struct {
 	attempt *attempt
 	check   *node.Checker
-	limit   func() int // of a batch's body, in bytes
-	young   int64      // nodes from this timestamp on are remembered
+	limit   func() int              // of a batch's body, in bytes
+	young   func(micros int64) bool // whether rows beside a node may be committed later: it is remembered
 
 	empty func() (*target.Batch, error) // where batches come from
 	full  func(load) error              // where they go
@@ -96,7 +96,7 @@ func (f *filler) add(n node.Node) error {
 	verdict := f.batch.Append(n, f.check)
 	f.read.nodes++
 	f.read.bytes += int64(len(n.Data))
-	if n.Micros >= f.young {
+	if f.young(n.Micros) {
 		f.read.recent = append(f.read.recent, markOf(n.ID, n.Micros))
 	}
 	if verdict.Reason != node.Accepted {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"math"
 	"slices"
 	"time"
 
@@ -111,6 +110,18 @@ func (m *Migration) pass(ctx context.Context) error {
 	})
 }
 
+// young reports whether rows beside one of this timestamp may be committed
+// after its slice was read: shortly before the end of this pass, or of an
+// earlier one whose late rows were not looked for yet.
+func (m *Migration) young(micros int64) bool {
+	for _, edge := range m.edges {
+		if micros >= edge-m.overlap() && (micros < edge || edge == m.now) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *Migration) overlap() int64 { return m.options.Overlap.Microseconds() }
 
 // advance moves the end of the copy to the present. The first time it also
@@ -130,6 +141,7 @@ func (m *Migration) advance(ctx context.Context) error {
 	}
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 		c := &state.CatchUp
+		defer func() { m.edges = append(slices.Clone(c.Edges), m.now) }()
 		if first {
 			c.Swept = m.now
 			// An id can be in several days already if somebody copied before us, or
@@ -281,7 +293,7 @@ func (m *Migration) copyKeys(ctx context.Context, d *day, keys []key) error {
 	check := node.NewChecker(m.options.Depth)
 	for portionOf := range slices.Chunk(keys, portion) {
 		if err := m.copyPortion(ctx, d, portionOf, &filler{
-			attempt: &attempt{slice: &slice{day: d}}, check: check, limit: m.options.Gate.BatchBytes, young: math.MinInt64,
+			attempt: &attempt{slice: &slice{day: d}}, check: check, limit: m.options.Gate.BatchBytes, young: func(int64) bool { return true },
 			empty: func() (*target.Batch, error) { return batch, nil },
 		}); err != nil {
 			return err

@@ -100,7 +100,8 @@ type Migration struct {
 	options    Options
 	progress   progress
 	origin     target.Origin
-	now        int64 // the source's clock when the present pass began, µs
+	now        int64   // the source's clock when the present pass began, µs
+	edges      []int64 // now, and the ends of earlier passes whose late rows are still to be looked for
 }
 
 // Parts are what a Migration works with. They stay the caller's to close.
