@@ -82,7 +82,7 @@ func TestBoundCoverage(t *testing.T) {
 			for range rounds {
 				found := int64(0)
 				for i, size := range test.strata {
-					found += draw(rng, size, test.defective[i], quota(test.rate, size))
+					found += drawStratum(rng, size, test.defective[i], quota(test.rate, size))
 				}
 				sample := min(int64(test.rate*float64(population)), population)
 				if b := NewBound(confidence, population, sample, min(found, sample)); b.Nodes > defective || b.Nodes == defective && b.Method == Complete {
@@ -98,8 +98,8 @@ func TestBoundCoverage(t *testing.T) {
 	}
 }
 
-// draw returns how many of a stratum's defective nodes are in a sample.
-func draw(rng *rand.Rand, size, defective, sample int64) (found int64) {
+// drawStratum returns how many of a stratum's defective nodes are in a sample.
+func drawStratum(rng *rand.Rand, size, defective, sample int64) (found int64) {
 	for ; sample > 0; sample-- {
 		if rng.Int64N(size) < defective {
 			found++

@@ -1,0 +1,186 @@
+package verify_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
+)
+
+// browserPath finds Debian's chromium. A missing browser fails a test.
+const browserPath = "/usr/bin/chromium"
+
+// visit is what a browser made of a page.
+type visit struct {
+	mu       sync.Mutex
+	requests []string
+	errors   []string
+}
+
+func (v *visit) listen(event any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		v.requests = append(v.requests, e.Request.URL)
+	case *runtime.EventConsoleAPICalled:
+		v.errors = append(v.errors, fmt.Sprintf("console.%s", e.Type))
+	case *log.EventEntryAdded:
+		v.errors = append(v.errors, e.Entry.Text)
+	case *runtime.EventExceptionThrown:
+		v.errors = append(v.errors, e.ExceptionDetails.Text)
+	}
+}
+
+// browser opens a headless browser for a test.
+func browser(t *testing.T) (context.Context, *visit) {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browserPath), chromedp.NoSandbox, chromedp.WindowSize(1100, 900))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(cancel)
+	seen := &visit{}
+	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithListener(seen.listen))
+	t.Cleanup(cancel)
+	for _, enable := range []func() error{
+		func() error { _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); return err },
+		func() error { _, err := chromedp.Call(ctx, log.Enable, cdp.Empty{}); return err },
+	} {
+		if err := enable(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ctx, seen
+}
+
+// hostile is what somebody might put where the report shows a name.
+const hostile = `<img src=https://example.invalid/x onerror=console.error(1)><script>console.error(2)</script>`
+
+// sampleReport is a report with findings and hostile names.
+func sampleReport() *verify.Report {
+	r := &verify.Report{
+		Type: "report", Schema: 1, Level: verify.Sample, Complete: true, Started: start, Finished: start.Add(time.Hour), Seconds: 3600.5,
+		Verdict: verify.Verdict{Sentence: "Not all is well: 1 finding of 198,412,003 nodes: 1 missing.", Because: []string{"1 finding open"}},
+		Command: []string{"nodestore-migrate", "verify", "--alias", hostile},
+		Source:  checkpoint.Source{Database: hostile, Table: "public.nodestore_node"}, Target: checkpoint.Target{Cluster: "u-u-i-d", Alias: hostile, Index: "sentry-{date}"},
+		Versions: map[string]string{"opensearch": "2.19.4", "postgresql": hostile}, Settings: map[string]string{"seed": "1"},
+		SizeLimits: []int64{4096, 16384, 65536, 262144},
+		Rejected:   verify.RejectedReport{Total: 2, Open: 2, ByReason: map[node.Reason]int64{"pickle": 2}, File: hostile},
+		Findings: verify.FindingsReport{
+			Total: 1, Counts: map[verify.Class]int64{verify.Missing: 1}, File: hostile,
+			Examples: []verify.Finding{{Class: verify.Missing, ID: hostile, Day: "2025-03-02", Known: hostile, Indices: []string{hostile}}},
+		},
+		NextSteps: []string{"Look at " + hostile},
+	}
+	for i := range 30 {
+		day := start.AddDate(0, 0, i)
+		d := verify.Day{Day: day.Format(time.DateOnly), Source: int64(1_000_000 + 50_000*(i%7)), SourceBytes: 9_000_000_000, TargetBytes: 7_000_000_000}
+		d.Documents, d.Sizes = d.Source, [5]int64{200_000, 500_000, 250_000, 49_000, 1_000}
+		r.Days = append(r.Days, d)
+	}
+	r.Total.Source, r.Total.Sizes = 34_000_000, [5]int64{6e6, 15e6, 75e5, 147e4, 3e4}
+	bound := verify.NewBound(0.95, 198_412_003, 100_000, 0)
+	r.Bound = &bound
+	for i := range 60 {
+		r.Throughput = append(r.Throughput, verify.Point{Seconds: float64(60 * i), Nodes: int64(i*3_000_000 + i%5*90_000)})
+	}
+	return r
+}
+
+func TestReportInABrowser(t *testing.T) {
+	t.Parallel()
+	report := sampleReport()
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := report.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	ctx, seen := browser(t)
+	if err := chromedp.Do(ctx, chromedp.Navigate("file://"+path)); err != nil {
+		t.Fatal(err)
+	}
+	verdict := evaluate[string](t, ctx, `document.querySelector("#verdict").innerText`)
+	text := evaluate[string](t, ctx, `document.body.innerText`)
+	plots := evaluate[int](t, ctx, `[...document.querySelectorAll("figure svg")].filter(s => s.getBoundingClientRect().height > 100).length`)
+	bars := evaluate[int](t, ctx, `[...document.querySelectorAll("figure svg path")].filter(p => getComputedStyle(p).fill == "rgb(59, 111, 182)").length`)
+	light := screenshot(t, ctx)
+	dark := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, dark); err != nil {
+		t.Fatal(err)
+	}
+	scheme := evaluate[string](t, ctx, `getComputedStyle(document.body).backgroundColor`)
+	keepScreenshot(t, "light.png", light)
+	keepScreenshot(t, "dark.png", screenshot(t, ctx))
+	if verdict != report.Verdict.Sentence {
+		t.Errorf("the verdict is %q", verdict)
+	}
+	for _, want := range []string{hostile, "Not yet safe to drop", "2025-03-30", "5,944 nodes"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	if plots != 4 || bars < 60 {
+		t.Errorf("%d plots with %d bars are shown", plots, bars)
+	}
+	if scheme != "rgb(20, 24, 29)" {
+		t.Errorf("on a dark screen the page is %s", scheme)
+	}
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	if len(seen.errors) > 0 {
+		t.Errorf("the browser reports %v", seen.errors)
+	}
+	for _, url := range seen.requests {
+		if url != "file://"+path && !strings.HasPrefix(url, "data:") {
+			t.Errorf("the page asks for %s", url)
+		}
+	}
+	if len(seen.requests) == 0 {
+		t.Error("no request was seen, not even for the page")
+	}
+}
+
+func evaluate[T any](t *testing.T, ctx context.Context, expression string) T {
+	t.Helper()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+func screenshot(t *testing.T, ctx context.Context) []byte {
+	t.Helper()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return picture
+}
+
+// keepScreenshot writes a picture for the documentation where it was asked for.
+func keepScreenshot(t *testing.T, name string, picture []byte) {
+	t.Helper()
+	dir := os.Getenv("NODESTORE_TEST_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), picture, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

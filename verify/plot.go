@@ -1,0 +1,181 @@
+package verify
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"image/color"
+	"math"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// The colours that a plot is drawn with. They are replaced by variables of the
+// page's style, so that the same plot is right on a light and a dark page.
+func inkColor() color.Color    { return color.RGBA{1, 1, 1, 255} }
+func sourceColor() color.Color { return color.RGBA{1, 1, 2, 255} }
+func targetColor() color.Color { return color.RGBA{1, 1, 3, 255} }
+
+const (
+	plotWidth  = 10 * vg.Inch
+	plotHeight = 2.6 * vg.Inch
+	maxLabels  = 12
+)
+
+// figure is a plot with the words around it.
+type figure struct {
+	Title string
+	Alt   string
+	SVG   template.HTML // drawn here: no text in it comes from outside
+}
+
+// figures draws what the report has the numbers for.
+func (r *Report) figures() ([]figure, error) {
+	days := make([]string, len(r.Days))
+	var rows, documents, sourceMB, targetMB []float64
+	for i, d := range r.Days {
+		days[i] = d.Day
+		rows = append(rows, float64(d.Source-d.Rejected))
+		documents = append(documents, float64(d.Documents))
+		sourceMB = append(sourceMB, float64(d.SourceBytes)/1e6)
+		targetMB = append(targetMB, float64(d.TargetBytes)/1e6)
+	}
+	var figures []figure
+	var failed error
+	add := func(title, alt string, p *plot.Plot, err error) {
+		if err == nil {
+			var svg template.HTML
+			svg, err = drawSVG(p)
+			figures = append(figures, figure{title, alt, svg})
+		}
+		if failed == nil {
+			failed = err
+		}
+	}
+	p, err := bars(days, "nodes", rows, documents)
+	add("Nodes of each day", "rows to be found, and documents in the day's index", p, err)
+	p, err = bars(days, "MB", sourceMB, targetMB)
+	add("Megabytes of each day", "payloads at the source, primary shards at the target", p, err)
+	p, err = bars(r.sizeNames(), "nodes", r.sizes())
+	add("Sizes of payloads", "rows by the size of their data", p, err)
+	p, err = r.throughput()
+	add("Nodes compared each second", "ids and payloads, over the run's time in seconds", p, err)
+	return figures, failed
+}
+
+func (r *Report) sizes() (counts []float64) {
+	for _, n := range r.Total.Sizes {
+		counts = append(counts, float64(n))
+	}
+	return counts
+}
+
+// sizeNames names the size classes.
+func (r *Report) sizeNames() (names []string) {
+	lower := "0"
+	for _, limit := range r.SizeLimits {
+		upper := fmt.Sprintf("%d kB", limit>>10)
+		names = append(names, lower+" to "+upper)
+		lower = upper
+	}
+	return append(names, lower+" and more")
+}
+
+// newPlot is an empty plot in the page's ink.
+func newPlot(unit string) *plot.Plot {
+	p := plot.New()
+	p.BackgroundColor = nil
+	p.Y.Label.Text = unit
+	p.Y.Min = 0
+	p.Y.Tick.Marker = fewTicks{}
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		axis.LineStyle.Color, axis.Tick.LineStyle.Color = inkColor(), inkColor()
+		axis.Tick.Label.Color, axis.Label.TextStyle.Color = inkColor(), inkColor()
+		axis.Tick.Label.Font.Variant, axis.Label.TextStyle.Font.Variant = "Sans", "Sans"
+	}
+	return p
+}
+
+// fewTicks writes numbers without exponents.
+type fewTicks struct{}
+
+// Ticks is for plot.Ticker.
+func (fewTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i, t := range ticks {
+		if t.Label != "" && t.Value == math.Trunc(t.Value) {
+			ticks[i].Label = Number(int64(t.Value))
+		}
+	}
+	return ticks
+}
+
+// bars draws groups of one or two bars.
+func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) {
+	p := newPlot(unit)
+	colors := []color.Color{sourceColor(), targetColor()}
+	width := min(plotWidth*0.8/vg.Length(max(len(names), 1))/vg.Length(len(groups)), vg.Inch/2)
+	for i, values := range groups {
+		if len(values) == 0 {
+			continue
+		}
+		chart, err := plotter.NewBarChart(plotter.Values(values), width)
+		if err != nil {
+			return nil, fmt.Errorf("draw bars of %s: %w", unit, err)
+		}
+		chart.Color, chart.LineStyle.Width = colors[i], 0
+		chart.Offset = width * (vg.Length(i) - vg.Length(len(groups)-1)/2)
+		p.Add(chart)
+	}
+	var ticks []plot.Tick
+	step := len(names)/maxLabels + 1
+	for i, name := range names {
+		if i%step == 0 {
+			ticks = append(ticks, plot.Tick{Value: float64(i), Label: name})
+		}
+	}
+	p.X.Tick.Marker = plot.ConstantTicks(ticks)
+	p.X.Min, p.X.Max, p.Y.Max = -0.6, float64(len(names))-0.4, max(p.Y.Max, 1)
+	return p, nil
+}
+
+// throughput draws the speed between each two points.
+func (r *Report) throughput() (*plot.Plot, error) {
+	p := newPlot("nodes/s")
+	points := plotter.XYs{{}}
+	for i := 1; i < len(r.Throughput); i++ {
+		before, after := r.Throughput[i-1], r.Throughput[i]
+		if after.Seconds > before.Seconds {
+			points = append(points, plotter.XY{X: after.Seconds, Y: float64(after.Nodes-before.Nodes) / (after.Seconds - before.Seconds)})
+		}
+	}
+	line, err := plotter.NewLine(points)
+	if err != nil {
+		return nil, fmt.Errorf("draw throughput: %w", err)
+	}
+	line.Color, line.Width = sourceColor(), vg.Points(1.5)
+	p.Add(line)
+	p.X.Tick.Marker = fewTicks{}
+	p.X.Max, p.Y.Max = max(p.X.Max, 1), max(p.Y.Max, 1)
+	return p, nil
+}
+
+// drawSVG returns the plot as an element of a page.
+func drawSVG(p *plot.Plot) (template.HTML, error) {
+	canvas := vgsvg.New(plotWidth, plotHeight)
+	p.Draw(draw.New(canvas))
+	var out bytes.Buffer
+	if _, err := canvas.WriteTo(&out); err != nil {
+		return "", fmt.Errorf("draw plot: %w", err)
+	}
+	svg := out.String()
+	svg = svg[strings.Index(svg, "<svg"):]
+	return template.HTML(strings.NewReplacer(
+		"#010101", "var(--ink)", "#010102", "var(--source)", "#010103", "var(--target)",
+	).Replace(svg)), nil
+}
