@@ -20,7 +20,9 @@ const (
 	closeEnough = 10 * time.Second
 	// followPause is the pause between two passes of Follow.
 	followPause = 2 * time.Second
-	minute      = int64(time.Minute / time.Microsecond)
+	// tellInterval is how often passes that find nothing are told of.
+	tellInterval = 30 * time.Second
+	minute       = int64(time.Minute / time.Microsecond)
 )
 
 // catchUp makes passes over the source: the first one is the copy. It ends when
@@ -28,6 +30,7 @@ const (
 // find less; with Follow, when it was quiet for long enough.
 func (m *Migration) catchUp(ctx context.Context) error {
 	var quiet time.Duration
+	var told time.Time
 	for {
 		began := time.Now()
 		before := m.progress.sentNodes.Load()
@@ -35,7 +38,10 @@ func (m *Migration) catchUp(ctx context.Context) error {
 			return err
 		}
 		fresh, took := m.progress.sentNodes.Load()-before, time.Since(began)
-		m.notify(Event{Kind: CaughtUp, Nodes: fresh, Behind: took})
+		if fresh > 0 || time.Since(told) >= tellInterval {
+			told = time.Now()
+			m.notify(Event{Kind: CaughtUp, Nodes: fresh, Behind: took})
+		}
 		if !m.options.Follow && (fresh == 0 || took < closeEnough) {
 			return nil
 		}

@@ -24,6 +24,8 @@ type day struct {
 	open atomic.Int64
 	// hot: Sentry may write to its index, which is left as it is.
 	hot bool
+	// fresh: something was there to be copied.
+	fresh bool
 	// complete: all of the day is copied when what is missing is.
 	complete bool
 	// dropped: the index went away meanwhile; what is left is not copied.
@@ -111,6 +113,9 @@ func (m *Migration) withinRetention(ctx context.Context, sizes []source.DaySize)
 			kept = append(kept, size)
 			continue
 		}
+		if m.counted {
+			continue
+		}
 		rows, err := m.source.Count(ctx, size.Day.Start(), size.Day.End())
 		if err != nil {
 			return nil, err
@@ -124,6 +129,7 @@ func (m *Migration) withinRetention(ctx context.Context, sizes []source.DaySize)
 			return nil, err
 		}
 	}
+	m.counted = true
 	return kept, nil
 }
 
@@ -198,7 +204,9 @@ func (m *Migration) measure(ctx context.Context, d *day) ([]source.Slice, error)
 	})
 	m.progress.plannedBytes.Add(doneBytes + bytes - max(d.planned.Bytes, doneBytes))
 	m.progress.plannedNodes.Add(doneRows + rows - max(d.planned.Rows, doneRows))
-	m.notify(Event{Kind: DayStarted, Day: d.day.String(), Index: d.name(), Nodes: rows, Bytes: bytes})
+	if d.fresh = rows > 0; d.fresh {
+		m.notify(Event{Kind: DayStarted, Day: d.day.String(), Index: d.name(), Nodes: rows, Bytes: bytes})
+	}
 	if !m.options.OldestFirst {
 		slices.Reverse(found)
 	}
@@ -221,7 +229,9 @@ func (m *Migration) seal(ctx context.Context, d *day) error {
 		return err
 	}
 	if !d.complete {
-		m.notify(Event{Kind: DayOpen, Day: d.day.String(), Index: d.name()})
+		if d.fresh {
+			m.notify(Event{Kind: DayOpen, Day: d.day.String(), Index: d.name()})
+		}
 		return nil
 	}
 	counted, err := m.target.Count(ctx, d.name())

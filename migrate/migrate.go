@@ -100,8 +100,14 @@ type Migration struct {
 	options    Options
 	progress   progress
 	origin     target.Origin
-	now        int64   // the source's clock when the present pass began, µs
-	edges      []int64 // now, and the ends of earlier passes whose late rows are still to be looked for
+
+	// Of the present pass, in µs: the source's clock when it began, and that with
+	// the ends of earlier passes whose late rows are still to be looked for.
+	now   int64
+	edges []int64
+
+	counted       bool  // what is out of retention was counted by this run
+	sweptSwitched int64 // what Sentry wrote before, in µs, was looked for in other days
 }
 
 // Parts are what a Migration works with. They stay the caller's to close.

@@ -60,7 +60,8 @@ func (m *Migration) sweepSwitched(ctx context.Context) error {
 	if m.options.SwitchedAt == 0 {
 		return nil
 	}
-	return m.eachWritten(ctx, func(copies []target.Copy) error {
+	since := max(m.options.SwitchedAt, m.sweptSwitched-m.overlap())
+	err := m.eachWritten(ctx, since, func(copies []target.Copy) error {
 		byIndex := make(map[string][]string)
 		for _, c := range copies {
 			byIndex[c.Index] = append(byIndex[c.Index], c.ID)
@@ -72,12 +73,16 @@ func (m *Migration) sweepSwitched(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil {
+		m.sweptSwitched = m.now
+	}
+	return err
 }
 
-// eachWritten hands over the documents behind the alias that date from after
-// the switch.
-func (m *Migration) eachWritten(ctx context.Context, visit func([]target.Copy) error) error {
-	err := m.target.Between(ctx, m.target.Backend().Alias, m.options.SwitchedAt/1000, node.MaxDay.End()/1000, visit)
+// eachWritten hands over the documents behind the alias that date from since
+// then on.
+func (m *Migration) eachWritten(ctx context.Context, since int64, visit func([]target.Copy) error) error {
+	err := m.target.Between(ctx, m.target.Backend().Alias, since/1000, node.MaxDay.End()/1000, visit)
 	if target.IsGone(err) {
 		return nil
 	}
@@ -166,7 +171,7 @@ func (m *Migration) clearRewritten(ctx context.Context, d *day) error {
 	if m.options.SwitchedAt == 0 || d.hot || d.index.Origin == nil {
 		return nil
 	}
-	return m.eachWritten(ctx, func(copies []target.Copy) error {
+	return m.eachWritten(ctx, m.options.SwitchedAt, func(copies []target.Copy) error {
 		ids := make([]string, 0, len(copies))
 		for _, c := range copies {
 			if c.Index != d.name() {
