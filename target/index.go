@@ -273,14 +273,20 @@ func (t *Target) endLoading(ctx context.Context, name string) error {
 // Green waits until every copy of an index's shards is there, at most for the
 // given time. It reports whether they are.
 func (t *Target) Green(ctx context.Context, name string, patience time.Duration) (bool, error) {
-	answer, err := t.api.Cluster.Health(ctx, &opensearchapi.ClusterHealthReq{
-		Indices: []string{name},
-		Params:  opensearchapi.ClusterHealthParams{WaitForStatus: "green", Timeout: patience},
-	})
-	if err = classify("wait for the replicas of index "+name, err); statusOf(err) == http.StatusRequestTimeout {
-		return false, nil // how the server says that the time is over
+	deadline := time.Now().Add(patience)
+	for {
+		answer, err := t.api.Cluster.Health(ctx, &opensearchapi.ClusterHealthReq{
+			Indices: []string{name},
+			Params:  opensearchapi.ClusterHealthParams{WaitForStatus: "green", Timeout: min(max(time.Until(deadline), time.Millisecond), time.Minute)},
+		})
+		err = classify("wait for the replicas of index "+name, err)
+		if statusOf(err) != http.StatusRequestTimeout { // how the server says that the time is over
+			return err == nil && answer.Status == "green", err
+		}
+		if time.Now().After(deadline) {
+			return false, nil
+		}
 	}
-	return err == nil && answer.Status == "green", err
 }
 
 // flatSettings turns nested settings into dotted keys with string values.

@@ -47,6 +47,11 @@ type Config struct {
 	Waiting func(cause string, pause time.Duration)
 }
 
+// requestTimeout is when a request without an answer counts as a broken
+// connection. A bulk waits in the server's queue for seconds, and a long
+// collection of garbage is over in a minute.
+const requestTimeout = 5 * time.Minute
+
 // defaultPatience outlasts a restart of a node and a garbage collection storm,
 // and still ends on the same evening.
 const defaultPatience = 10 * time.Minute
@@ -170,6 +175,7 @@ func (t *Target) connect() error {
 	config := opensearch.Config{
 		Addresses: t.config.URLs, Username: t.config.Username, Password: t.config.Password,
 		Transport: t.http, DisableRetry: true, HealthCheckMaxRetries: -1, MaxRetryClusterHealth: -1,
+		RequestTimeout: requestTimeout,
 	}
 	bulk, err := opensearch.NewClient(config)
 	if err != nil {
