@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+)
+
+// gate stands between the tool and OpenSearch: at the requests that a run
+// names, it has other things happen first, or kills the tool.
+type gate struct {
+	server  *httptest.Server
+	backend string // URL
+	perform func(step)
+
+	mu    sync.Mutex // held while things happen
+	run   run
+	seen  int
+	kill  context.CancelFunc
+	dead  bool
+	held  *passing // a request of a run that was killed, which the server has not seen yet
+	inner http.Client
+}
+
+// passing is a request that was read to its end.
+type passing struct {
+	method, path, kind string
+	body               []byte
+}
+
+func newGate(backend string, perform func(step)) *gate {
+	g := &gate{backend: backend, perform: perform}
+	g.server = httptest.NewServer(g)
+	return g
+}
+
+func (g *gate) close() {
+	g.server.Close()
+	g.inner.CloseIdleConnections()
+}
+
+// begin makes the next requests those of a run, which kill ends.
+func (g *gate) begin(r run, kill context.CancelFunc) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.run, g.kill, g.seen, g.dead = r, kill, 0, false
+}
+
+// lateAt is the request of the next run at which a held one arrives: early, for
+// a server soon sees or drops what a dead client has sent.
+const lateAt = 2
+
+// ServeHTTP is http.Handler.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler) // net/http's own way to close a connection without an answer
+	}
+	p := &passing{r.Method, r.URL.RequestURI(), r.Header.Get("Content-Type"), body}
+	n, alive := g.arrive(p)
+	if !alive {
+		panic(http.ErrAbortHandler)
+	}
+	status, answer, err := g.forward(p)
+	if err != nil || !g.leave(n) {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(answer) // a client that has gone needs no answer
+}
+
+func (g *gate) arrive(p *passing) (n int, alive bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dead {
+		return 0, false
+	}
+	g.seen++
+	n = g.seen
+	if n >= lateAt && g.held != nil {
+		_, _, _ = g.forward(g.held) // whatever it does, nobody hears of it
+		g.held = nil
+	}
+	g.happen(n, before)
+	if c := g.run.crash; c.request == n && c.side != after {
+		if c.side == late {
+			g.held = p
+		}
+		return n, g.die()
+	}
+	return n, true
+}
+
+// leave is called when the server has acted.
+func (g *gate) leave(n int) (alive bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dead {
+		return false
+	}
+	g.happen(n, after)
+	if c := g.run.crash; c.request == n && c.side == after {
+		return g.die()
+	}
+	return true
+}
+
+func (g *gate) die() bool {
+	g.dead = true
+	g.kill()
+	return false
+}
+
+func (g *gate) happen(n int, side side) {
+	for _, d := range g.run.during {
+		if d.request == n && d.side == side {
+			g.perform(d.step)
+		}
+	}
+}
+
+func (g *gate) forward(p *passing) (int, []byte, error) {
+	request, err := http.NewRequest(p.method, g.backend+p.path, bytes.NewReader(p.body))
+	if err != nil {
+		return 0, nil, err
+	}
+	if p.kind != "" {
+		request.Header.Set("Content-Type", p.kind)
+	}
+	response, err := g.inner.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	return response.StatusCode, answer, err
+}
