@@ -113,6 +113,7 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 
 // copy has a result also if its error is migrate.ErrInterrupted.
 func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err error) {
+	collectEarly()
 	options, show := c.options(p), newDisplay(p, c.outputFlags)
 	options.Notify = show.event
 	governor := c.govern(&options, show)
