@@ -68,7 +68,7 @@ func (b Binding) accept(run Binding) (Binding, error) {
 		}
 		if *f.recorded != *f.given {
 			return b, hint.Add(&MismatchError{f.name, *f.recorded, *f.given},
-				"Give the source and target of the first run, or start another migration with another --checkpoint.")
+				"give the source and target of the first run, or start another migration with another --checkpoint")
 		}
 	}
 	return b, nil

@@ -33,7 +33,7 @@ type file struct {
 func OpenFile(path string) (Medium, error) {
 	path, err := resolve(path)
 	if err != nil {
-		return nil, fmt.Errorf("open checkpoint: %w", err)
+		return nil, fmt.Errorf("open checkpoint: %w", advise(err))
 	}
 	lock, err := acquire(path + ".lock")
 	if err != nil {
@@ -48,6 +48,13 @@ func resolve(path string) (string, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return path, nil
+	}
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	info, err := os.Stat(target)
+	if err == nil && info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
 	}
 	return target, err
 }
@@ -97,7 +104,7 @@ func held(lock *os.File) error {
 	if name := strings.TrimSpace(string(holder)); name != "" {
 		err = fmt.Errorf("%w: %s", ErrHeld, name)
 	}
-	return hint.Add(err, "Wait for the other run or stop it; `status` shows how far it is.")
+	return hint.Add(err, "wait for the other run or stop it; nodestore-migrate status shows how far it is")
 }
 
 func (f *file) Read(ctx context.Context) ([]byte, error) {
@@ -175,9 +182,10 @@ func (f *file) Close() error {
 func advise(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return hint.Add(err, "Make room where the checkpoint is and run the same command again: it goes on where it was.")
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrNotExist):
-		return hint.Add(err, "Name with --checkpoint a file in a directory that exists and that this user may write to.")
+		return hint.Add(err, "make room where the checkpoint is and run the same command again: it goes on where it was")
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrNotExist),
+		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
+		return hint.Add(err, "name with --checkpoint a file in a directory that exists and that this user may write to")
 	}
 	return err
 }

@@ -99,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 	if !strings.Contains(c.failure, "save checkpoint: write") || !strings.Contains(c.failure, syscall.EFBIG.Error()) {
 		t.Errorf("error = %q", c.failure)
 	}
-	if !strings.Contains(c.hint, "Make room") {
+	if !strings.Contains(c.hint, "make room") {
 		t.Errorf("hint = %q", c.hint)
 	}
 	state, err := checkpoint.Read(path)
@@ -137,14 +137,33 @@ func TestNoDirectory(t *testing.T) {
 	}
 }
 
+// No lock file comes about beside a directory, or beneath a file.
+func TestNoPlaceForAFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{"folder": syscall.EISDIR, "file/a.checkpoint": syscall.ENOTDIR} {
+		_, err := checkpoint.OpenFile(filepath.Join(dir, path))
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), path) || !strings.Contains(hint.Of(err), "--checkpoint") {
+			t.Errorf("open %s = %v, hint %q", path, err, hint.Of(err))
+		}
+	}
+	wantFiles(t, dir, "file", "folder")
+}
+
 func TestRefusedRenameLeavesNothing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.checkpoint")
-	if err := os.Mkdir(path, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	m, err := checkpoint.OpenFile(path)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Write(t.Context(), []byte(`{}`)); err == nil {

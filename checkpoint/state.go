@@ -109,7 +109,7 @@ func Read(path string) (State, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return State{}, hint.Add(fmt.Errorf("read checkpoint: %w", err),
-			"No migration has begun here; name the file of one with --checkpoint.")
+			"no migration has begun here; name the file of one with --checkpoint")
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("read checkpoint: %w", err)
@@ -141,7 +141,7 @@ func decode(data []byte) (State, error) {
 	}
 	if head.Format > format {
 		return State{}, hint.Add(&NewerError{head.Format, head.Tool},
-			"Go on with the version that wrote it, or a later one.")
+			"go on with the version that wrote it, or a later one")
 	}
 	if head.Format < 1 {
 		return State{}, damaged(errors.New("no format: not a checkpoint"))
@@ -177,8 +177,8 @@ func (s *State) check() error {
 
 func damaged(err error) error {
 	return hint.Add(fmt.Errorf("%w: %w", ErrDamaged, err),
-		"Restore the file from a copy. Or move it away and run again: that copies everything again, "+
-			"and does not give back index settings that an interrupted run had changed.")
+		"restore the file from a copy. Or move it away and run again: that copies everything again, "+
+			"and does not give back index settings that an interrupted run had changed")
 }
 
 // version is the version of the tool as the Go toolchain stamped it.
