@@ -25,9 +25,6 @@ const (
 	table = "nodestore_bench"
 	alias = "nodestore-bench"
 
-	// days is how many the data is spread over; the run for peak memory at a
-	// tenth of the rows takes one of them.
-	days = 10
 	// rowBytes is what a row of synth.Clean has on average.
 	rowBytes = 9_500
 	// distinctPayloads of each shape keep the rows from repeating within what
@@ -42,14 +39,16 @@ const (
 type bed struct {
 	source, target string // URLs
 	api            *target.Target
-	dir            string // of the tool and its checkpoints
-	rows, bytes    int64  // in the table
-	readers        int    // the tool's defaults, which the ceilings use too
+	dir            string     // of the tool and its checkpoints
+	days           []node.Day // newest first, the order in which the tool copies
+	rows, bytes    int64      // in the table
+	readers        int        // the tool's defaults, which the ceilings use too
 	senders        int
 	cleanups       []func(context.Context) error
 }
 
 func (b *bed) setUp(ctx context.Context, o options) error {
+	b.days = newestFirst(o.days)
 	b.readers, b.senders = cli.DefaultReaders(), cli.DefaultSenders()
 	if err := b.build(ctx); err != nil {
 		return err
@@ -168,7 +167,7 @@ func (b *bed) fill(ctx context.Context, o options) error {
 	b.later(b.dropTable)
 	say(fmt.Sprintf("Making %d MB of events ...", o.megabytes))
 	filled, err := synth.Fill(ctx, conn, table, synth.Options{
-		Seed: o.seed, Rows: o.megabytes * 1e6 / rowBytes, From: firstDay(), Until: firstDay().AddDate(0, 0, days),
+		Seed: o.seed, Rows: o.megabytes * 1e6 / rowBytes, From: firstDay(), Until: firstDay().AddDate(0, 0, o.days),
 		Mix: synth.Clean(), Distinct: distinctPayloads,
 	})
 	if err != nil {
@@ -198,12 +197,12 @@ func (b *bed) dropTable(ctx context.Context) error {
 
 func firstDay() time.Time { return time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC) }
 
-// newestFirst lists the days in the order in which the tool copies them.
-func newestFirst() []node.Day {
-	first := node.DayOf(firstDay().UnixMicro())
-	var list []node.Day
-	for i := range days {
-		list = append(list, first+days-1-node.Day(i))
+func newestFirst(n int) []node.Day {
+	day := node.DayOf(firstDay().UnixMicro()) + node.Day(n)
+	list := make([]node.Day, n)
+	for i := range list {
+		day--
+		list[i] = day
 	}
 	return list
 }
@@ -211,7 +210,7 @@ func newestFirst() []node.Day {
 // dropIndices removes the daily indices: every measurement gets fresh ones.
 func (b *bed) dropIndices(ctx context.Context) error {
 	var names []string
-	for _, day := range newestFirst() {
+	for _, day := range b.days {
 		names = append(names, b.api.Backend().IndexOf(day))
 	}
 	return b.remove(ctx, "/"+strings.Join(names, ",")+"?ignore_unavailable=true")

@@ -14,8 +14,8 @@ import (
 // at a time, over as many connections as the tool reads with, and nobody looks
 // at what comes.
 func (b *bed) copyToNowhere(ctx context.Context) (sample, error) {
-	queue := make(chan string, days)
-	for _, day := range newestFirst() {
+	queue := make(chan string, len(b.days))
+	for _, day := range b.days {
 		queue <- fmt.Sprintf(`copy (select "id", "data", "timestamp" from %s where "timestamp" >= '%s+00' and "timestamp" < '%s+00') to stdout (format binary)`,
 			table, day, day+1)
 	}

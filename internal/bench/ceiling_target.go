@@ -23,7 +23,7 @@ import (
 type replay struct {
 	*bed
 	client *http.Client
-	days   []*bodies
+	bodies []*bodies
 }
 
 // bodies are the requests of a day.
@@ -50,7 +50,7 @@ func newReplay(ctx context.Context, b *bed) (*replay, error) {
 	b.later(func(context.Context) error { transport.CloseIdleConnections(); return nil })
 	r := &replay{bed: b, client: &http.Client{Transport: transport}}
 	batch, check := target.NewBatch(migrate.DefaultBatchBytes), node.NewChecker(node.Quick)
-	for _, day := range newestFirst() {
+	for _, day := range b.days {
 		d := &bodies{index: b.api.Backend().IndexOf(day)}
 		batch.Reset(target.Versioned)
 		err := s.Stream(ctx, day.Start(), day.End(), func(n node.Node) error {
@@ -67,7 +67,7 @@ func newReplay(ctx context.Context, b *bed) (*replay, error) {
 			return nil, fmt.Errorf("make bodies: %w", err)
 		}
 		d.ready = append(d.ready, slices.Clone(batch.Body()))
-		r.days = append(r.days, d)
+		r.bodies = append(r.bodies, d)
 	}
 	return r, nil
 }
@@ -102,7 +102,7 @@ func (r *replay) run(ctx context.Context) (sample, error) {
 
 func (r *replay) produce(ctx context.Context, queue chan<- body) error {
 	defer close(queue)
-	for _, day := range r.days {
+	for _, day := range r.bodies {
 		loan, err := r.api.Loan(ctx, day.index)
 		if err != nil {
 			return err

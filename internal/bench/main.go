@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,6 +29,7 @@ type options struct {
 	source     string // URL of a PostgreSQL to use instead of starting one
 	target     string // URL of an OpenSearch to use instead of starting one
 	megabytes  int    // of data, 1e6 bytes each
+	days       int    // that the data is spread over
 	rounds     int
 	seed       uint64
 	json       bool
@@ -43,7 +45,7 @@ func main() {
 	if err != nil {
 		os.Exit(2) // the flag package has said why
 	}
-	if err := run(ctx, o); err != nil {
+	if err := run(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", strings.ReplaceAll(err.Error(), "\n", " "))
 		if remedy := hint.Of(err); remedy != "" {
 			fmt.Fprintln(os.Stderr, "  ->", remedy)
@@ -59,18 +61,19 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.source, "source", "", "`URL` of a PostgreSQL to use instead; table "+table+" is made in it")
 	flags.StringVar(&o.target, "target", "", "`URL` of an OpenSearch to use instead; indices and template "+alias+"* are made in it")
 	flags.IntVar(&o.megabytes, "mb", 600, "size of the data in `MB`; the wanted figures are meant for 500 or more")
+	flags.IntVar(&o.days, "days", 10, "how many `days` the data is spread over, one index each; the wanted memory is meant for 10")
 	flags.IntVar(&o.rounds, "rounds", 3, "how `often` each measurement is made; medians are shown")
 	flags.Uint64Var(&o.seed, "seed", 1, "which events: the same `number` makes the same")
 	flags.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
 	err := flags.Parse(args)
-	if err == nil && (o.megabytes < 1 || o.rounds < 1 || flags.NArg() > 0) {
-		err = errors.New("bench: -mb and -rounds want 1 or more, and there are no arguments")
+	if err == nil && (o.megabytes < 1 || o.days < 1 || o.rounds < 1 || flags.NArg() > 0) {
+		err = errors.New("bench: -mb, -days and -rounds want 1 or more, and there are no arguments")
 		fmt.Fprintln(os.Stderr, err)
 	}
 	return o, err
 }
 
-func run(ctx context.Context, o options) (err error) {
+func run(ctx context.Context, o options, results io.Writer) (err error) {
 	b := &bed{}
 	defer func() { err = errors.Join(err, b.tearDown(context.WithoutCancel(ctx))) }()
 	if err := b.setUp(ctx, o); err != nil {
@@ -81,7 +84,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if o.json {
-		return r.writeJSON(os.Stdout)
+		return r.writeJSON(results)
 	}
-	return r.writeTable(os.Stdout)
+	return r.writeTable(results)
 }

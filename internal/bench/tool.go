@@ -27,7 +27,7 @@ func (b *bed) tool(ctx context.Context, args ...string) (sample, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, b.binary(), append([]string{
 		"migrate", "--json", "--quiet", "--source", b.source, "--table", table, "--target", b.target,
-		"--alias", alias, "--template", alias, "--index", alias + "-{date}", "--checkpoint", filepath.Join(checkpoint, "bench.checkpoint"),
+		"--region", "bench", "--alias", alias, "--template", alias, "--index", alias + "-{date}", "--checkpoint", filepath.Join(checkpoint, "bench.checkpoint"),
 	}, args...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Env = os.Environ()
