@@ -76,7 +76,20 @@ func (m *Migration) plan(ctx context.Context) ([]*day, error) {
 	if !m.options.OldestFirst {
 		slices.Reverse(days)
 	}
-	return days, nil
+	return days, m.recordPlan(ctx, days)
+}
+
+// recordPlan puts what is to come into the checkpoint, so that `status` can
+// tell what remains while this process works.
+func (m *Migration) recordPlan(ctx context.Context, days []*day) error {
+	if len(days) == 0 {
+		return nil
+	}
+	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		for _, d := range days {
+			state.Day(d.day).Planned = d.planned.Bytes
+		}
+	})
 }
 
 // planDay returns what is to be done for a day, or nil if that is nothing.
