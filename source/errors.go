@@ -138,7 +138,15 @@ func lastCause(err error) error {
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		attempts := joined.Unwrap()
-		return attempts[len(attempts)-1]
+		err = attempts[len(attempts)-1]
+	}
+	// pgconn says the address twice more, and lists every kind of address that
+	// a name has none of.
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op
 	}
 	return err
 }

@@ -95,7 +95,17 @@ func classify(op string, err error) error {
 	if errors.Is(err, opensearch.ErrJSONUnmarshalBody) {
 		return withHint(&Error{Op: op, Status: statusIn(err.Error()), Reason: "the answer is not the JSON that was expected"})
 	}
-	return fmt.Errorf("%s: %w", op, err)
+	return fmt.Errorf("%s: %w", op, withoutRequest(err))
+}
+
+// withoutRequest removes what the library puts before a transport's error, the
+// method and the address in quotes: op says it.
+func withoutRequest(err error) error {
+	inner := errors.Unwrap(err)
+	if inner == nil || !strings.HasPrefix(err.Error(), `"`) {
+		return err
+	}
+	return inner
 }
 
 // statusIn reads the status that the library names before it quotes a body, or 0.

@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -65,6 +66,9 @@ func (t *Target) foresee(ctx context.Context, day node.Day) (foreseen, error) {
 		Overlapping []struct{ Name string }
 	}
 	err = t.ask(ctx, http.MethodPost, "/_index_template/_simulate_index/"+url.PathEscape(b.IndexOf(day)), body, &answer)
+	if refused, ok := errors.AsType[*Error](err); ok {
+		refused.Op = "try index template " + b.Template
+	}
 	if err != nil {
 		return foreseen{}, t.templateHint(err)
 	}

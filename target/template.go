@@ -76,6 +76,8 @@ func (t *Target) templateHint(err error) error {
 		return hint.Add(err, "this server lacks that codec: set SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC=best_compression here and in Sentry, or install the plugin opensearch-custom-codecs on every node")
 	case strings.Contains(refused.Reason, "priority"):
 		return hint.Add(err, "another index template matches the same names at the same priority: give one of them a higher priority, or set SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN so that they do not overlap")
+	case refused.Type == "invalid_index_template_exception":
+		return hint.Add(err, "the backend's own bootstrap would fail with it as well: correct the SENTRY_NODESTORE_OPENSEARCH_* variable that it is about, here and in Sentry")
 	}
 	return err
 }
