@@ -207,7 +207,11 @@ func (s *session) origin() (origin target.Origin) {
 // prepareTarget has the template there, and refuses a target that could not
 // hold or give back what is copied, or that another region fills.
 func (s *session) prepareTarget(ctx context.Context, show *display) error {
-	backend := s.Target.Backend()
+	backend, today := s.Target.Backend(), node.DayOf(time.Now().UnixMicro())
+	// A template that does not fit must not be written: nobody changes it later.
+	if _, err := s.Target.Preview(ctx, today); err != nil {
+		return err
+	}
 	created, err := s.Target.EnsureTemplate(ctx)
 	if err != nil {
 		return err
@@ -219,7 +223,7 @@ func (s *session) prepareTarget(ctx context.Context, show *display) error {
 		show.event(migrate.Event{Kind: migrate.Warning, Cause: fmt.Sprintf(
 			"the backend's cleanup cannot read the date of indices named %s and never removes them: remove old ones yourself", backend.Index)})
 	}
-	if err := s.Target.CheckContract(ctx, node.DayOf(time.Now().UnixMicro())); err != nil {
+	if err := s.Target.CheckContract(ctx, today); err != nil {
 		return err
 	}
 	return s.Target.CheckOrigin(ctx, s.origin())
