@@ -139,6 +139,19 @@ func (f *findings) add(found ...Finding) error {
 	return nil
 }
 
+// reset forgets all findings.
+func (f *findings) reset() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.size = 0
+	clear(f.counts)
+	clear(f.listed)
+	if err := f.file.Truncate(0); err != nil {
+		return fmt.Errorf("list findings anew: %w", err)
+	}
+	return nil
+}
+
 // sync makes what was listed durable and returns its size.
 func (f *findings) sync() (int64, error) {
 	f.mu.Lock()

@@ -104,7 +104,7 @@ func formFuncs() map[string]any {
 	return map[string]any{
 		"number":  Number,
 		"percent": Percent,
-		"size":    func(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) },
+		"size":    sizeText,
 		"words":   func(name any) string { return strings.ReplaceAll(fmt.Sprint(name), "_", " ") },
 		"command": shellWords,
 		"expected": func(d Day) int64 {
@@ -125,6 +125,13 @@ func formFuncs() map[string]any {
 			return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "`", "'").Replace(fmt.Sprint(text))
 		},
 	}
+}
+
+func sizeText(bytes int64) string {
+	if bytes >= 1e9 {
+		return fmt.Sprintf("%.2f GB", float64(bytes)/1e9)
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
 }
 
 // shellWords quotes a command so that a shell reads the same words.

@@ -83,7 +83,7 @@ func (v *Verification) newDayPass(d scopeDay) *dayPass {
 		unique: v.Source.Relation().UniqueID,
 	}
 	p.strata = newStrata(d.day, v.scope.certain, p.drawLimit())
-	p.result = Day{Day: d.day.String(), Index: name, Ours: holding.Ours, TargetBytes: holding.Bytes}
+	p.result = Day{Day: d.day.String(), Index: name, Ours: holding.Ours, TargetBytes: holding.Bytes, All: v.compared[d.day]}
 	p.suspects = &suspects{Verification: v, look: v.lookIDs, count: p.count}
 	return p
 }

@@ -140,7 +140,7 @@ func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) 
 		}
 	}
 	p.X.Tick.Marker = plot.ConstantTicks(ticks)
-	p.X.Min, p.X.Max, p.Y.Max = -0.6, float64(len(names))-0.4, max(p.Y.Max, 1)
+	p.X.Min, p.X.Max, p.Y.Max = -0.6, float64(len(names))-0.4, 1.05*max(p.Y.Max, 1)
 	return p, nil
 }
 
@@ -161,7 +161,7 @@ func (r *Report) throughput() (*plot.Plot, error) {
 	line.Color, line.Width = sourceColor(), vg.Points(1.5)
 	p.Add(line)
 	p.X.Tick.Marker = fewTicks{}
-	p.X.Max, p.Y.Max = max(p.X.Max, 1), max(p.Y.Max, 1)
+	p.X.Max, p.Y.Max = max(p.X.Max, 1), 1.05*max(p.Y.Max, 1)
 	return p, nil
 }
 

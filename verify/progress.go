@@ -11,11 +11,12 @@ type Kind string
 
 // The kinds of events.
 const (
-	DayStarted  Kind = "day_started"  // its ids are about to be compared; Nodes is how many rows it has
-	DayCompared Kind = "day_compared" // Findings is what was found on it
-	Resumed     Kind = "resumed"      // an earlier run is gone on with
-	Waiting     Kind = "waiting"      // a question is asked again; Cause says why
-	Repairing   Kind = "repairing"    // what a repair is about to do, or would do
+	DayStarted   Kind = "day_started"   // its ids are about to be compared; Nodes is how many rows it has
+	DayCompared  Kind = "day_compared"  // Findings is what was found on it
+	Resumed      Kind = "resumed"       // an earlier run is gone on with
+	Waiting      Kind = "waiting"       // a question is asked again; Cause says why
+	LookingAgain Kind = "looking_again" // Nodes did not look right, and are looked at again before they are blamed
+	Repairing    Kind = "repairing"     // what a repair is about to do, or would do
 )
 
 // Event is something that a person who waits wants to hear of.

@@ -77,7 +77,7 @@ func (v *Verification) report(ctx context.Context) (*Report, error) {
 	r := &Report{
 		Type: "report", Schema: reportSchema, Level: v.options.Level, Complete: v.complete(),
 		Finished: time.Now().UTC(), Seconds: time.Since(v.started).Seconds(),
-		SizeLimits: slices.Collect(sizeLimitSeq), Retired: v.scope.retiredRows, Throughput: v.meter.taken(),
+		SizeLimits: slices.Collect(sizeLimitSeq), Retired: v.scope.retiredRows, Throughput: v.meter.taken(), Repairs: v.repairs,
 		Versions: v.versions(), Settings: v.settings(),
 	}
 	v.Checkpoint.View(func(s *checkpoint.State) {

@@ -94,6 +94,9 @@ func distinct(list []suspect) []suspect {
 // settle looks at suspects again after each pause, and lists those that are
 // blamed every time.
 func (s *suspects) settle(ctx context.Context, list []suspect) error {
+	if len(list) > 0 {
+		s.options.Notify(Event{Kind: LookingAgain, Nodes: int64(len(list))})
+	}
 	var found []Finding
 	for round := 0; len(list) > 0; round++ {
 		if round < len(s.options.Pauses) {

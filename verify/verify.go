@@ -54,6 +54,7 @@ type Options struct {
 	Seed       uint64        // which nodes are drawn
 	Subset     Subset        // of the payloads, for Full
 	Accept     []node.Reason // reasons for which rejected nodes are given up
+	Repair     RepairMode    // what to do about findings
 	Workers    int           // questions that are asked at the same time; 4
 
 	// RejectedList is the file in which the migration lists rejected nodes, and
@@ -116,6 +117,9 @@ type Verification struct {
 	scope    scope
 	meter    meter
 	started  time.Time
+
+	repairs  map[string]int64      // what a repair did
+	compared map[node.Day]Compared // of all payloads, before a repair
 }
 
 // New prepares a verification. Nothing is asked yet.
@@ -155,7 +159,10 @@ func (v *Verification) compare(ctx context.Context) error {
 			return err
 		}
 	}
-	return v.finish(ctx)
+	if err := v.finish(ctx); err != nil {
+		return err
+	}
+	return v.repair(ctx)
 }
 
 // begin learns what there is to compare, and goes on with the record of an

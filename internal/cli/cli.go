@@ -45,6 +45,7 @@ var errRejected = errors.New("nodes were rejected, or are missing")
 type grammar struct {
 	Plan    planCommand    `cmd:"" help:"See what is there and what would happen: go or no-go."`
 	Migrate migrateCommand `cmd:"" help:"Copy the nodes; run again to go on."`
+	Verify  verifyCommand  `cmd:"" help:"Prove that all is there and readable, or list what is not."`
 	Status  statusCommand  `cmd:"" help:"See how far it is, day by day."`
 	Demo    demoCommand    `cmd:"" help:"See all of it work, on servers that it starts itself."`
 
@@ -56,6 +57,7 @@ type process struct {
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) string
+	args   []string        // the words after the program's name
 	stop   <-chan struct{} // closed at the first interrupt: finish what is open
 }
 
@@ -117,6 +119,7 @@ func run(ctx context.Context, p *process, args []string) int {
 	if selected == nil {
 		return code
 	}
+	p.args = args
 	err := selected.Run(ctx, p)
 	return report(p, err)
 }

@@ -1,0 +1,342 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
+)
+
+// verifyCommand proves what was copied, or lists what is wrong.
+type verifyCommand struct {
+	sourceFlags `embed:""`
+	targetFlags `embed:""`
+	outputFlags `embed:""`
+
+	Checkpoint     string       `help:"File that records what is done." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Verify"`
+	Level          string       `help:"How much is compared: ${enum}." enum:"counts,ids,sample,full" default:"sample" group:"Verify"`
+	Since          dayValue     `help:"First UTC day to compare." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Verify"`
+	Until          dayValue     `help:"First UTC day not to compare." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Verify"`
+	Confidence     percentValue `help:"Of the statement about the sample; ${default} by default." default:"95%" placeholder:"PERCENT" group:"Sample"`
+	MaxDefects     percentValue `help:"Share of defects that a clean sample rules out, which sets its size; ${default} by default." default:"0.003%" placeholder:"PERCENT" group:"Sample"`
+	Seed           uint64       `help:"Which nodes are drawn: the same seed draws the same." default:"1" placeholder:"N" group:"Sample"`
+	Subset         subsetValue  `help:"With --level full: the n-th of t parts of the payloads; all t add up in the checkpoint." placeholder:"N/T" group:"Verify"`
+	Workers        countValue   `help:"Questions that are asked at the same time; ${default} by default." default:"4" placeholder:"N" group:"Verify"`
+	AcceptRejected []string     `help:"Reasons for which rejected nodes are given up, such as pickle." placeholder:"REASON" group:"Verify"`
+	Report         []string     `help:"Write a report: a file that ends in .html, .json or .md. Can be given several times." placeholder:"FILE" group:"Output"`
+	Repair         bool         `help:"Copy again what is missing or older, remove stale copies, and verify those again." group:"Repair"`
+	DryRun         bool         `help:"With --repair: only say what it would do." group:"Repair"`
+}
+
+// Help is the long help of the verb.
+func (verifyCommand) Help() string {
+	return `Compares the source with the target. counts: numbers of each day. ids: every node is there, once, in its day,
+and nothing else. sample: ids, and the payloads of a random sample. full: ids, and every payload. What is found is
+listed in FILE.findings.jsonl beside the checkpoint. After a crash or Ctrl-C the same command goes on.
+
+Examples:
+  nodestore-migrate verify --target https://opensearch:9200 --report verify.html --report verify.json
+  nodestore-migrate verify --target https://opensearch:9200 --level full --subset 1/12
+  nodestore-migrate verify --target https://opensearch:9200 --repair --dry-run
+  nodestore-migrate verify --target https://opensearch:9200 --accept-rejected pickle,empty --report verify.md
+
+` + exitCodes
+}
+
+func (c *verifyCommand) problems(found []string) []string {
+	found = c.targetFlags.problems(found)
+	found = named(found, "since", c.Since.problem)
+	found = named(found, "until", c.Until.problem)
+	found = named(found, "confidence", c.Confidence.problem)
+	found = named(found, "max-defects", c.MaxDefects.problem)
+	found = named(found, "subset", c.Subset.problem)
+	found = named(found, "workers", c.Workers.problem)
+	if c.Since.problem == nil && c.Until.problem == nil && c.Until.Day != 0 && c.Since.Day >= c.Until.Day {
+		found = append(found, fmt.Sprintf("--until %s is not after --since %s: there is no day between them", c.Until.Day, c.Since.Day))
+	}
+	if c.Subset.Of != 0 && c.Level != string(verify.Full) {
+		found = append(found, "--subset goes with --level full")
+	}
+	if c.DryRun && !c.Repair {
+		found = append(found, "--dry-run goes with --repair")
+	}
+	if c.Repair && c.Subset.Of != 0 {
+		found = append(found, "--repair goes with all payloads: leave --subset away once its parts are compared")
+	}
+	if c.Repair && c.Level == string(verify.Counts) {
+		found = append(found, "--repair needs to know which nodes: --level ids, sample or full")
+	}
+	for _, name := range c.Report {
+		if !slices.Contains(verify.Forms(), filepath.Ext(name)) {
+			found = append(found, fmt.Sprintf("--report: %q does not end in %s", name, strings.Join(verify.Forms(), ", ")))
+		}
+	}
+	return found
+}
+
+// errFindings makes the exit code 3. The summary has said what was found.
+var errFindings = fmt.Errorf("%w: not all is well", errRejected)
+
+// Run compares, writes the reports, and repairs if that was asked for.
+func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
+	s, err := c.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	show := &verifyDisplay{display: newDisplay(p, c.outputFlags)}
+	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
+	stop := show.start(v)
+	report, err := v.Run(ctx)
+	stop()
+	if errors.Is(err, verify.ErrInterrupted) {
+		return migrate.ErrInterrupted
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.write(p, s, report); err != nil {
+		return err
+	}
+	if report.Findings.Total > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options {
+	base := strings.TrimSuffix(c.Checkpoint, ".checkpoint")
+	o := verify.Options{
+		Level: verify.Level(c.Level), Since: c.Since.Day, Until: c.Until.Day,
+		Confidence: c.Confidence.share, MaxDefects: c.MaxDefects.share, Seed: c.Seed, Subset: c.Subset.Subset,
+		Workers: c.Workers.n, RejectedList: base + ".rejected.jsonl", Findings: base + ".findings.jsonl",
+		Stop: p.stop, Notify: show.event,
+	}
+	switch {
+	case c.DryRun:
+		o.Repair = verify.SayRepair
+	case c.Repair:
+		o.Repair = verify.DoRepair
+	}
+	for _, reason := range c.AcceptRejected {
+		o.Accept = append(o.Accept, node.Reason(reason))
+	}
+	return o
+}
+
+// open reaches both sides. It makes no checkpoint where there is none.
+func (c *verifyCommand) open(ctx context.Context, p *process) (s *session, err error) {
+	s = &session{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if _, err := checkpoint.Read(c.Checkpoint); err != nil {
+		return s, err
+	}
+	config, err := c.targetFlags.config(p)
+	if err != nil {
+		return s, err
+	}
+	if s.Source, err = source.Open(ctx, c.sourceFlags.config(c.Workers.n+1)); err != nil {
+		return s, err
+	}
+	if s.Target, err = target.Open(ctx, config); err != nil {
+		return s, err
+	}
+	medium, err := checkpoint.OpenFile(c.Checkpoint)
+	if err != nil {
+		return s, err
+	}
+	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding(c.Region)); err != nil {
+		return s, errors.Join(err, medium.Close())
+	}
+	return s, nil
+}
+
+// verifySummary is the last line of --json.
+type verifySummary struct {
+	Type string `json:"type"` // "summary"
+	verify.Verdict
+	Level    verify.Level          `json:"level"`
+	Nodes    int64                 `json:"nodes"` // that are to be found
+	Fates    node.Fates            `json:"fates"` // of the migration
+	Findings verify.FindingsReport `json:"findings"`
+	Bound    *verify.Bound         `json:"bound,omitempty"`
+	Seconds  float64               `json:"seconds"`
+}
+
+// write writes the reports and prints the summary.
+func (c *verifyCommand) write(p *process, s *session, r *verify.Report) error {
+	r.Command = withoutPasswords(p.args)
+	for _, name := range c.Report {
+		if err := r.WriteFile(name); err != nil {
+			return err
+		}
+	}
+	if !c.JSON {
+		_, err := fmt.Fprint(p.stdout, verifyText(r))
+		return err
+	}
+	summary := verifySummary{
+		Type: "summary", Verdict: r.Verdict, Level: r.Level, Nodes: r.Total.Source - r.Total.Rejected,
+		Findings: r.Findings, Bound: r.Bound, Seconds: r.Seconds,
+	}
+	s.Checkpoint.View(func(state *checkpoint.State) {
+		if state.Unbounded != nil {
+			summary.Fates.Add(*state.Unbounded)
+		}
+		for _, d := range state.Days {
+			summary.Fates.Add(d.Fates)
+		}
+	})
+	return json.NewEncoder(p.stdout).Encode(summary)
+}
+
+// verifyText is the summary for a person.
+func verifyText(r *verify.Report) string {
+	var out strings.Builder
+	fmt.Fprintln(&out, r.Verdict.Sentence)
+	for _, class := range verify.Classes() {
+		if n := r.Findings.Counts[class]; n > 0 {
+			fmt.Fprintf(&out, "  %-14s%12s\n", strings.ReplaceAll(string(class), "_", " "), count(n))
+		}
+	}
+	if r.Findings.Total > 0 {
+		fmt.Fprintf(&out, "They are listed in %s.\n", r.Findings.File)
+	}
+	for _, reason := range r.Verdict.Because {
+		fmt.Fprintln(&out, "Not yet safe to drop the old table:", reason)
+	}
+	for _, step := range r.NextSteps {
+		fmt.Fprintln(&out, "->", step)
+	}
+	return out.String()
+}
+
+// verifyDisplay shows a verification's progress, as display shows a migration's.
+type verifyDisplay struct {
+	*display
+}
+
+// start shows progress until the returned function is called.
+func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
+	var running sync.WaitGroup
+	done := make(chan struct{})
+	running.Go(func() {
+		ticker := time.NewTicker(lineInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				d.progress(v.Progress())
+			}
+		}
+	})
+	return func() {
+		close(done)
+		running.Wait()
+	}
+}
+
+func (d *verifyDisplay) progress(now verify.Progress) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.events != nil:
+		d.write(d.events.Encode(struct {
+			Type string `json:"type"`
+			verify.Progress
+		}{"progress", now}))
+	case !d.quiet:
+		_, err := fmt.Fprintf(d.stderr, "%s ids and payloads compared, %s; the source has %s nodes\n", count(now.Nodes), size(now.Bytes), count(now.PlannedNodes))
+		d.write(err)
+	}
+}
+
+func (d *verifyDisplay) event(e verify.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.events != nil:
+		d.write(d.events.Encode(struct {
+			Type string    `json:"type"`
+			Time time.Time `json:"time"`
+			verify.Event
+		}{"event", time.Now().UTC(), e}))
+	case !d.quiet:
+		_, err := fmt.Fprintln(d.stderr, verifyEventText(e))
+		d.write(err)
+	}
+}
+
+func verifyEventText(e verify.Event) string {
+	switch e.Kind {
+	case verify.DayStarted:
+		return fmt.Sprintf("%s: %s nodes to compare", e.Day, count(e.Nodes))
+	case verify.DayCompared:
+		return fmt.Sprintf("%s: compared, %s findings", e.Day, count(e.Findings))
+	case verify.Resumed:
+		return "going on with the verification that was interrupted"
+	case verify.LookingAgain:
+		return fmt.Sprintf("%s nodes do not look right: looking again", count(e.Nodes))
+	case verify.Waiting:
+		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
+	case verify.Repairing:
+		return e.Cause
+	}
+	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
+}
+
+// percentValue is a share, written in percent.
+type percentValue struct {
+	share   float64
+	problem error
+}
+
+// UnmarshalText reads a number above 0 and below 100, with or without %.
+func (v *percentValue) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(string(text)), "%"), 64)
+	if v.share = n / 100; err != nil || math.IsNaN(n) || n <= 0 || n >= 100 {
+		v.problem = fmt.Errorf("%q is no percentage above 0 and below 100", text)
+	}
+	return nil
+}
+
+// subsetValue is one of several parts.
+type subsetValue struct {
+	verify.Subset
+	problem error
+}
+
+// maxSubsets is the number of hours in a month: more parts would have nothing in them.
+const maxSubsets = 744
+
+// UnmarshalText reads N/T.
+func (v *subsetValue) UnmarshalText(text []byte) error {
+	part, of, _ := strings.Cut(string(text), "/")
+	var errs [2]error
+	v.Part, errs[0] = strconv.Atoi(part)
+	v.Of, errs[1] = strconv.Atoi(of)
+	if errors.Join(errs[:]...) != nil || v.Part < 1 || v.Part > v.Of || v.Of > maxSubsets {
+		v.problem = fmt.Errorf("%q is no part such as 3/12", text)
+	}
+	return nil
+}

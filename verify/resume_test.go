@@ -1,0 +1,116 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
+)
+
+// breakFour makes four payloads of different days unreadable.
+func breakFour(w *world) {
+	for _, i := range []int{5, 150, 250, 390} {
+		w.put(w.index(w.rows[i].Timestamp), w.rows[i].ID, junk, w.rows[i].Timestamp)
+	}
+}
+
+// TestInterruptedRunsGoOn stops a full verification in good order and by a
+// cut, again and again, and goes on until it is through.
+func TestInterruptedRunsGoOn(t *testing.T) {
+	w := newWorld(t, 400, synth.Clean())
+	breakFour(w)
+	runs := 0
+	for left := 2; ; left += 2 {
+		runs++
+		report, err := w.verifyUntil(left, runs%2 == 0)
+		if err == nil {
+			if report.Findings.Counts[verify.Unreadable] != 4 || report.Findings.Total != 4 || len(w.listed()) != 4 {
+				t.Errorf("findings %v", w.listed())
+			}
+			if n := report.Total.All.Nodes; n != int64(len(w.rows)) || !report.Complete {
+				t.Errorf("%d payloads count as compared, want %d", n, len(w.rows))
+			}
+			break
+		}
+		if !errors.Is(err, verify.ErrInterrupted) && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		w.must(w.parts.Checkpoint.Close())
+		// What a crash leaves behind what the checkpoint knows.
+		file, err := os.OpenFile(w.findingsFile(), os.O_APPEND|os.O_WRONLY, 0)
+		w.must(err)
+		_, err = file.WriteString(`{"class":"missing","id":"half a li`)
+		w.must(errors.Join(err, file.Close()))
+		w.openCheckpoint()
+	}
+	if runs < 3 {
+		t.Errorf("it was through after %d runs: nothing was interrupted", runs)
+	}
+}
+
+// verifyUntil ends a full run after some events: in good order, or at once.
+func (w *world) verifyUntil(events int, cut bool) (*verify.Report, error) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	defer cancel()
+	stop := make(chan struct{})
+	o := w.options(verify.Full)
+	o.Stop = stop
+	var mu sync.Mutex
+	o.Notify = func(verify.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if events--; events != 0 {
+			return
+		}
+		if cut {
+			cancel()
+			return
+		}
+		close(stop)
+	}
+	return verify.New(w.parts, o).Run(ctx)
+}
+
+func TestSubsetsAddUp(t *testing.T) {
+	w := newWorld(t, 400, synth.Clean())
+	breakFour(w)
+	var nodes int64
+	for part := 1; part <= 3; part++ {
+		o := w.options(verify.Full)
+		o.Subset = verify.Subset{Part: part, Of: 3}
+		r := w.verify(o)
+		if r.Total.All.Nodes <= nodes || r.Complete != (part == 3) || r.Verdict.SafeToDrop {
+			t.Errorf("part %d: %d payloads compared, complete %v", part, r.Total.All.Nodes, r.Complete)
+		}
+		nodes = r.Total.All.Nodes
+		if part == 3 && (nodes != int64(len(w.rows)) || r.Findings.Total != 4) {
+			t.Errorf("together: %d of %d payloads, findings %v", nodes, len(w.rows), w.listed())
+		}
+	}
+	// What is complete is compared anew when it is asked for again.
+	w.put(w.index(w.rows[5].Timestamp), w.rows[5].ID, w.rows[5].Data, w.rows[5].Timestamp)
+	if r := w.verify(w.options(verify.Full)); r.Findings.Total != 3 {
+		t.Errorf("findings %v", w.listed())
+	}
+}
+
+func TestAnErrorIsNoPass(t *testing.T) {
+	w := newWorld(t, 60, synth.Clean())
+	w.exec("alter table nodestore_node rename to elsewhere")
+	if r, err := verify.New(w.parts, w.options(verify.IDs)).Run(t.Context()); err == nil {
+		t.Errorf("verdict %+v of a table that is gone", r.Verdict)
+	}
+	w.exec("alter table elsewhere rename to nodestore_node")
+	w.must(os.WriteFile(w.findingsFile(), nil, 0o600))
+	o := w.options(verify.IDs)
+	o.Findings = strings.Repeat("x", 5000) // no file can be called that
+	if _, err := verify.New(w.parts, o).Run(t.Context()); err == nil {
+		t.Error("no error without a file of findings")
+	}
+}
