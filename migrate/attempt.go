@@ -70,6 +70,7 @@ type filler struct {
 	check   *node.Checker
 	limit   func() int              // of a batch's body, in bytes
 	young   func(micros int64) bool // whether rows beside a node may be committed later: it is remembered
+	known   map[mark]bool           // nodes that have their fate: a clock that was ahead had them copied before their time
 
 	empty func() (*target.Batch, error) // where batches come from
 	full  func(load) error              // where they go
@@ -81,6 +82,9 @@ type filler struct {
 // add puts a node into the batch that is being filled. A batch that the node
 // does not fit into goes on its way before.
 func (f *filler) add(n node.Node) error {
+	if len(f.known) > 0 && f.known[markOf(n.ID, n.Micros)] {
+		return nil
+	}
 	if f.batch != nil && f.batch.Len() > 0 && f.batch.Size()+f.batch.Room(n) > f.limit() {
 		if err := f.push(); err != nil {
 			return err
@@ -141,7 +145,7 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	return m.rejects.commit(a.read.rejected, payloads, func(size RejectsSize) error {
+	return m.rejects.commit(ctx, a.read.rejected, payloads, func(size RejectsSize) error {
 		return save(func(state *checkpoint.State) { state.Rejected = checkpoint.Rejected(size) })
 	})
 }

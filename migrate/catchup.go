@@ -2,9 +2,7 @@ package migrate
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
 
@@ -97,6 +95,7 @@ func (m *Migration) pass(ctx context.Context) error {
 	if err := m.restoreOthers(ctx, days); err != nil {
 		return err
 	}
+	m.known = m.remembered()
 	if err := m.copy(ctx, days); err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func (m *Migration) pass(ctx context.Context) error {
 		return err
 	}
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		state.CatchUp.Edges, state.CatchUp.Swept = nil, m.now
+		state.CatchUp.Edges, state.CatchUp.Swept = nil, m.swept(state.CatchUp.Swept)
 		for at := range state.CatchUp.Recent {
 			if at+minute <= m.now-m.overlap() {
 				delete(state.CatchUp.Recent, at)
@@ -149,7 +148,7 @@ func (m *Migration) advance(ctx context.Context) error {
 		c := &state.CatchUp
 		defer func() { m.edges = append(slices.Clone(c.Edges), m.now) }()
 		if first {
-			c.Swept = m.now
+			c.Swept = m.swept(m.now)
 			// An id can be in several days already if somebody copied before us, or
 			// if the source itself repeats ids.
 			if shared || !m.source.Relation().UniqueID {
@@ -162,8 +161,27 @@ func (m *Migration) advance(ctx context.Context) error {
 	})
 }
 
+// swept is the time before which ids are in one day only, once a pass is over
+// that began with another such time.
+func (m *Migration) swept(before int64) int64 {
+	if before == checkpoint.NeverSwept && m.options.Since > node.MinDay {
+		return before // nobody looked at the days before
+	}
+	return min(m.now, m.options.Until.Start())
+}
+
+// hasDocuments reports whether anything is behind the alias, be it visible to
+// searches or not.
 func (m *Migration) hasDocuments(ctx context.Context) (bool, error) {
-	n, err := m.target.Count(ctx, m.target.Backend().Alias)
+	alias := m.target.Backend().Alias
+	err := m.target.Refresh(ctx, alias)
+	if target.IsGone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	n, err := m.target.Count(ctx, alias)
 	if target.IsGone(err) {
 		return false, nil
 	}
@@ -185,156 +203,4 @@ func (m *Migration) recordSwitch(ctx context.Context) error {
 			"leave --switched-at out: the checkpoint knows it")
 	}
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CatchUp.SwitchedAt = given })
-}
-
-// mark is a node that has its fate, by a hash of its id and timestamp.
-type mark struct {
-	minute int64 // of its timestamp, µs
-	hash   uint64
-}
-
-// markOf hashes with 64 bits: among the nodes of an overlap, hundreds of
-// thousands, two share a hash once in a hundred million runs.
-func markOf(id []byte, micros int64) mark {
-	h := fnv.New64a()
-	h.Write(id) // never returns an error
-	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(micros)))
-	at := micros - micros%minute
-	if micros%minute < 0 {
-		at -= minute
-	}
-	return mark{at, h.Sum64()}
-}
-
-// remember adds marks to the checkpoint.
-func remember(state *checkpoint.State, marks []mark) {
-	if len(marks) > 0 && state.CatchUp.Recent == nil {
-		state.CatchUp.Recent = make(map[int64][]byte)
-	}
-	for _, k := range marks {
-		state.CatchUp.Recent[k.minute] = binary.LittleEndian.AppendUint64(state.CatchUp.Recent[k.minute], k.hash)
-	}
-}
-
-// remembered are the marks that the checkpoint has.
-func (m *Migration) remembered() map[mark]bool {
-	known := make(map[mark]bool)
-	m.checkpoint.View(func(state *checkpoint.State) {
-		for at, hashes := range state.CatchUp.Recent {
-			for ; len(hashes) >= 8; hashes = hashes[8:] {
-				known[mark{at, binary.LittleEndian.Uint64(hashes)}] = true
-			}
-		}
-	})
-	return known
-}
-
-// key is a row without its payload.
-type key struct {
-	id     string
-	micros int64
-}
-
-// portion is how many ids one look-up asks for.
-const portion = 1000
-
-// copyLate copies the rows around the edges of earlier passes that have no
-// fate yet. What had one is not sent again: Sentry may have deleted it at the
-// target since.
-func (m *Migration) copyLate(ctx context.Context) error {
-	var ranges []checkpoint.Range
-	m.checkpoint.View(func(state *checkpoint.State) {
-		for _, edge := range state.CatchUp.Edges {
-			ranges = append(ranges, checkpoint.Range{From: edge - m.overlap(), To: edge})
-		}
-	})
-	ranges = append(ranges, checkpoint.Range{From: m.now, To: node.MaxDay.End()})
-	known := m.remembered()
-	late := make(map[node.Day][]key)
-	for _, r := range ranges {
-		from, to := max(r.From, m.firstKept()), min(r.To, m.options.Until.Start())
-		err := m.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
-			if k := markOf(id, micros); !known[k] {
-				known[k] = true // ranges of two edges may overlap
-				late[node.DayOf(micros)] = append(late[node.DayOf(micros)], key{string(id), micros})
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for n, keys := range late {
-		if err := m.copyKeys(ctx, m.newDay(n), keys); err != nil {
-			return fmt.Errorf("copy late rows of day %s: %w", n, err)
-		}
-	}
-	return nil
-}
-
-// firstKept is the first timestamp that is copied.
-func (m *Migration) firstKept() int64 {
-	first := m.options.Since.Start()
-	if m.options.Retention > 0 {
-		first = max(first, m.now-int64(m.options.Retention)*(24*time.Hour).Microseconds())
-	}
-	return first
-}
-
-// copyKeys copies single rows of a day, and makes them visible.
-func (m *Migration) copyKeys(ctx context.Context, d *day, keys []key) error {
-	var dropped bool
-	m.checkpoint.View(func(state *checkpoint.State) {
-		if recorded, ok := state.Days[d.day.String()]; ok {
-			dropped = !recorded.Dropped.IsZero()
-		}
-	})
-	d.dropped.Store(dropped)
-	if !dropped {
-		if err := m.prepare(ctx, d); err != nil {
-			return err
-		}
-	}
-	batch := target.NewBatch(m.options.BatchBytes)
-	check := node.NewChecker(m.options.Depth)
-	for portionOf := range slices.Chunk(keys, portion) {
-		if err := m.copyPortion(ctx, d, portionOf, &filler{
-			attempt: &attempt{slice: &slice{day: d}}, check: check, limit: m.options.Gate.BatchBytes, young: func(int64) bool { return true },
-			empty: func() (*target.Batch, error) { return batch, nil },
-		}); err != nil {
-			return err
-		}
-	}
-	if dropped {
-		return nil
-	}
-	return m.seal(ctx, d)
-}
-
-// copyPortion copies the rows of some keys, as one slice without a range. All
-// of them are remembered, so that they are late only once.
-func (m *Migration) copyPortion(ctx context.Context, d *day, keys []key, f *filler) error {
-	f.full = func(l load) error {
-		outcome, err := m.write(ctx, d, l.batch)
-		m.progress.sentBytes.Add(l.read.bytes)
-		l.attempt.add(l.read, outcome)
-		return err
-	}
-	ids := make([]string, len(keys))
-	for i, k := range keys {
-		ids[i] = k.id
-	}
-	err := m.source.Fetch(ctx, ids, func(n node.Node) error {
-		if node.DayOf(n.Micros) != d.day {
-			return nil // rewritten since: the next pass finds it where it is now
-		}
-		return f.add(n)
-	})
-	if err == nil {
-		err = f.push()
-	}
-	if err != nil {
-		return err
-	}
-	return m.commit(ctx, f.attempt)
 }

@@ -196,7 +196,7 @@ func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error
 	a := &attempt{slice: s}
 	a.pending.Store(1)
 	f := &filler{
-		attempt: a, check: check, limit: p.options.Gate.BatchBytes, young: p.young,
+		attempt: a, check: check, limit: p.options.Gate.BatchBytes, young: p.young, known: p.known,
 		empty: func() (*target.Batch, error) { return p.take(ctx) },
 		full:  func(l load) error { return p.forward(ctx, l) },
 	}

@@ -61,6 +61,9 @@ func (m *Migration) plan(ctx context.Context) ([]*day, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.ours != nil {
+		sizes = slices.DeleteFunc(sizes, func(size source.DaySize) bool { return !m.ours(size.Day) })
+	}
 	if sizes, err = m.withinRetention(ctx, sizes); err != nil {
 		return nil, err
 	}
@@ -160,6 +163,9 @@ func (m *Migration) prepare(ctx context.Context, d *day) error {
 		return m.checkDurable(found)
 	case d.hot: // the first write creates it as Sentry's would
 		return nil
+	case m.filled(d.day): // it was dropped while nobody looked
+		d.dropped.Store(true)
+		return nil
 	}
 	return m.create(ctx, d)
 }
@@ -248,10 +254,10 @@ func (m *Migration) seal(ctx context.Context, d *day) error {
 		return nil
 	}
 	counted, err := m.target.Count(ctx, d.name())
-	if target.IsGone(err) {
-		counted, err = 0, nil
+	if target.IsGone(err) && m.filled(d.day) {
+		return m.recordDrop(ctx, d.day, d.name())
 	}
-	if err != nil {
+	if err != nil && !target.IsGone(err) {
 		return err
 	}
 	var expected int64
@@ -265,13 +271,38 @@ func (m *Migration) seal(ctx context.Context, d *day) error {
 		return err
 	}
 	if counted < expected && m.source.Relation().UniqueID && m.options.SwitchedAt == 0 {
-		m.progress.short.Add(1)
-		m.notify(Event{
-			Kind: Short, Day: d.day.String(), Index: d.name(), Nodes: counted,
-			Cause: fmt.Sprintf("%d documents are counted where %d were taken", counted, expected),
-		})
+		if err := m.explainShort(ctx, d, expected-counted); err != nil {
+			return err
+		}
 	}
 	m.notify(Event{Kind: DaySealed, Day: d.day.String(), Index: d.name(), Nodes: counted})
+	return nil
+}
+
+// explainShort looks at the source when a day's index has fewer documents than
+// it took. It may be right: an answer that a crash swallowed would have said
+// that a rewritten node took the place of its older self, or that a copy was
+// removed.
+func (m *Migration) explainShort(ctx context.Context, d *day, missing int64) error {
+	rows, err := m.source.Count(ctx, d.day.Start(), d.day.End())
+	if err != nil {
+		return err
+	}
+	var record checkpoint.Day
+	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		record = *state.Day(d.day)
+		if record.Counted >= rows-record.Fates[node.Rejected] {
+			transfer(&state.Day(d.day).Fates, node.Superseded, missing)
+		}
+	})
+	if err != nil || record.Counted >= rows-record.Fates[node.Rejected] {
+		return err
+	}
+	m.progress.short.Add(1)
+	m.notify(Event{
+		Kind: Short, Day: d.day.String(), Index: d.name(), Nodes: record.Counted,
+		Cause: fmt.Sprintf("%d documents are missing of those that it took", missing),
+	})
 	return nil
 }
 

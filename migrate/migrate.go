@@ -99,6 +99,7 @@ type Migration struct {
 	rejects    *Rejects
 	options    Options
 	progress   progress
+	ours       func(node.Day) bool // whether a day is this process's to copy; nil: all are
 	origin     target.Origin
 
 	// Of the present pass, in µs: the source's clock when it began, and that with
@@ -106,8 +107,9 @@ type Migration struct {
 	now   int64
 	edges []int64
 
-	counted       bool  // what is out of retention was counted by this run
-	sweptSwitched int64 // what Sentry wrote before, in µs, was looked for in other days
+	known         map[mark]bool // nodes that had their fate when the present pass began
+	counted       bool          // what is out of retention was counted by this run
+	sweptSwitched int64         // what Sentry wrote before, in µs, was looked for in other days
 }
 
 // Parts are what a Migration works with. They stay the caller's to close.
@@ -219,7 +221,7 @@ func (m *Migration) rejectUnbounded(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.rejects.commit(found, nil, func(size RejectsSize) error {
+	return m.rejects.commit(ctx, found, nil, func(size RejectsSize) error {
 		return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 			state.Unbounded = &node.Fates{node.Rejected: int64(len(found))}
 			state.Rejected = checkpoint.Rejected(size)

@@ -22,8 +22,10 @@ type reckoning struct {
 	rejected  int64
 }
 
-// vanished is how many documents have no row, if none is missing.
-func (r reckoning) vanished() int64 { return max(r.documents-(r.rows-r.rejected), 0) }
+// vanished is how many documents have no row, at least. How many of the rows
+// have no document, since they are rejected, is not known: the rejected ones may
+// be deleted or rewritten by now.
+func (r reckoning) vanished() int64 { return max(r.documents-r.rows, 0) }
 
 // reconcile removes from the target what Sentry deleted at the source after it
 // was copied, and notices daily indices that are gone. It costs a count for
@@ -58,7 +60,7 @@ func (m *Migration) copiedDays() (days []node.Day) {
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for name, d := range state.Days {
 			n, err := node.ParseDay(name)
-			if err == nil && d.Dropped.IsZero() && len(d.Done) > 0 && n.Start() >= m.firstKept() && n < m.options.Until {
+			if err == nil && d.Dropped.IsZero() && d.Index != "" && n.Start() >= m.firstKept() && n < m.options.Until {
 				days = append(days, n)
 			}
 		}
@@ -123,8 +125,8 @@ func (m *Migration) reconcileDay(ctx context.Context, r reckoning) error {
 		}
 		return m.recordDrop(ctx, r.day, r.index.Name)
 	}
-	compared := max(r.day.Start(), min(r.until, m.now-2*m.overlap()))
-	if r.documents != r.rows-r.rejected {
+	compared := max(r.day.Start(), min(r.until, wholeMillis(m.now-2*m.overlap())))
+	if r.documents != r.rows-r.rejected || !m.countsTell() {
 		if err := m.removeVanished(ctx, r.index.Name, r.day.Start(), compared); err != nil {
 			return err
 		}
@@ -136,12 +138,21 @@ func (m *Migration) reconcileDay(ctx context.Context, r reckoning) error {
 	return nil
 }
 
+// countsTell reports whether equal counts mean that nothing vanished. Where
+// documents may be fewer than rows, a vanished one does not show: Sentry deletes
+// documents after the switch, and an id that has several rows has one document.
+func (m *Migration) countsTell() bool {
+	return m.options.SwitchedAt == 0 && m.source.Relation().UniqueID
+}
+
 // judgedUntil is the end of the part of a day whose documents can only be ours:
 // all of a day that this tool created, else what lies before the switch. As
 // long as none is named, it may have happened after the newest row.
+//
+// A document keeps milliseconds, so the end is a whole one.
 func (m *Migration) judgedUntil(ctx context.Context, r reckoning) (int64, error) {
 	if m.options.SwitchedAt != 0 {
-		return min(r.day.End(), m.options.SwitchedAt), nil
+		return wholeMillis(min(r.day.End(), m.options.SwitchedAt)), nil
 	}
 	if r.index.Origin != nil {
 		return r.day.End(), nil
@@ -150,20 +161,30 @@ func (m *Migration) judgedUntil(ctx context.Context, r reckoning) (int64, error)
 	if err != nil || !ok {
 		return r.day.Start(), err
 	}
-	return min(r.day.End(), newest-m.overlap()), nil
+	return wholeMillis(min(r.day.End(), newest-m.overlap())), nil
 }
+
+func wholeMillis(micros int64) int64 { return micros - micros%1000 }
 
 // missingIndex notes that a day's index is gone, if it should be there.
 func (m *Migration) missingIndex(ctx context.Context, n node.Day) error {
-	var held int64
-	m.checkpoint.View(func(state *checkpoint.State) {
-		f := state.Day(n).Fates
-		held = f[node.Stored] + f[node.AlreadyThere] + f[node.Superseded]
-	})
-	if held == 0 {
+	if !m.filled(n) {
 		return nil
 	}
 	return m.recordDrop(ctx, n, m.target.Backend().IndexOf(n))
+}
+
+// filled reports whether documents are in a day's index, unless somebody
+// dropped it.
+func (m *Migration) filled(n node.Day) bool {
+	var documents int64
+	m.checkpoint.View(func(state *checkpoint.State) {
+		if recorded, ok := state.Days[n.String()]; ok {
+			f := recorded.Fates
+			documents = f[node.Stored] + f[node.AlreadyThere] + f[node.Superseded]
+		}
+	})
+	return documents > 0
 }
 
 // recordDrop keeps in mind that a day's index is gone, so that it is never made
@@ -188,16 +209,16 @@ func (m *Migration) removeVanished(ctx context.Context, index string, from, to i
 	if from >= to {
 		return nil
 	}
-	there, err := m.target.Minutes(ctx, index, from/1000, to/1000)
+	there, err := m.target.Moments(ctx, index, from/1000, to/1000)
 	if err != nil {
 		return err
 	}
-	rows, err := m.source.Minutes(ctx, from, to)
+	rows, err := m.source.Moments(ctx, from, to)
 	if err != nil {
 		return err
 	}
-	for at, documents := range there {
-		if rows[at*1000] == documents {
+	for at, moments := range there {
+		if rows[at*1000] == moments {
 			continue
 		}
 		if err := m.compareIDs(ctx, index, max(at*1000, from), min(at*1000+minute, to)); err != nil {

@@ -11,9 +11,18 @@ import (
 )
 
 // sweepStale removes the copies that rewritten nodes left behind in other days.
-// Only ids with a timestamp since the last sweep can have been rewritten since,
-// and all days before are sealed and so visible to the search by now.
+// Only ids with a timestamp since the last sweep can have been rewritten since.
+// All days are sealed by now: one refresh shows the search what a crash left
+// between the writing of late rows and their day's sealing, and what Sentry
+// wrote this very second.
 func (m *Migration) sweepStale(ctx context.Context) error {
+	err := m.target.Refresh(ctx, m.target.Backend().Alias)
+	if target.IsGone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	var swept int64
 	m.checkpoint.View(func(state *checkpoint.State) { swept = state.CatchUp.Swept })
 	from := m.firstKept()
@@ -180,6 +189,9 @@ func (m *Migration) clearRewritten(ctx context.Context, d *day) error {
 		}
 		for some := range slices.Chunk(ids, portion) {
 			held, err := m.target.Held(ctx, d.name(), some)
+			if target.IsGone(err) {
+				return nil
+			}
 			if err != nil {
 				return err
 			}

@@ -7,23 +7,25 @@ import (
 	"strings"
 )
 
-// Minutes counts the rows of [from, to), microseconds since 1970, by minute,
-// keyed by the minute's first microsecond. It reads no payload.
-func (s *Source) Minutes(ctx context.Context, from, to int64) (map[int64]int64, error) {
-	const what = "count rows by minute"
+// Moments sums the timestamps, in milliseconds since 1970, of the rows of
+// [from, to), microseconds since 1970, by minute, keyed by its first
+// microsecond. A row too many and another too few do not cancel out in a sum, as
+// they do in a count. It reads no payload.
+func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]float64, error) {
+	const what = "sum timestamps by minute"
 	results, err := s.query(ctx, what, s.sql.settings+fmt.Sprintf(
-		`select date_trunc('minute', "timestamp", 'UTC') as start, count(*) from %s where %s group by start`,
+		`select date_trunc('minute', "timestamp", 'UTC') as start, sum(floor(extract(epoch from "timestamp") * 1000)) from %s where %s group by start`,
 		s.sql.relation, inRange(from, to)))
 	if err != nil {
 		return nil, err
 	}
-	minutes := make(map[int64]int64)
+	minutes := make(map[int64]float64)
 	for _, row := range results[len(results)-1] {
 		start, err := parseTimestamp(row[0])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		if minutes[start], err = strconv.ParseInt(row[1], 10, 64); err != nil {
+		if minutes[start], err = strconv.ParseFloat(row[1], 64); err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 	}

@@ -105,6 +105,44 @@ func (t *Target) Minutes(ctx context.Context, index string, from, to int64) (map
 	return minutes, nil
 }
 
+// Moments sums the timestamps, in milliseconds since 1970, of the documents of an
+// index by the minute, keyed by its first millisecond, within [from, to)
+// milliseconds since 1970. A sum is exact up to some 5,000 documents a minute,
+// and almost exact beyond.
+func (t *Target) Moments(ctx context.Context, index string, from, to int64) (map[int64]float64, error) {
+	query := map[string]any{
+		"size": 0, "query": timeRange(from, to),
+		"aggs": map[string]any{"minutes": map[string]any{
+			"date_histogram": map[string]any{"field": "timestamp", "fixed_interval": "1m", "min_doc_count": 1},
+			"aggs":           map[string]any{"moments": map[string]any{"sum": map[string]any{"field": "timestamp"}}},
+		}},
+	}
+	var answer struct {
+		Shards       shards `json:"_shards"`
+		Aggregations struct {
+			Minutes struct {
+				Buckets []struct {
+					Key     int64 `json:"key"`
+					Moments struct {
+						Value float64 `json:"value"`
+					} `json:"moments"`
+				} `json:"buckets"`
+			} `json:"minutes"`
+		} `json:"aggregations"`
+	}
+	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Shards.Failed > 0 {
+		return nil, fmt.Errorf("sum timestamps of %s: %d shards failed", index, answer.Shards.Failed)
+	}
+	moments := make(map[int64]float64, len(answer.Aggregations.Minutes.Buckets))
+	for _, b := range answer.Aggregations.Minutes.Buckets {
+		moments[b.Key] = b.Moments.Value
+	}
+	return moments, nil
+}
+
 // Held returns which of the ids an index has, whether or not it was refreshed.
 // The timestamps of these copies are not known.
 func (t *Target) Held(ctx context.Context, index string, ids []string) ([]Copy, error) {
