@@ -70,6 +70,9 @@ func TestThreeRegionsOnOneCluster(t *testing.T) {
 		if made := w.plan(); !made.Go {
 			t.Fatalf("%s is refused by %+v", region, made.Reasons(NoGo))
 		}
+		if c := find(t, w.plan(), Target, "cleanup"); c.State != Warning {
+			t.Errorf("%s: %+v", region, c)
+		}
 		w.loads()
 		if made := w.plan(); !made.Go || len(made.Days) != 3 || !made.Days[0].Exists || made.Days[1].Exists {
 			t.Errorf("%s: go %v, days %+v", region, made.Go, made.Days)

@@ -94,6 +94,12 @@ func (m *maker) checkContract(ctx context.Context) {
 			"further templates match the same names and lose: " + strings.Join(preview.Overlapping, ", "), "make sure that the losing ones are not the ones that you want",
 		})
 	}
+	if b.Prefixed() {
+		m.add(Check{
+			Target, "cleanup", Warning, fmt.Sprintf("the backend's cleanup cannot read the date of indices named %s and never removes them", b.Index),
+			"remove old ones yourself, for example with an index state management policy",
+		})
+	}
 	if health := m.health; health != nil && preview.Replicas >= health.DataNodes {
 		m.add(Check{
 			Target, "replicas", Warning,
