@@ -41,11 +41,12 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("checkpoint is bound to %s %q, this run has %q", e.Field, e.Recorded, e.Given)
 }
 
-// accept compares the binding of a run with the recorded one, and returns the
+// Accept compares the binding of a run with the recorded one, and returns the
 // recorded one with what only the run knows. What one side does not know is
 // not compared: a managed PostgreSQL may refuse its system identifier, and a
-// region's database does not hold its own name.
-func (b Binding) accept(run Binding) (Binding, error) {
+// region's database does not hold its own name. A difference is a
+// *MismatchError.
+func (b Binding) Accept(run Binding) (Binding, error) {
 	fields := []struct {
 		name            string
 		recorded, given *string

@@ -67,11 +67,11 @@ func Open(ctx context.Context, m Medium, b Binding) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint: %w", err)
 	}
-	state, err := decode(data)
+	state, err := Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint: %w", err)
 	}
-	state.Binding, err = state.Binding.accept(b)
+	state.Binding, err = state.Binding.Accept(b)
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint: %w", err)
 	}
@@ -163,7 +163,7 @@ func (c *Checkpoint) pending(number uint64) ([]byte, uint64, error) {
 // fail makes err final and goes back to the durable state, so that View never
 // shows as done what a later run will do again. The caller holds mu.
 func (c *Checkpoint) fail(err error) error {
-	state, decodeErr := decode(c.durable)
+	state, decodeErr := Decode(c.durable)
 	c.state, c.err = state, errors.Join(err, decodeErr)
 	return c.err
 }

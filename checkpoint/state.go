@@ -47,6 +47,7 @@ type State struct {
 	Unbounded *node.Fates         `json:"unbounded,omitempty"`  // of the rows that belong to no day; nil: not looked for yet
 	Rejected  Rejected            `json:"rejected,omitzero"`    // how much of the files of rejected nodes counts
 	CatchUp   CatchUp             `json:"catch_up,omitzero"`
+	Shards    int                 `json:"shards,omitempty"` // number of shards whose checkpoints were gathered into this one; 0: none
 	Verify    *Verify             `json:"verify,omitempty"` // nil: never verified
 }
 
@@ -114,7 +115,7 @@ func Read(path string) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read checkpoint: %w", err)
 	}
-	state, err := decode(data)
+	state, err := Decode(data)
 	if err != nil {
 		return State{}, fmt.Errorf("read checkpoint %s: %w", path, err)
 	}
@@ -131,7 +132,9 @@ func (s *State) encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-func decode(data []byte) (State, error) {
+// Decode reads a document as a Medium holds it. Its error is ErrDamaged or a
+// *NewerError.
+func Decode(data []byte) (State, error) {
 	var head struct {
 		Format int    `json:"format"`
 		Tool   string `json:"tool"`

@@ -96,7 +96,7 @@ func TestEveryTruncationIsDamage(t *testing.T) {
 	t.Parallel()
 	whole := bytes.TrimSuffix(document(t), []byte("\n"))
 	for n := range whole {
-		if _, err := decode(whole[:n]); !errors.Is(err, ErrDamaged) {
+		if _, err := Decode(whole[:n]); !errors.Is(err, ErrDamaged) {
 			t.Fatalf("cut to %d of %d bytes: %v, want ErrDamaged", n, len(whole), err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestBindingIsCompleted(t *testing.T) {
 	t.Parallel()
 	first := bound
 	first.Source.System, first.Source.Region = "", ""
-	recorded, err := first.accept(bound)
+	recorded, err := first.Accept(bound)
 	if err != nil || recorded != bound {
 		t.Errorf("accept = %v, %v; want %v", recorded, err, bound)
 	}
@@ -186,7 +186,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(document(f))
 	f.Add([]byte(`{"format":1,"days":{"2026-01-31":{"done":[{"from":-5,"to":1}]}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		state, err := decode(data)
+		state, err := Decode(data)
 		if err != nil {
 			return
 		}
@@ -194,7 +194,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		same, err := decode(again)
+		same, err := Decode(again)
 		if err != nil || !reflect.DeepEqual(same, state) {
 			t.Fatalf("%+v became %+v, %v", state, same, err)
 		}

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -31,18 +33,35 @@ type rejectedPayload struct {
 	Data []byte `json:"data"` // as the column has it
 }
 
+const hintRejects = "the list is kept beside the checkpoint: make sure that there is room and that this user may write there, then run the same command again"
+
 // RejectsSize is how much of the files counts: what a crashed run wrote behind
 // it is cut off by the next one, so that no node is listed twice.
 type RejectsSize struct{ List, Payloads int64 }
 
-// Rejects are the files that tell of the rejected nodes: a list, one JSON
-// object a line, without payloads; and, only if asked for, their payloads,
-// compressed with zstd. Nobody but the owner may read either.
+// RejectedList is where the list of rejected nodes is kept.
+type RejectedList interface {
+	// Append makes lines the end of the list, durably. What the list has from
+	// the offset at on, in bytes, was left by a run that crashed: it goes.
+	Append(ctx context.Context, at int64, lines []byte) error
+	// Path says where the list is.
+	Path() string
+	Close() error
+}
+
+// Rejects tell of the rejected nodes: a list, one JSON object a line, without
+// payloads; and, only if asked for, a file of their payloads, compressed with
+// zstd. Nobody but the owner may read the files.
 type Rejects struct {
-	mu       sync.Mutex // held while files and checkpoint are brought in step
-	list     *os.File
+	mu       sync.Mutex // held while list and checkpoint are brought in step
+	list     RejectedList
 	payloads *os.File // nil: not asked for
 	size     RejectsSize
+}
+
+// NewRejects goes on with a list. size is what the checkpoint knows of it.
+func NewRejects(list RejectedList, size RejectsSize) *Rejects {
+	return &Rejects{list: list, size: size}
 }
 
 // OpenRejects opens the list at path and, unless payloadPath is empty, the file
@@ -52,7 +71,7 @@ func OpenRejects(path, payloadPath string, size RejectsSize) (*Rejects, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rejects{list: list, size: size}
+	r := NewRejects(fileList{list}, size)
 	if payloadPath == "" {
 		return r, nil
 	}
@@ -62,14 +81,26 @@ func OpenRejects(path, payloadPath string, size RejectsSize) (*Rejects, error) {
 	return r, nil
 }
 
+// fileList is the list in a file.
+type fileList struct{ *os.File }
+
+// Append is that of RejectedList.
+func (f fileList) Append(_ context.Context, at int64, lines []byte) error {
+	return appendTo(f.File, at, lines)
+}
+
+// Path is that of RejectedList.
+func (f fileList) Path() string { return f.Name() }
+
 func openAt(path string, size int64) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open file of rejected nodes: %w", err)
+		return nil, hint.Add(fmt.Errorf("open file of rejected nodes: %w", err), hintRejects)
 	}
 	info, err := file.Stat()
 	if err == nil && info.Size() < size {
-		err = fmt.Errorf("%s has %d bytes where the checkpoint knows of %d: put the file back", path, info.Size(), size)
+		err = hint.Add(fmt.Errorf("%s has %d bytes, the checkpoint knows of %d", path, info.Size(), size),
+			"put the file back that the earlier runs wrote: nothing else says which nodes were rejected")
 	}
 	if err == nil {
 		err = file.Truncate(size)
@@ -81,9 +112,9 @@ func openAt(path string, size int64) (*os.File, error) {
 }
 
 // Path is where the list is.
-func (r *Rejects) Path() string { return r.list.Name() }
+func (r *Rejects) Path() string { return r.list.Path() }
 
-// Close closes the files.
+// Close closes the list and the file.
 func (r *Rejects) Close() error {
 	err := r.list.Close()
 	if r.payloads != nil {
@@ -92,9 +123,9 @@ func (r *Rejects) Close() error {
 	return err
 }
 
-// commit appends to the files, makes them durable, and calls record with their
+// commit appends to the list and the file, durably, and calls record with their
 // sizes, which has to put these into the checkpoint.
-func (r *Rejects) commit(list []Rejected, payloads []rejectedPayload, record func(RejectsSize) error) error {
+func (r *Rejects) commit(ctx context.Context, list []Rejected, payloads []rejectedPayload, record func(RejectsSize) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	size := r.size
@@ -102,8 +133,11 @@ func (r *Rejects) commit(list []Rejected, payloads []rejectedPayload, record fun
 	if err != nil {
 		return err
 	}
-	if size.List, err = appendTo(r.list, size.List, lines); err != nil {
-		return err
+	if len(lines) > 0 {
+		if err := r.list.Append(ctx, size.List, lines); err != nil {
+			return err
+		}
+		size.List += int64(len(lines))
 	}
 	if len(payloads) > 0 {
 		if lines, err = jsonLines(payloads); err != nil {
@@ -112,9 +146,10 @@ func (r *Rejects) commit(list []Rejected, payloads []rejectedPayload, record fun
 		if lines, err = compressed(lines); err != nil {
 			return err
 		}
-		if size.Payloads, err = appendTo(r.payloads, size.Payloads, lines); err != nil {
+		if err := appendTo(r.payloads, size.Payloads, lines); err != nil {
 			return err
 		}
+		size.Payloads += int64(len(lines))
 	}
 	if err := record(size); err != nil {
 		return err
@@ -123,14 +158,14 @@ func (r *Rejects) commit(list []Rejected, payloads []rejectedPayload, record fun
 	return nil
 }
 
-func appendTo(file *os.File, at int64, content []byte) (int64, error) {
+func appendTo(file *os.File, at int64, content []byte) error {
 	if _, err := file.WriteAt(content, at); err != nil {
-		return at, fmt.Errorf("list rejected nodes: %w", err)
+		return fmt.Errorf("list rejected nodes: %w", err)
 	}
 	if err := file.Sync(); err != nil {
-		return at, fmt.Errorf("list rejected nodes: %w", err)
+		return fmt.Errorf("list rejected nodes: %w", err)
 	}
-	return at + int64(len(content)), nil
+	return nil
 }
 
 func jsonLines[T any](values []T) ([]byte, error) {
