@@ -18,7 +18,7 @@ const (
 	cleanup              // Sentry's nightly cleanup, of whichever side it reads
 	drop                 // somebody drops the oldest daily index
 	flip                 // the switch: from now on Sentry uses OpenSearch
-	straggle             // after the switch, a transaction of before commits
+	straggle             // after the switch, a process or a transaction of before still writes to the source
 	leave                // before the first run, another tool leaves an old version in a day
 	migrate              // the tool runs
 )
@@ -166,12 +166,15 @@ func (g generator) lateness() time.Duration {
 	return 0
 }
 
+// request is the number of a request: most runs make 10 to 30, the first 60.
+func (g generator) request() int { return 1 + g.IntN(1+g.IntN(60)) }
+
 func (g generator) run() (r run) {
 	for g.IntN(2) == 0 {
-		r.during = append(r.during, during{request: 1 + g.IntN(40), side: side(g.IntN(2)), step: g.act()})
+		r.during = append(r.during, during{request: g.request(), side: side(g.IntN(2)), step: g.act()})
 	}
 	if g.IntN(2) == 0 {
-		r.crash = crash{request: 1 + g.IntN(60), side: side(g.IntN(3))}
+		r.crash = crash{request: g.request(), side: side(g.IntN(3))}
 	}
 	return r
 }

@@ -40,6 +40,13 @@ func (m *model) rewrote(id int, v version) {
 	f.row, f.gone, f.perhaps = &v, false, false
 }
 
+// left notes a document of another tool.
+func (m *model) left(id int, v version) {
+	f := &m.facts[id]
+	f.history = slices.Insert(f.history, 0, v)
+	m.foreign[node.DayOf(v.at)] = true
+}
+
 // erase notes that the target loses an id.
 func (m *model) erase(id int) {
 	f := &m.facts[id]

@@ -114,10 +114,17 @@ func (s *sentry) writeDocument(ctx context.Context, id int, v version) error {
 	return err
 }
 
-// deleteDocument is the backend's delete.
+// deleteDocument is the backend's delete, and the second until searches see it.
 func (s *sentry) deleteDocument(ctx context.Context, id int) error {
-	_, err := s.request(ctx, http.MethodPost, "/"+s.alias+"/_delete_by_query?conflicts=proceed",
+	found, err := s.find(ctx, id)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	_, err = s.request(ctx, http.MethodPost, "/"+s.alias+"/_delete_by_query?conflicts=proceed",
 		map[string]any{"query": map[string]any{"term": map[string]any{"_id": nodeID(id)}}}, nil, http.StatusNotFound, http.StatusConflict)
+	if err == nil {
+		_, err = s.request(ctx, http.MethodPost, "/"+strings.Join(found, ",")+"/_refresh", nil, nil, http.StatusNotFound)
+	}
 	return err
 }
 
@@ -154,9 +161,8 @@ type sight struct {
 	inner   string   // what it reads, if there is exactly one
 }
 
-// read is the backend's read: a search through the alias, and if that finds one
-// document, a get of its data.
-func (s *sentry) read(ctx context.Context, id int) (sight, error) {
+// find returns the indices in which a search through the alias finds an id.
+func (s *sentry) find(ctx context.Context, id int) (indices []string, err error) {
 	var found struct {
 		Hits struct {
 			Hits []struct {
@@ -165,18 +171,22 @@ func (s *sentry) read(ctx context.Context, id int) (sight, error) {
 		}
 	}
 	query := map[string]any{"query": map[string]any{"term": map[string]any{"_id": nodeID(id)}}}
-	if _, err := s.request(ctx, http.MethodPost, "/"+s.alias+"/_search", query, &found, http.StatusNotFound); err != nil {
-		return sight{}, err
-	}
-	var seen sight
+	_, err = s.request(ctx, http.MethodPost, "/"+s.alias+"/_search", query, &found, http.StatusNotFound)
 	for _, hit := range found.Hits.Hits {
-		seen.indices = append(seen.indices, hit.Index)
+		indices = append(indices, hit.Index)
 	}
-	if len(seen.indices) != 1 {
-		return seen, nil
+	return indices, err
+}
+
+// read is the backend's read: a search through the alias, and if that finds one
+// document, a get of its data.
+func (s *sentry) read(ctx context.Context, id int) (seen sight, err error) {
+	seen.indices, err = s.find(ctx, id)
+	if err != nil || len(seen.indices) != 1 {
+		return seen, err
 	}
 	var got struct{ Fields struct{ Data []string } }
-	_, err := s.request(ctx, http.MethodGet, "/"+seen.indices[0]+"/_doc/"+url.PathEscape(nodeID(id))+"?stored_fields=data", nil, &got, http.StatusNotFound)
+	_, err = s.request(ctx, http.MethodGet, "/"+seen.indices[0]+"/_doc/"+url.PathEscape(nodeID(id))+"?stored_fields=data", nil, &got, http.StatusNotFound)
 	if err != nil || len(got.Fields.Data) != 1 {
 		return seen, err
 	}

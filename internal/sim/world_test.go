@@ -153,11 +153,12 @@ func (w *world) write(s step) error {
 	return w.writeRow(w.ctx, s.id, v)
 }
 
-// straggle commits a row after the switch whose transaction began before it.
+// straggle commits a row at the source after the switch: its transaction began
+// before, or its process was not restarted yet.
 func (w *world) straggle(s step) error {
 	f, at := w.model.facts[s.id], w.now()-s.span.Microseconds()
 	v := w.version(s, at)
-	if w.model.switched == 0 || v.at != at || at >= w.model.switched || f.written != nil || f.gone || f.perhaps {
+	if w.model.switched == 0 || v.at != at || f.written != nil || f.gone || f.perhaps {
 		return nil
 	}
 	w.model.rewrote(s.id, v)
@@ -181,7 +182,7 @@ func (w *world) leave(s step) error {
 	}
 	v := w.version(s, 0)
 	v.at = row.at - s.span.Microseconds()
-	w.model.foreign[node.DayOf(v.at)] = true
+	w.model.left(s.id, v)
 	return w.writeDocument(w.ctx, s.id, v)
 }
 
