@@ -178,6 +178,8 @@ func eventText(e migrate.Event) string {
 	case migrate.Moved:
 		return fmt.Sprintf("%s: removed %s stale copies of nodes that were rewritten", e.Index, count(e.Nodes))
 	case migrate.Vanished:
+	case shardEvent:
+		return e.Cause
 		return fmt.Sprintf("%s: removed %s nodes that were deleted at the source", e.Index, count(e.Nodes))
 	case migrate.Dropped:
 		return fmt.Sprintf("%s: index %s is gone and is not made again; its nodes count as out of retention", e.Day, e.Index)

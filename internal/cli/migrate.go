@@ -20,8 +20,9 @@ type migrateCommand struct {
 	targetFlags `embed:""`
 	limitFlags  `embed:""`
 	outputFlags `embed:""`
+	shardFlags  `embed:""`
 
-	Checkpoint string     `help:"File that records what is done." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Copy"`
+	Checkpoint string     `help:"File that records what is done, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Copy"`
 	Since      dayValue   `help:"First UTC day to copy." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Copy"`
 	Until      dayValue   `help:"First UTC day not to copy." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Copy"`
 	Order      string     `help:"Which days first: ${enum}." enum:"newest,oldest" default:"newest" group:"Copy"`
@@ -60,7 +61,8 @@ The variables SENTRY_NODESTORE_OPENSEARCH_* are read exactly as the backend read
 }
 
 func (c *migrateCommand) problems(found []string) []string {
-	found = c.limitFlags.problems(c.targetFlags.problems(found))
+	found = c.shardFlags.problems(c.limitFlags.problems(c.targetFlags.problems(found)))
+	found = c.checkpointProblems(found)
 	found = named(found, "since", c.Since.problem)
 	found = named(found, "until", c.Until.problem)
 	found = named(found, "readers", c.Readers.problem)
@@ -76,6 +78,20 @@ func (c *migrateCommand) problems(found []string) []string {
 	}
 	if c.Since.problem == nil && c.Until.problem == nil && c.Until.Day != 0 && c.Since.Day >= c.Until.Day {
 		found = append(found, fmt.Sprintf("--until %s is not after --since %s: there is no day between them", c.Until.Day, c.Since.Day))
+	}
+	return found
+}
+
+func (c *migrateCommand) checkpointProblems(found []string) []string {
+	index, ok := checkpointIndex(c.Checkpoint)
+	_, shards := c.shard()
+	switch {
+	case ok && index == "":
+		found = append(found, "--checkpoint opensearch:NAME: the index has no name")
+	case ok && c.RejectedPayloads:
+		found = append(found, "--rejected-payloads wants a --checkpoint that is a file: payloads are not kept in an index")
+	case !ok && shards > 1:
+		found = append(found, "several machines share no file: --shard and --shards want --checkpoint opensearch:NAME")
 	}
 	return found
 }
@@ -105,7 +121,10 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 	if c.RestoreSettings || err != nil && !errors.Is(err, migrate.ErrInterrupted) {
 		return err
 	}
-	if err := errors.Join(r.print(p, c.outputFlags), err); err != nil {
+	if r.Type != "" { // a shard that finds its part done has nothing to say
+		err = errors.Join(r.print(p, c.outputFlags), err)
+	}
+	if err != nil {
 		return err
 	}
 	return r.verdict()
@@ -117,7 +136,7 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 	options, show := c.options(p), newDisplay(p, c.outputFlags)
 	options.Notify = show.event
 	governor := c.govern(&options, show)
-	s, err := c.open(ctx, p, options.Readers, func(cause string, pause time.Duration) {
+	s, err := c.reach(ctx, p, options.Readers, func(cause string, pause time.Duration) {
 		governor.PushedBack()
 		show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
 	})
@@ -125,29 +144,68 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	migration := migrate.New(s.Parts, options)
-	if c.RestoreSettings {
-		return r, migration.RestoreSettings(ctx)
+	w := &work{c, s, options, show, governor}
+	if index, ok := checkpointIndex(c.Checkpoint); ok {
+		return w.shared(ctx, index)
 	}
-	if err := s.prepareTarget(ctx, show); err != nil {
+	if err := c.openFile(ctx, s); err != nil {
 		return r, err
 	}
-	governor.watch(ctx, s.Target, c.Control, show)
-	defer governor.close()
-	stop := show.start(migration)
-	summary, err := migration.Run(ctx)
+	return w.run(ctx, (*migrate.Migration).Run)
+}
+
+// work is a migration while it runs.
+type work struct {
+	*migrateCommand
+	session  *session
+	options  migrate.Options
+	show     *display
+	governor *governed
+}
+
+// run runs a migration on the open checkpoint, or only restores settings.
+func (w *work) run(ctx context.Context, run func(*migrate.Migration, context.Context) (migrate.Summary, error)) (r result, err error) {
+	s := w.session
+	migration := migrate.New(s.Parts, w.options)
+	if w.RestoreSettings {
+		return r, migration.RestoreSettings(ctx)
+	}
+	if err := s.prepareTarget(ctx, w.show); err != nil {
+		return r, err
+	}
+	w.governor.watch(ctx, s.Target, w.Control, w.show)
+	defer w.governor.close()
+	stop := w.show.start(migration)
+	summary, err := run(migration, ctx)
 	stop()
 	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {
 		return r, err
 	}
-	r, countErr := newResult(summary)
+	r, countErr := newResult(summary, s.eachRejected)
 	return r, errors.Join(countErr, err)
 }
 
 // session is what a migration works with while it is open.
-type session struct{ migrate.Parts }
+type session struct {
+	migrate.Parts
+	// eachRejected hands over the list of rejected nodes, in parts of whole lines.
+	eachRejected func(visit func(lines []byte) error) error
+}
 
-func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (s *session, err error) {
+// open reaches both sides and opens the checkpoint in its file.
+func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (*session, error) {
+	s, err := c.reach(ctx, p, readers, waiting)
+	if err != nil {
+		return s, err
+	}
+	if err := c.openFile(ctx, s); err != nil {
+		return s, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// reach reaches both sides.
+func (c *migrateCommand) reach(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (s *session, err error) {
 	s = &session{}
 	defer func() {
 		if err != nil {
@@ -166,17 +224,20 @@ func (c *migrateCommand) open(ctx context.Context, p *process, readers int, wait
 	if _, err = s.Source.CheckSilo(ctx, c.Region); err != nil {
 		return s, err
 	}
-	if s.Target, err = target.Open(ctx, config); err != nil {
-		return s, err
-	}
+	s.Target, err = target.Open(ctx, config)
+	return s, err
+}
+
+// openFile opens the checkpoint in its file.
+func (c *migrateCommand) openFile(ctx context.Context, s *session) error {
 	medium, err := checkpoint.OpenFile(c.Checkpoint)
 	if err != nil {
-		return s, err
+		return err
 	}
 	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding(c.Region)); err != nil {
-		return s, errors.Join(err, medium.Close())
+		return errors.Join(err, medium.Close())
 	}
-	return s, c.openRejects(s)
+	return c.openRejects(s)
 }
 
 func (c *migrateCommand) openRejects(s *session) (err error) {
@@ -184,10 +245,15 @@ func (c *migrateCommand) openRejects(s *session) (err error) {
 	if c.RejectedPayloads {
 		payloads = base + ".rejected-payloads.jsonl.zst"
 	}
-	var size migrate.RejectsSize
-	s.Checkpoint.View(func(state *checkpoint.State) { size = migrate.RejectsSize(state.Rejected) })
-	s.Rejects, err = migrate.OpenRejects(base+".rejected.jsonl", payloads, size)
+	list := base + ".rejected.jsonl"
+	s.eachRejected = func(visit func([]byte) error) error { return eachRejected(list, visit) }
+	s.Rejects, err = migrate.OpenRejects(list, payloads, s.rejectsSize())
 	return err
+}
+
+func (s *session) rejectsSize() (size migrate.RejectsSize) {
+	s.Checkpoint.View(func(state *checkpoint.State) { size = migrate.RejectsSize(state.Rejected) })
+	return size
 }
 
 func (s *session) binding(region string) checkpoint.Binding {
@@ -233,6 +299,18 @@ func (s *session) prepareTarget(ctx context.Context, show *display) error {
 const templateEvent migrate.Kind = "template"
 
 func (s *session) close() error {
+	err := s.closeCheckpoint()
+	if s.Source != nil {
+		s.Source.Close()
+	}
+	if s.Target != nil {
+		s.Target.Close()
+	}
+	return err
+}
+
+// closeCheckpoint gives the checkpoint free; another one can be opened then.
+func (s *session) closeCheckpoint() error {
 	var errs []error
 	if s.Rejects != nil {
 		errs = append(errs, s.Rejects.Close())
@@ -240,11 +318,6 @@ func (s *session) close() error {
 	if s.Checkpoint != nil {
 		errs = append(errs, s.Checkpoint.Close())
 	}
-	if s.Source != nil {
-		s.Source.Close()
-	}
-	if s.Target != nil {
-		s.Target.Close()
-	}
+	s.Rejects, s.Checkpoint = nil, nil
 	return errors.Join(errs...)
 }
