@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -24,6 +26,11 @@ func TestNothingIsFoundInWhatWasMigrated(t *testing.T) {
 		if r.Findings.Total != 0 || r.Verdict.SafeToDrop {
 			t.Errorf("%s: findings %v, verdict %+v", level, w.listed(), r.Verdict)
 		}
+		path := filepath.Join(w.dir, "report.json")
+		w.must(r.WriteFile(path))
+		content, err := os.ReadFile(path)
+		w.must(err)
+		checkSchema(t, content)
 		if r.Total.Source != 1500 || r.Total.Source-r.Total.Rejected != int64(len(w.rows)) || r.Total.Documents != int64(len(w.rows)) {
 			t.Errorf("%s: total %+v, want %d rows", level, r.Total, len(w.rows))
 		}
