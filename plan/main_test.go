@@ -84,6 +84,24 @@ func (w *world) exec(sql string) {
 	}
 }
 
+// asRole lets the plan log in as a role that may only select from some tables.
+func (w *world) asRole(tables string) {
+	w.t.Helper()
+	name := "plan_" + w.conn.Config().Database
+	w.exec("create role " + name + " login password 'sesame-4711'; grant select on " + tables + " to " + name)
+	w.t.Cleanup(func() {
+		if _, err := w.conn.Exec(context.WithoutCancel(w.t.Context()), "drop owned by "+name+"; drop role "+name); err != nil {
+			w.t.Error(err)
+		}
+	})
+	address, err := url.Parse(w.config.Source.ConnString)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	address.User = url.UserPassword(name, "sesame-4711")
+	w.config.Source.ConnString = address.String()
+}
+
 // call sends a request to the target and returns its status. {index} in path
 // and body is the index of the first day.
 func (w *world) call(method, path, body string) int {

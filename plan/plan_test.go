@@ -4,17 +4,30 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 func TestGo(t *testing.T) {
-	w := newWorld(t)
+	t.Parallel()
+	for _, version := range testservers.OpenSearchVersions() {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			checkGo(t, worldOn(t, newestDatabase(t), testservers.OpenSearch(t, version)))
+		})
+	}
+}
+
+func checkGo(t *testing.T, w *world) {
+	t.Helper()
 	w.config.BytesPerSecond = 1e6
 	made := w.plan()
 	if !made.Go || len(made.Reasons(NoGo)) != 0 {
@@ -98,7 +111,7 @@ func (r refusal) verify(w *world) {
 	}
 }
 
-func sourceRefusals() []refusal {
+func openRefusals() []refusal {
 	database := func(name string) func(*Config) {
 		return func(c *Config) { c.Source.ConnString = strings.Replace(c.Source.ConnString, "/test_", "/"+name+"_", 1) }
 	}
@@ -122,18 +135,14 @@ func sourceRefusals() []refusal {
 		},
 		{
 			name: "row security", sql: `alter table nodestore_node enable row level security; alter table nodestore_node force row level security`,
-			state: func(w *world) {
-				name := "plan_" + w.conn.Config().Database
-				w.exec("create role " + name + " login; grant select on all tables in schema public to " + name)
-				w.t.Cleanup(func() {
-					if _, err := w.conn.Exec(context.WithoutCancel(w.t.Context()), "drop owned by "+name+"; drop role "+name); err != nil {
-						w.t.Error(err)
-					}
-				})
-				w.config.Source.ConnString = strings.Replace(w.config.Source.ConnString, "postgres@", name+"@", 1)
-			},
-			side: Source, check: "open", detail: "row-level security", remedy: "BYPASSRLS",
+			state: func(w *world) { w.asRole("all tables in schema public") },
+			side:  Source, check: "open", detail: "row-level security", remedy: "BYPASSRLS",
 		},
+	}
+}
+
+func sourceRefusals() []refusal {
+	return []refusal{
 		{
 			name: "control silo", sql: `delete from sentry_organization`,
 			side: Source, check: "silo", detail: "is a control silo", remedy: "the database of a region in --source",
@@ -151,6 +160,10 @@ func sourceRefusals() []refusal {
 		{
 			name: "nodestore alone", sql: `drop table auth_user, sentry_organization`,
 			side: Source, check: "silo", detail: "no other table of Sentry", remedy: "--region NAME",
+		},
+		{
+			name: "silo that may not be seen", state: func(w *world) { w.asRole("nodestore_node") },
+			side: Source, check: "silo", detail: "no privilege on auth_user, sentry_organization", remedy: "grant the role SELECT",
 		},
 		{
 			name: "another region", sql: `create table sentry_organizationmapping (organization_id bigint, region_name varchar(48));
@@ -171,20 +184,26 @@ func sourceRefusals() []refusal {
 	}
 }
 
-func targetRefusals() []refusal {
-	template := func(mapping string) func(*world) {
-		return func(w *world) {
-			w.must(http.MethodPut, "/_index_template/"+w.config.Target.Backend.Template,
-				`{"index_patterns":["{pattern}"],"template":{"aliases":{"{alias}":{}},"mappings":{"properties":{`+mapping+`}}}}`)
-		}
+// template makes an index template with these fields.
+func template(fields string) func(*world) {
+	return func(w *world) {
+		w.must(http.MethodPut, "/_index_template/"+w.config.Target.Backend.Template,
+			`{"index_patterns":["{pattern}"],"template":{"aliases":{"{alias}":{}},"mappings":{"properties":{`+fields+`}}}}`)
 	}
-	const good = `"data":{"type":"keyword","index":false,"store":true,"doc_values":false},"timestamp":{"type":"date"}`
-	index := func(body string) func(*world) {
-		return func(w *world) {
-			template(good)(w)
-			w.must(http.MethodPut, "/{index}", body)
-		}
+}
+
+// good are the fields that Sentry's reader needs.
+const good = `"data":{"type":"keyword","index":false,"store":true,"doc_values":false},"timestamp":{"type":"date"}`
+
+// index makes a daily index behind the alias.
+func index(body string) func(*world) {
+	return func(w *world) {
+		template(good)(w)
+		w.must(http.MethodPut, "/{index}", body)
 	}
+}
+
+func contractRefusals() []refusal {
 	return []refusal{
 		{
 			name: "unreachable target", change: func(c *Config) { c.Target.URLs = []string{"http://127.0.0.1:2"} },
@@ -220,6 +239,11 @@ func targetRefusals() []refusal {
 			},
 			side: Target, check: "contract", detail: "same priority", remedy: "higher priority",
 		},
+	}
+}
+
+func indexRefusals() []refusal {
+	return []refusal{
 		{
 			name: "alias is an index", state: func(w *world) { w.must(http.MethodPut, "/{alias}", "") },
 			side: Target, check: "indices", detail: "is an index, not an alias", remedy: "_reindex",
@@ -263,7 +287,7 @@ func checkpointRefusals() []refusal {
 	return []refusal{
 		{
 			name: "damaged checkpoint", state: write(`{"format":1,"days":`),
-			side: Checkpoint, check: "checkpoint", detail: "damaged", remedy: "Restore the file",
+			side: Checkpoint, check: "checkpoint", detail: "damaged", remedy: "from a copy",
 		},
 		{
 			name: "checkpoint of a newer version", state: write(`{"format":99,"tool":"v9"}`),
@@ -279,7 +303,7 @@ func checkpointRefusals() []refusal {
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	for _, refusals := range [][]refusal{sourceRefusals(), targetRefusals(), checkpointRefusals()} {
+	for _, refusals := range [][]refusal{openRefusals(), sourceRefusals(), contractRefusals(), indexRefusals(), checkpointRefusals()} {
 		for _, r := range refusals {
 			t.Run(r.name, func(t *testing.T) {
 				w := newWorld(t)
@@ -287,6 +311,29 @@ func TestRefusals(t *testing.T) {
 				r.verify(w)
 			})
 		}
+	}
+}
+
+// A region that was named in the first run only is known from the checkpoint,
+// to a plan as to migrate.
+func TestRegionFromTheCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	database, backend := w.conn.Config().Database, w.config.Target.Backend
+	index(fmt.Sprintf(`{"mappings":{"_meta":{"nodestore_migrate":{"database":%q,"table":"public.nodestore_node","region":"us"}}}}`, database))(w)
+	refusal{side: Target, check: "origin", detail: "was filled from region us", remedy: "one region goes to one alias"}.verify(w)
+
+	opened, err := target.Open(t.Context(), w.config.Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	document := fmt.Sprintf(`{"format":1,"days":{},"borrowed":{},"binding":{"source":{"database":%q,"table":"public.nodestore_node","region":"us"},
+		"target":{"cluster":%q,"alias":%q,"index":%q}}}`, database, opened.Identity().ClusterUUID, backend.Alias, backend.Index)
+	if err := os.WriteFile(w.config.CheckpointFile, []byte(document), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if made := w.plan(); !made.Go {
+		t.Errorf("refused by %+v", made.Reasons(NoGo))
 	}
 }
 

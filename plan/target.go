@@ -192,9 +192,22 @@ func (m *maker) checkOrigin(ctx context.Context) {
 	m.ok(Target, "origin", "nothing behind the alias is another source's")
 }
 
+// origin is what migrate would write into its indices: what this run does not
+// know is taken from the checkpoint.
 func (m *maker) origin() target.Origin {
 	id := m.source.Identity()
-	return target.Origin{System: id.System, Database: id.Database, Table: id.Table, Region: m.config.Region}
+	origin := target.Origin{System: id.System, Database: id.Database, Table: id.Table, Region: m.config.Region}
+	if m.state == nil {
+		return origin
+	}
+	recorded := m.state.Binding.Source
+	if origin.Region == "" {
+		origin.Region = recorded.Region
+	}
+	if origin.System == "" {
+		origin.System = recorded.System
+	}
+	return origin
 }
 
 // privileges are what a migration does on the target, as the security plugin

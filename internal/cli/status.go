@@ -50,18 +50,14 @@ func (c *statusCommand) problems(found []string) []string {
 const watchInterval = 2 * time.Second
 
 // Run prints the status, once or until it is interrupted.
-func (c *statusCommand) Run(ctx context.Context, p *process) (err error) {
+func (c *statusCommand) Run(ctx context.Context, p *process) error {
 	ctx, cancel := untilStopped(ctx, p.stop)
 	defer cancel()
-	var to *target.Target
-	if c.Target != "" {
-		config, err := c.targetFlags.config(p)
-		if err != nil {
-			return err
-		}
-		if to, err = target.Open(ctx, config); err != nil {
-			return err
-		}
+	to, err := c.openTarget(ctx, p)
+	if err != nil {
+		return err
+	}
+	if to != nil {
 		defer to.Close()
 	}
 	w := watcher{command: c, target: to, out: p.stdout, paint: newPaint(p)}
@@ -80,6 +76,24 @@ func (c *statusCommand) Run(ctx context.Context, p *process) (err error) {
 			}
 		}
 	}
+}
+
+// openTarget opens the target, if one is to be asked. Its alias and the names of
+// its indices are those that the checkpoint is bound to.
+func (c *statusCommand) openTarget(ctx context.Context, p *process) (*target.Target, error) {
+	if c.Target == "" {
+		return nil, nil
+	}
+	state, err := checkpoint.Read(c.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	config, err := c.targetFlags.config(p)
+	if err != nil {
+		return nil, err
+	}
+	config.Backend.Alias, config.Backend.Index = state.Binding.Target.Alias, state.Binding.Target.Index
+	return target.Open(ctx, config)
 }
 
 // watcher prints the status again and again.
