@@ -36,13 +36,25 @@ func newDisplay(p *process, o outputFlags) *display {
 	if o.JSON {
 		d.events = json.NewEncoder(p.stdout)
 	}
-	if file, ok := p.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) && !o.JSON && !o.Quiet {
+	file, ok := p.stderr.(*os.File)
+	if ok && term.IsTerminal(int(file.Fd())) && !o.JSON && !o.Quiet {
 		d.bar = progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(p.stderr), progressbar.OptionShowBytes(false), progressbar.OptionSetPredictTime(false),
-			progressbar.OptionSetWidth(30), progressbar.OptionSetElapsedTime(false), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetWidth(barWidth(file)), progressbar.OptionSetElapsedTime(false), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetRenderBlankState(false))
 	}
 	return d
+}
+
+// barWidth leaves room beside the bar for the longest text: a line that is
+// wrapped could not be drawn over.
+func barWidth(terminal *os.File) int {
+	const textWidth, smallest, largest = 74, 5, 30
+	columns, _, err := term.GetSize(int(terminal.Fd()))
+	if err != nil || columns == 0 {
+		columns = 80
+	}
+	return min(max(columns-textWidth, smallest), largest)
 }
 
 // start shows a migration's progress until the returned function is called.
@@ -110,7 +122,7 @@ func (d *display) progress(now time.Time, p migrate.Progress) {
 func (d *display) write(error) {}
 
 func progressText(p migrate.Progress, rate float64, left time.Duration, known bool) string {
-	text := fmt.Sprintf("%s of about %s, %s nodes, %s/s", size(p.DoneBytes), size(max(p.PlannedBytes, p.DoneBytes)), count(p.DoneNodes), size(int64(rate)))
+	text := fmt.Sprintf("%s of ~%s, %s nodes, %s/s", size(p.DoneBytes), size(max(p.PlannedBytes, p.DoneBytes)), count(p.DoneNodes), size(int64(rate)))
 	if known {
 		text += ", " + roughly(left) + " left"
 	}
@@ -166,6 +178,8 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("%s: settings given back", e.Index)
 	case templateEvent:
 		return fmt.Sprintf("wrote index template %s, as the backend would", e.Index)
+	case shardEvent:
+		return e.Cause
 	case limitsEvent:
 		return "limits: " + e.Cause
 	case heldEvent:
@@ -178,8 +192,6 @@ func eventText(e migrate.Event) string {
 	case migrate.Moved:
 		return fmt.Sprintf("%s: removed %s stale copies of nodes that were rewritten", e.Index, count(e.Nodes))
 	case migrate.Vanished:
-	case shardEvent:
-		return e.Cause
 		return fmt.Sprintf("%s: removed %s nodes that were deleted at the source", e.Index, count(e.Nodes))
 	case migrate.Dropped:
 		return fmt.Sprintf("%s: index %s is gone and is not made again; its nodes count as out of retention", e.Day, e.Index)
