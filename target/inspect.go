@@ -103,7 +103,7 @@ func (t *Target) Limits(ctx context.Context) (Limits, error) {
 		return Limits{}, fmt.Errorf("read cluster.max_shards_per_node: %w", err)
 	}
 	for name, mark := range map[string]*Watermark{"low": &limits.Low, "high": &limits.High, "flood_stage": &limits.Flood} {
-		if *mark, err = parseWatermark(text(disk + "watermark." + name)); err != nil {
+		if *mark, err = ParseWatermark(text(disk + "watermark." + name)); err != nil {
 			return Limits{}, err
 		}
 	}
@@ -128,7 +128,8 @@ func (w Watermark) Free(total int64) int64 {
 	return int64((1 - w.used) * float64(total))
 }
 
-func parseWatermark(text string) (Watermark, error) {
+// ParseWatermark reads a watermark as the settings have it: 85%, 0.85 or 50gb.
+func ParseWatermark(text string) (Watermark, error) {
 	if percent, ok := strings.CutSuffix(text, "%"); ok {
 		used, err := strconv.ParseFloat(percent, 64)
 		if err != nil {

@@ -16,13 +16,13 @@ func TestWatermarks(t *testing.T) {
 	for text, want := range map[string]int64{
 		"85%": 150 << 30, "0.9": 100 << 30, "50gb": 50 << 30, "500mb": 500 << 20, "1.5TB": 1536 << 30, "4096b": 4096,
 	} {
-		mark, err := parseWatermark(text)
+		mark, err := ParseWatermark(text)
 		if free := mark.Free(total); err != nil || max(free-want, want-free) > 1 || mark.String() != text {
 			t.Errorf("%s: %d free, %v; want %d", text, free, err, want)
 		}
 	}
 	for _, text := range []string{"", "x%", "many", "gb"} {
-		if _, err := parseWatermark(text); err == nil {
+		if _, err := ParseWatermark(text); err == nil {
 			t.Errorf("%q is no watermark", text)
 		}
 	}
