@@ -196,43 +196,41 @@ func (u *unit) ids() []string {
 	return ids
 }
 
-// absent returns those of the ids that the day's index does not have: by
-// counting, and halving where the count is short.
+// absent returns those of the ids that the day's index does not have.
 func (u *unit) absent(ctx context.Context, ids []string) (map[string]bool, error) {
 	absent := make(map[string]bool)
-	if !u.behind {
+	if u.behind && len(ids) > 0 {
+		return absent, u.halve(ctx, ids, absent)
+	}
+	for _, id := range ids {
+		absent[id] = true
+	}
+	return absent, nil
+}
+
+// halve counts how many of the ids the day's index has, and where some but not
+// all are there, goes on with either half.
+func (u *unit) halve(ctx context.Context, ids []string, absent map[string]bool) error {
+	var n int64
+	err := u.again(ctx, func() (err error) { n, err = u.Target.Present(ctx, u.index, ids); return err })
+	switch {
+	case err != nil:
+		return err
+	case n > int64(len(ids)):
+		return fmt.Errorf("index %s has %d documents for %d ids", u.index, n, len(ids))
+	case n == int64(len(ids)):
+		return nil
+	case n == 0:
 		for _, id := range ids {
 			absent[id] = true
 		}
-		return absent, nil
+		return nil
 	}
-	var halve func(ids []string) error
-	halve = func(ids []string) error {
-		var n int64
-		err := u.again(ctx, func() (err error) { n, err = u.Target.Present(ctx, u.index, ids); return err })
-		switch {
-		case err != nil:
-			return err
-		case n > int64(len(ids)):
-			return fmt.Errorf("index %s has %d documents for %d ids", u.index, n, len(ids))
-		case n == int64(len(ids)):
-			return nil
-		case n == 0:
-			for _, id := range ids {
-				absent[id] = true
-			}
-			return nil
-		}
-		middle := len(ids) / 2
-		if err := halve(ids[:middle]); err != nil {
-			return err
-		}
-		return halve(ids[middle:])
+	middle := len(ids) / 2
+	if err := u.halve(ctx, ids[:middle], absent); err != nil {
+		return err
 	}
-	if len(ids) == 0 {
-		return absent, nil
-	}
-	return absent, halve(ids)
+	return u.halve(ctx, ids[middle:], absent)
 }
 
 // maxNames is how long a list of indices in a URL may be, in bytes: servers

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -91,5 +92,31 @@ func TestNothingIsSafeWhileRowsCome(t *testing.T) {
 	w.exec(`insert into nodestore_node values ('new', $1, now())`, w.rows[0].Data)
 	if r := w.verify(w.options(verify.Full)); r.Verdict.SafeToDrop || r.Fresh != 1 || r.Findings.Total != 0 {
 		t.Errorf("fresh %d, verdict %+v", r.Fresh, r.Verdict)
+	}
+}
+
+// TestRowsThatCannotBeRead reads through a view that fails for one row as a
+// damaged table does.
+func TestRowsThatCannotBeRead(t *testing.T) {
+	w := newWorld(t, 150, synth.Clean())
+	broken := w.rows[40]
+	w.exec(`create function damaged(id text, data text) returns text language plpgsql stable as $$
+		begin
+			if id = '` + broken.ID + `' then raise exception 'missing chunk number 0' using errcode = 'XX001'; end if;
+			return data;
+		end $$`)
+	w.exec(`create view damaged_node as select id, damaged(id, data) as data, "timestamp" from nodestore_node`)
+	through, err := source.Open(t.Context(), source.Config{ConnString: w.url, Table: "damaged_node", Connections: 3})
+	w.must(err)
+	t.Cleanup(through.Close)
+	w.parts.Source = through
+	for _, level := range []verify.Level{verify.Sample, verify.Full} {
+		r := w.verify(w.options(level))
+		if r.Findings.Counts[verify.Uncompared] != 1 || r.Findings.Total != 1 || w.listed()[0].ID != broken.ID {
+			t.Errorf("%s: findings %v", level, w.listed())
+		}
+		if level == verify.Sample && r.Bound.Defects+r.Total.Certain.Defects != 1 {
+			t.Errorf("what cannot be compared is no defect of the bound: %+v", r.Bound)
+		}
 	}
 }

@@ -51,28 +51,43 @@ func (c *comparer) look(ctx context.Context, list []suspect, judgements []judgem
 			continue
 		}
 		r, there := rows[s.id]
-		f, seen := found[s.id]
-		switch {
-		case damaged[s.id] != "":
-			f = Finding{Class: Uncompared, Known: damaged[s.id]}
-		case !there:
+		if !there && damaged[s.id] == "" {
 			judgements[i] = judgement{verdict: vanished}
 			continue
-		case c.rejected.has([]byte(r.id), r.micros):
-			continue
-		case !seen:
-			f = Finding{Class: Uncompared, Known: "its document went while it was read"}
-		case f.Class == "":
-			if f, err = c.lookAsSentry(ctx, r); err != nil {
-				return err
-			}
 		}
-		if f.Class != "" {
-			f.ID, f.Day = s.id, s.day.String()
-			judgements[i] = judgement{blamed, f}
+		f, seen := found[s.id]
+		if damaged[s.id] != "" {
+			f, seen = Finding{Class: Uncompared, Known: damaged[s.id]}, true
+		}
+		if judgements[i], err = c.judgePayload(ctx, s, r, seenAs{f, seen}); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// seenAs is what the comparison of a payload gave, if there was a document.
+type seenAs struct {
+	Finding
+	seen bool
+}
+
+func (c *comparer) judgePayload(ctx context.Context, s suspect, r row, as seenAs) (judgement, error) {
+	f := as.Finding
+	var err error
+	switch {
+	case c.rejected.has([]byte(r.id), r.micros):
+		return judgement{}, nil
+	case !as.seen:
+		f = Finding{Class: Uncompared, Known: "its document went while it was read"}
+	case f.Class == "":
+		f, err = c.lookAsSentry(ctx, r)
+	}
+	if err != nil || f.Class == "" {
+		return judgement{}, err
+	}
+	f.ID, f.Day = s.id, s.day.String()
+	return judgement{blamed, f}, nil
 }
 
 func (c *comparer) lookAsSentry(ctx context.Context, r row) (Finding, error) {

@@ -209,17 +209,17 @@ func (v *Verification) judge(s suspect, row rowSeen, seen []sighting) judgement 
 	case !row.there && (s.row || len(seen) == 0):
 		return judgement{verdict: vanished}
 	case !row.there:
-		return blame(s, Extra, s.day, "a document, but no row: deleted since it was copied, or never there", seen)
+		return accused{s, s.day}.of(Extra, "a document, but no row: deleted since it was copied, or never there", seen)
 	case row.micros >= v.horizon():
 		return judgement{verdict: pending}
 	case rejected && len(seen) == 0:
 		return judgement{}
 	case rejected:
-		return blame(s, Extra, node.DayOf(row.micros), "a document of a row that was rejected", seen)
+		return accused{s, node.DayOf(row.micros)}.of(Extra, "a document of a row that was rejected", seen)
 	case len(seen) == 0:
-		return blame(s, Missing, node.DayOf(row.micros), "row of "+isoTime(row.micros)+", no document", nil)
+		return accused{s, node.DayOf(row.micros)}.of(Missing, "row of "+isoTime(row.micros)+", no document", nil)
 	case len(seen) > 1:
-		return blame(s, TwoPlaces, node.DayOf(row.micros), "row of "+isoTime(row.micros)+", several documents: Sentry reads none", seen)
+		return accused{s, node.DayOf(row.micros)}.of(TwoPlaces, "row of "+isoTime(row.micros)+", several documents: Sentry reads none", seen)
 	}
 	return v.judgePlace(s, row.micros, seen)
 }
@@ -234,9 +234,9 @@ func (v *Verification) judgePlace(s suspect, micros int64, seen []sighting) judg
 	}
 	switch {
 	case document.index != home:
-		return blame(s, WrongDay, day, "row of "+isoTime(micros)+", its document is in another day's index", seen)
+		return accused{s, day}.of(WrongDay, "row of "+isoTime(micros)+", its document is in another day's index", seen)
 	case document.millis < floorMillis(micros):
-		return blame(s, Different, day, olderKnown(micros, document.millis), seen)
+		return accused{s, day}.of(Different, olderKnown(micros, document.millis), seen)
 	}
 	return judgement{}
 }
@@ -245,8 +245,14 @@ func olderKnown(micros, millis int64) string {
 	return "the row is of " + isoTime(micros) + ", its document of " + isoMillis(millis)
 }
 
-func blame(s suspect, class Class, day node.Day, known string, seen []sighting) judgement {
-	f := Finding{Class: class, ID: s.id, Day: day.String(), Known: known}
+// accused is a suspect with the day that its row or document belongs to.
+type accused struct {
+	suspect
+	day node.Day
+}
+
+func (a accused) of(class Class, known string, seen []sighting) judgement {
+	f := Finding{Class: class, ID: a.id, Day: a.day.String(), Known: known}
 	for _, one := range seen {
 		f.Indices = append(f.Indices, one.index)
 	}

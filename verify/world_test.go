@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 // world is a source, and a target that it was migrated to.
 type world struct {
 	t       *testing.T
+	url     string // of the source
 	db      *pgx.Conn
 	server  string // of the target
 	backend target.Backend
@@ -67,7 +68,7 @@ func newWorldChecked(t *testing.T, depth node.Depth, o synth.Options) *world {
 	versions := testservers.PostgresVersions()
 	url := testservers.Postgres(t, versions[len(versions)-1])
 	name := "nm-" + strings.ToLower(rand.Text()[:10])
-	w := &world{t: t, depth: depth, server: testservers.OpenSearch(t, testservers.OpenSearchVersions()[0]), dir: t.TempDir(), backend: target.Backend{
+	w := &world{t: t, url: url, depth: depth, server: testservers.OpenSearch(t, testservers.OpenSearchVersions()[0]), dir: t.TempDir(), backend: target.Backend{
 		Alias: name, Template: name, Index: name + "-{date}", Pattern: name + "-*", Codec: "best_compression", Shards: 1,
 	}}
 	t.Cleanup(func() {

@@ -5,13 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
@@ -227,116 +223,4 @@ func verifyText(r *verify.Report) string {
 		fmt.Fprintln(&out, "->", step)
 	}
 	return out.String()
-}
-
-// verifyDisplay shows a verification's progress, as display shows a migration's.
-type verifyDisplay struct {
-	*display
-}
-
-// start shows progress until the returned function is called.
-func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
-	var running sync.WaitGroup
-	done := make(chan struct{})
-	running.Go(func() {
-		ticker := time.NewTicker(lineInterval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-				d.progress(v.Progress())
-			}
-		}
-	})
-	return func() {
-		close(done)
-		running.Wait()
-	}
-}
-
-func (d *verifyDisplay) progress(now verify.Progress) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.events != nil:
-		d.write(d.events.Encode(struct {
-			Type string `json:"type"`
-			verify.Progress
-		}{"progress", now}))
-	case !d.quiet:
-		_, err := fmt.Fprintf(d.stderr, "%s ids and payloads compared, %s; the source has %s nodes\n", count(now.Nodes), size(now.Bytes), count(now.PlannedNodes))
-		d.write(err)
-	}
-}
-
-func (d *verifyDisplay) event(e verify.Event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.events != nil:
-		d.write(d.events.Encode(struct {
-			Type string    `json:"type"`
-			Time time.Time `json:"time"`
-			verify.Event
-		}{"event", time.Now().UTC(), e}))
-	case !d.quiet:
-		_, err := fmt.Fprintln(d.stderr, verifyEventText(e))
-		d.write(err)
-	}
-}
-
-func verifyEventText(e verify.Event) string {
-	switch e.Kind {
-	case verify.DayStarted:
-		return fmt.Sprintf("%s: %s nodes to compare", e.Day, count(e.Nodes))
-	case verify.DayCompared:
-		return fmt.Sprintf("%s: compared, %s findings", e.Day, count(e.Findings))
-	case verify.Resumed:
-		return "going on with the verification that was interrupted"
-	case verify.LookingAgain:
-		return fmt.Sprintf("%s nodes do not look right: looking again", count(e.Nodes))
-	case verify.Waiting:
-		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
-	case verify.Repairing:
-		return e.Cause
-	}
-	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
-}
-
-// percentValue is a share, written in percent.
-type percentValue struct {
-	share   float64
-	problem error
-}
-
-// UnmarshalText reads a number above 0 and below 100, with or without %.
-func (v *percentValue) UnmarshalText(text []byte) error {
-	n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(string(text)), "%"), 64)
-	if v.share = n / 100; err != nil || math.IsNaN(n) || n <= 0 || n >= 100 {
-		v.problem = fmt.Errorf("%q is no percentage above 0 and below 100", text)
-	}
-	return nil
-}
-
-// subsetValue is one of several parts.
-type subsetValue struct {
-	verify.Subset
-	problem error
-}
-
-// maxSubsets is the number of hours in a month: more parts would have nothing in them.
-const maxSubsets = 744
-
-// UnmarshalText reads N/T.
-func (v *subsetValue) UnmarshalText(text []byte) error {
-	part, of, _ := strings.Cut(string(text), "/")
-	var errs [2]error
-	v.Part, errs[0] = strconv.Atoi(part)
-	v.Of, errs[1] = strconv.Atoi(of)
-	if errors.Join(errs[:]...) != nil || v.Part < 1 || v.Part > v.Of || v.Of > maxSubsets {
-		v.problem = fmt.Errorf("%q is no part such as 3/12", text)
-	}
-	return nil
 }
