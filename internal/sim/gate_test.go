@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 )
 
@@ -21,6 +22,7 @@ type gate struct {
 	seen  int
 	kill  context.CancelFunc
 	dead  bool
+	log   []string // method and path of each request of the run
 	held  *passing // a request of a run that was killed, which the server has not seen yet
 	inner http.Client
 }
@@ -46,7 +48,7 @@ func (g *gate) close() {
 func (g *gate) begin(r run, kill context.CancelFunc) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.run, g.kill, g.seen, g.dead = r, kill, 0, false
+	g.run, g.kill, g.seen, g.log, g.dead = r, kill, 0, nil, false
 }
 
 // lateAt is the request of the next run at which a held one arrives: early, for
@@ -80,6 +82,8 @@ func (g *gate) arrive(p *passing) (n int, alive bool) {
 		return 0, false
 	}
 	g.seen++
+	path, _, _ := strings.Cut(p.path, "?")
+	g.log = append(g.log, p.method+" "+path)
 	n = g.seen
 	if n >= lateAt && g.held != nil {
 		_, _, _ = g.forward(g.held) // whatever it does, nobody hears of it

@@ -43,12 +43,12 @@ const (
 
 // run is how a run of the tool goes.
 type run struct {
-	during []during
+	during []event
 	crash  crash
 }
 
-// during is what happens at a request of a run.
-type during struct {
+// event is what happens at a request of a run.
+type event struct {
 	request int
 	side    side
 	step    step
@@ -171,7 +171,7 @@ func (g generator) request() int { return 1 + g.IntN(1+g.IntN(60)) }
 
 func (g generator) run() (r run) {
 	for g.IntN(2) == 0 {
-		r.during = append(r.during, during{request: g.request(), side: side(g.IntN(2)), step: g.act()})
+		r.during = append(r.during, event{request: g.request(), side: side(g.IntN(2)), step: g.act()})
 	}
 	if g.IntN(2) == 0 {
 		r.crash = crash{request: g.request(), side: side(g.IntN(3))}

@@ -121,7 +121,9 @@ func (m *model) final(id int, now int64) expectation {
 		return expectation{absent: true}
 	case f.row.kind == pickled: // an older document is better than none
 		return expectation{inner: older, absent: true}
-	case f.perhaps, m.expired(*f.row, now):
+	case m.expired(*f.row, now): // no run looks at it any more
+		return expectation{inner: older, absent: true}
+	case f.perhaps:
 		return expectation{inner: []string{f.row.inner}, absent: true}
 	}
 	return expectation{inner: []string{f.row.inner}}

@@ -37,6 +37,9 @@ type world struct {
 	writes   int          // makes the bytes of every write unique
 	began    bool         // the tool has run
 	failure  error        // of a step
+	adjust   func(*tool.Options)
+	verb     func(*tool.Migration, context.Context) (tool.Summary, error)
+	summary  tool.Summary // of the last run
 }
 
 // start is where the clock of every history begins.
@@ -51,6 +54,7 @@ func newWorld(ctx context.Context, on servers, shape shape, dir string) (*world,
 	w := &world{
 		sentry: sentry{sql: sql, relation: name, shape: shape, target: on.openSearch, alias: name},
 		model:  model{foreign: make(map[node.Day]bool)}, ctx: ctx, postgres: on.postgres, dir: dir,
+		verb: (*tool.Migration).Run,
 	}
 	w.clock.Store(start().UnixMicro())
 	w.gate = newGate(on.openSearch, w.perform)
@@ -281,11 +285,16 @@ func (w *world) runMigration(ctx context.Context, parts tool.Parts) (summary too
 		return summary, err
 	}
 	defer func() { err = errors.Join(err, parts.Rejects.Close()) }()
-	return tool.New(parts, tool.Options{
+	options := tool.Options{
 		Readers: 1, Senders: 2, BatchBytes: 64 << 10, RemoveVanished: true,
 		Retention: int(w.model.keep / day), SwitchedAt: w.model.switched,
 		Now: func(context.Context) (int64, error) { return w.now(), nil },
-	}).Run(ctx)
+	}
+	if w.adjust != nil {
+		w.adjust(&options)
+	}
+	w.summary, err = w.verb(tool.New(parts, options), ctx)
+	return w.summary, err
 }
 
 // compare reads every id as Sentry does.
