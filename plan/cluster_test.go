@@ -204,7 +204,7 @@ func TestPlanReadsOnly(t *testing.T) {
 		t.Errorf("the source's counters of written rows went from %s to %s", written, after)
 	}
 	checkStatements(t, log, before)
-	if _, err := os.Stat(w.config.CheckpointFile); !os.IsNotExist(err) {
+	if _, err := os.Stat(w.file); !os.IsNotExist(err) {
 		t.Errorf("checkpoint: %v", err)
 	}
 }

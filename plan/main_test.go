@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
@@ -42,6 +43,7 @@ type world struct {
 	client *http.Client
 	login  *url.Userinfo // of call; nil: none
 	config Config
+	file   string // of the checkpoint
 }
 
 // newWorld makes a source and a target that a plan says go about.
@@ -55,14 +57,14 @@ func newWorld(t *testing.T) *world {
 func worldOn(t *testing.T, database, cluster string) *world {
 	t.Helper()
 	name := "nm-" + strings.ToLower(rand.Text()[:10])
-	w := &world{t: t, server: cluster, client: http.DefaultClient, config: Config{
+	w := &world{t: t, server: cluster, client: http.DefaultClient, file: filepath.Join(t.TempDir(), "test.checkpoint"), config: Config{
 		Source: source.Config{ConnString: database, Table: "nodestore_node"},
 		Target: target.Config{URLs: []string{cluster}, Backend: target.Backend{
 			Alias: name, Template: name, Index: name + "-{date}", Pattern: name + "-*", Codec: "best_compression", Shards: 1,
 		}},
-		CheckpointFile: filepath.Join(t.TempDir(), "test.checkpoint"),
-		Senders:        2,
+		Senders: 2,
 	}}
+	w.config.Checkpoint = Record{Name: w.file, Read: func(context.Context, *target.Target) (checkpoint.State, error) { return checkpoint.Read(w.file) }}
 	t.Cleanup(func() {
 		w.call(http.MethodDelete, "/"+name+"-*", "")
 		w.call(http.MethodDelete, "/_index_template/"+name+"*", "")

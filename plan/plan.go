@@ -74,13 +74,22 @@ func (p Plan) Reasons(state State) (found []Check) {
 type Config struct {
 	Source         source.Config
 	Target         target.Config
-	CheckpointFile string
+	Checkpoint     Record
 	Region         string   // as the operator names it, "" if not
 	Since, Until   node.Day // the days to copy, half-open; 0 for all
 	Retention      int      // days that Sentry keeps; 0 keeps all
 	Probe          bool     // measure with real nodes and a scratch index
 	Senders        int      // bulk requests at the same time, for the measurement
 	BytesPerSecond float64  // to expect; 0: not given
+}
+
+// Record is where the checkpoint of an earlier run may be.
+type Record struct {
+	Name     string // for people
+	OnTarget bool   // it is read from the target, not from a file
+	// Read returns what is recorded, without its lock; where nothing is, the
+	// error is fs.ErrNotExist.
+	Read func(context.Context, *target.Target) (checkpoint.State, error)
 }
 
 // maker makes one plan.

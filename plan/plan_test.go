@@ -279,7 +279,7 @@ func indexRefusals() []refusal {
 func checkpointRefusals() []refusal {
 	write := func(document string) func(*world) {
 		return func(w *world) {
-			if err := os.WriteFile(w.config.CheckpointFile, []byte(document), 0o600); err != nil {
+			if err := os.WriteFile(w.file, []byte(document), 0o600); err != nil {
 				w.t.Fatal(err)
 			}
 		}
@@ -329,7 +329,7 @@ func TestRegionFromTheCheckpoint(t *testing.T) {
 	defer opened.Close()
 	document := fmt.Sprintf(`{"format":1,"days":{},"borrowed":{},"binding":{"source":{"database":%q,"table":"public.nodestore_node","region":"us"},
 		"target":{"cluster":%q,"alias":%q,"index":%q}}}`, database, opened.Identity().ClusterUUID, backend.Alias, backend.Index)
-	if err := os.WriteFile(w.config.CheckpointFile, []byte(document), 0o600); err != nil {
+	if err := os.WriteFile(w.file, []byte(document), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if made := w.plan(); !made.Go {

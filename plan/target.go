@@ -2,14 +2,10 @@ package plan
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
-	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
@@ -246,56 +242,3 @@ func (m *maker) checkLeftovers(ctx context.Context) {
 		m.add(Check{Target, "scratch_indices", Warning, "scratch index " + name + " is there: another plan runs, or one was killed", "if none runs: DELETE /" + name})
 	}
 }
-
-// checkCheckpoint reads the checkpoint of an earlier run, if there is one,
-// without its lock.
-func (m *maker) checkCheckpoint(ctx context.Context) {
-	state, err := checkpoint.Read(m.config.CheckpointFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		m.ok(Checkpoint, "checkpoint", m.config.CheckpointFile+" is not there: a first run")
-		return
-	}
-	if err != nil {
-		m.refuse(Checkpoint, "checkpoint", err)
-		return
-	}
-	m.state = &state
-	if m.source != nil && m.target != nil {
-		if err := m.checkBinding(ctx); err != nil {
-			m.refuse(Checkpoint, "binding", err)
-			return
-		}
-	}
-	m.ok(Checkpoint, "checkpoint", fmt.Sprintf("%s: %d days, begun %s UTC", m.config.CheckpointFile, len(state.Days), state.Started.Format("2006-01-02 15:04")))
-	if len(state.Borrowed) > 0 {
-		m.add(Check{
-			Checkpoint, "borrowed_settings", Warning, fmt.Sprintf("%d indices still have the settings of a load", len(state.Borrowed)),
-			"run migrate to go on, or migrate --restore-settings to give them back now",
-		})
-	}
-}
-
-// checkBinding asks the checkpoint itself whether it would accept this run.
-func (m *maker) checkBinding(ctx context.Context) error {
-	from, to, backend := m.source.Identity(), m.target.Identity(), m.target.Backend()
-	opened, err := checkpoint.Open(ctx, reader{m.config.CheckpointFile}, checkpoint.Binding{
-		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: m.config.Region},
-		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
-	})
-	if err != nil {
-		return err
-	}
-	return opened.Close()
-}
-
-// reader is a checkpoint's medium that cannot be written to. It takes no lock,
-// so that a plan is in nobody's way.
-type reader struct{ path string }
-
-func (r reader) Read(context.Context) ([]byte, error) { return os.ReadFile(r.path) }
-
-func (r reader) Write(context.Context, []byte) error {
-	return errors.New("a plan writes no checkpoint")
-}
-
-func (r reader) Close() error { return nil }

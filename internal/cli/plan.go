@@ -8,7 +8,9 @@ import (
 	"io"
 	"strings"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/plan"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 // errNoGo makes the exit code 4. The plan has said why.
@@ -19,7 +21,7 @@ type planCommand struct {
 	sourceFlags `embed:""`
 	targetFlags `embed:""`
 
-	Checkpoint  string        `help:"File of the run to go on with, if there is one." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Plan"`
+	Checkpoint  string        `help:"File of the run to go on with, if there is one, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Plan"`
 	Since       dayValue      `help:"First UTC day to copy." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Plan"`
 	Until       dayValue      `help:"First UTC day not to copy." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Plan"`
 	Retention   retentionDays `help:"Days that Sentry keeps; older ones are not copied. $SENTRY_EVENT_RETENTION_DAYS by default." env:"NODESTORE_RETENTION,SENTRY_EVENT_RETENTION_DAYS" placeholder:"DAYS" group:"Plan"`
@@ -68,7 +70,7 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 		senders = DefaultSenders()
 	}
 	made, err := plan.Make(ctx, plan.Config{
-		Source: c.sourceFlags.config(1), Target: config, CheckpointFile: c.Checkpoint, Region: c.Region,
+		Source: c.sourceFlags.config(1), Target: config, Checkpoint: c.checkpoint(), Region: c.Region,
 		Since: c.Since.Day, Until: c.Until.Day, Retention: c.Retention.n,
 		Probe: c.Probe, Senders: senders, BytesPerSecond: c.MBPerSecond * 1e6,
 	})
@@ -82,6 +84,13 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 		return errNoGo
 	}
 	return nil
+}
+
+func (c *planCommand) checkpoint() plan.Record {
+	_, onTarget := checkpointIndex(c.Checkpoint)
+	return plan.Record{Name: c.Checkpoint, OnTarget: onTarget, Read: func(ctx context.Context, to *target.Target) (checkpoint.State, error) {
+		return readState(ctx, c.Checkpoint, to)
+	}}
 }
 
 // untilStopped returns a context that also ends at the first interrupt, for

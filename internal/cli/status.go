@@ -20,7 +20,7 @@ import (
 type statusCommand struct {
 	targetFlags `embed:""`
 
-	Checkpoint string `help:"File that records what is done." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Status"`
+	Checkpoint string `help:"File that records what is done, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Status"`
 	JSON       bool   `name:"json" help:"Print one JSON object, with every day." group:"Output"`
 	Watch      bool   `help:"Print it again every two seconds, until Ctrl-C." group:"Output"`
 }
@@ -40,7 +40,8 @@ Examples:
 }
 
 func (c *statusCommand) problems(found []string) []string {
-	if c.Target == "" {
+	_, onTarget := checkpointIndex(c.Checkpoint)
+	if c.Target == "" && !onTarget {
 		return found
 	}
 	return c.targetFlags.problems(found)
@@ -79,20 +80,22 @@ func (c *statusCommand) Run(ctx context.Context, p *process) error {
 }
 
 // openTarget opens the target, if one is to be asked. Its alias and the names of
-// its indices are those that the checkpoint is bound to.
+// its indices are those that a checkpoint in a file is bound to.
 func (c *statusCommand) openTarget(ctx context.Context, p *process) (*target.Target, error) {
 	if c.Target == "" {
 		return nil, nil
-	}
-	state, err := checkpoint.Read(c.Checkpoint)
-	if err != nil {
-		return nil, err
 	}
 	config, err := c.targetFlags.config(p)
 	if err != nil {
 		return nil, err
 	}
-	config.Backend.Alias, config.Backend.Index = state.Binding.Target.Alias, state.Binding.Target.Index
+	if _, ok := checkpointIndex(c.Checkpoint); !ok {
+		state, err := checkpoint.Read(c.Checkpoint)
+		if err != nil {
+			return nil, err
+		}
+		config.Backend.Alias, config.Backend.Index = state.Binding.Target.Alias, state.Binding.Target.Index
+	}
 	return target.Open(ctx, config)
 }
 
@@ -106,7 +109,7 @@ type watcher struct {
 }
 
 func (w *watcher) print(ctx context.Context) error {
-	state, err := checkpoint.Read(w.command.Checkpoint)
+	state, err := readState(ctx, w.command.Checkpoint, w.target)
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func dayLines(out *strings.Builder, s *status, p paint) {
 			continue
 		}
 		fmt.Fprintf(out, "%s  %-16s %12s nodes %10s", d.Day, words(d.State), count(d.Nodes), size(d.Bytes))
-		if d.Planned > d.Bytes {
+		if (d.State == dayPlanned || d.State == dayCopying) && d.Planned > d.Bytes {
 			fmt.Fprintf(out, " of about %s", size(d.Planned))
 		}
 		if s.Asked && d.Documents >= 0 {
