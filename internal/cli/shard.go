@@ -127,6 +127,7 @@ func (w *work) shared(ctx context.Context, index string) (r result, err error) {
 		return r, nil
 	}
 	whole, err := w.whole(ctx, team, division)
+	whole.add(r.Summary)
 	if of > 1 && errors.Is(err, checkpoint.ErrHeld) {
 		w.tell("its days are copied; finishing is up to %s", strings.TrimPrefix(err.Error(), checkpoint.ErrHeld.Error()+": "))
 		return r, nil

@@ -66,6 +66,14 @@ func eachRejected(path string, visit func(lines []byte) error) error {
 	}
 }
 
+// add counts what this process did before, on another checkpoint.
+func (r *result) add(before migrate.Summary) {
+	r.Run.Nodes += before.Run.Nodes
+	r.Run.Bytes += before.Run.Bytes
+	r.Seconds += before.Seconds
+	r.Short += before.Short
+}
+
 // print writes the result to standard output: for a program one JSON object,
 // which is the last line.
 func (r result) print(p *process, o outputFlags) error {
