@@ -29,6 +29,7 @@ type display struct {
 	bar    *progressbar.ProgressBar // nil unless at a terminal
 	quiet  bool
 	window window
+	heard  func(migrate.Event) // also told of each event, if set
 }
 
 func newDisplay(p *process, o outputFlags) *display {
@@ -129,6 +130,24 @@ func progressText(p migrate.Progress, rate float64, left time.Duration, known bo
 	return text
 }
 
+// line prints a line of its own.
+func (d *display) line(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.bar != nil {
+		d.write(d.bar.Clear())
+	}
+	_, err := fmt.Fprintln(d.stderr, text)
+	d.write(err)
+}
+
+// hear has f told of each event from now on.
+func (d *display) hear(f func(migrate.Event)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard = f
+}
+
 func (d *display) clear() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -148,6 +167,9 @@ type jsonEvent struct {
 func (d *display) event(e migrate.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.heard != nil {
+		d.heard(e)
+	}
 	switch {
 	case d.events != nil:
 		d.write(d.events.Encode(jsonEvent{"event", time.Now().UTC(), e}))

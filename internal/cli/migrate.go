@@ -21,6 +21,7 @@ type migrateCommand struct {
 	limitFlags  `embed:""`
 	outputFlags `embed:""`
 	shardFlags  `embed:""`
+	metricFlags `embed:""`
 
 	Checkpoint string     `help:"File that records what is done, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Copy"`
 	Since      dayValue   `help:"First UTC day to copy." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Copy"`
@@ -173,6 +174,11 @@ func (w *work) run(ctx context.Context, run func(*migrate.Migration, context.Con
 	if err := s.prepareTarget(ctx, w.show); err != nil {
 		return r, err
 	}
+	told, err := w.answer(migration)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, told()) }()
 	w.governor.watch(ctx, s.Target, w.Control, w.show)
 	defer w.governor.close()
 	stop := w.show.start(migration)
