@@ -142,6 +142,14 @@ func TestMovedNodes(t *testing.T) {
 			})
 		}
 	})
+	t.Run("killed before its late row is visible", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, 2*day), old(2, 2*day), old(3, time.Hour), step{do: migrate})
+		s.custom("1h")
+		s.happen(old(1, time.Minute))
+		s.killedEverywhere(before)
+		s.sees(1, 0)
+	})
 	t.Run("in several days already", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(old(1, day), left(1, day), left(1, 2*day), old(2, 3*day), step{do: migrate})
@@ -188,6 +196,11 @@ func TestVanishedNodes(t *testing.T) {
 		s.sees(1, none)
 		s.finish()
 	})
+	t.Run("copied before its time", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, day), old(2, -time.Minute), step{do: migrate}, gone(2), passed(9*time.Hour))
+		s.finish()
+	})
 	t.Run("an emptied source does not empty the target", func(t *testing.T) {
 		s := newScene(t, table)
 		s.adjust = func(o *tool.Options) { o.RemoveVanished = false }
@@ -219,6 +232,32 @@ func TestDroppedIndexStaysGone(t *testing.T) {
 		s.fates(node.OutOfRetention, 1)
 		s.finish()
 	})
+}
+
+func TestDroppedIndexIsNotMadeForLateRows(t *testing.T) {
+	s := newScene(t, table)
+	s.happen(now(1), old(2, day), passed(11*time.Hour+5*time.Minute), step{do: migrate})
+	today := node.DayOf(start().UnixMicro())
+	s.happen(old(3, 10*time.Minute), passed(14*time.Minute))
+	s.model.dropped(today)
+	if err := s.dropIndex(s.ctx, today); err != nil {
+		t.Fatal(err)
+	}
+	s.happen(step{do: migrate})
+	s.sees(1, none)
+	s.sees(3, none)
+	s.finish()
+}
+
+func TestLostAnswersDoNotMakeADayShort(t *testing.T) {
+	s := newScene(t, table)
+	s.happen(now(1), old(2, time.Hour), passed(time.Minute), step{do: migrate}, passed(time.Minute), now(1), passed(time.Minute))
+	s.killedEverywhere(after)
+	s.happen(passed(day), step{do: migrate})
+	if s.summary.Short != 0 || s.summary.Fates[node.Stored]+s.summary.Fates[node.AlreadyThere] != 2 {
+		t.Errorf("%d days are short, fates %v", s.summary.Short, s.summary.Fates)
+	}
+	s.finish()
 }
 
 func TestRetention(t *testing.T) {
