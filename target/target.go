@@ -25,6 +25,7 @@ import (
 	"github.com/opensearch-project/opensearch-go/v4"
 	"github.com/opensearch-project/opensearch-go/v4/errmask"
 	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
+	"github.com/opensearch-project/opensearch-go/v4/signer"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
@@ -37,6 +38,8 @@ type Config struct {
 	CA          []byte // PEM certificates that the servers' own must descend from; empty: the system's
 	Fingerprint string // SHA-256 of the server's certificate in hex, colons allowed; replaces the check of the chain
 	Insecure    bool   // any certificate will do
+	// Signer, if set, signs each request instead of a user name and password.
+	Signer signer.Signer
 
 	Backend Backend
 
@@ -175,7 +178,7 @@ func (t *Target) connect() error {
 	config := opensearch.Config{
 		Addresses: t.config.URLs, Username: t.config.Username, Password: t.config.Password,
 		Transport: t.http, DisableRetry: true, HealthCheckMaxRetries: -1, MaxRetryClusterHealth: -1,
-		RequestTimeout: requestTimeout,
+		RequestTimeout: requestTimeout, Signer: t.config.Signer,
 	}
 	bulk, err := opensearch.NewClient(config)
 	if err != nil {

@@ -238,7 +238,7 @@ func (c *demoCommand) clear(ctx context.Context, p *process, copied *migrateComm
 
 // dropIndices removes the demo's daily indices.
 func (c *migrateCommand) dropIndices(ctx context.Context, p *process) error {
-	config, err := c.targetFlags.config(p)
+	config, err := c.targetFlags.config(ctx, p)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -28,6 +29,8 @@ func (f *sourceFlags) config(connections int) source.Config {
 
 // targetFlags say where the nodes go.
 type targetFlags struct {
+	awsFlags `embed:""`
+
 	Target             string `help:"OpenSearch URLs, comma separated." env:"NODESTORE_TARGET" placeholder:"URL,..." group:"Target"`
 	TargetUsername     string `help:"User name. The password comes from $NODESTORE_TARGET_PASSWORD or the file." env:"NODESTORE_TARGET_USERNAME" placeholder:"NAME" group:"Target"`
 	TargetPasswordFile string `help:"File that holds the password." env:"NODESTORE_TARGET_PASSWORD_FILE" placeholder:"FILE" group:"Target"`
@@ -63,7 +66,7 @@ func (f *targetFlags) urls() []string {
 	return strings.FieldsFunc(f.Target, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-func (f *targetFlags) config(p *process) (target.Config, error) {
+func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, error) {
 	backend, err := target.BackendFromEnv(p.getenv, target.Custom{Alias: f.Alias, Template: f.Template, Index: f.Index})
 	if err != nil {
 		return target.Config{}, err
@@ -84,7 +87,8 @@ func (f *targetFlags) config(p *process) (target.Config, error) {
 			return target.Config{}, hint.Add(fmt.Errorf("read --target-ca: %w", err), "name a PEM file of the certificate authority")
 		}
 	}
-	return c, nil
+	c.Signer, err = f.signer(ctx)
+	return c, err
 }
 
 // outputFlags say what is printed while it runs.
@@ -104,6 +108,9 @@ type dayValue struct {
 
 // UnmarshalText reads YYYY-MM-DD.
 func (d *dayValue) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // a variable that is set to nothing
+	}
 	d.Day, d.problem = node.ParseDay(string(text))
 	return nil
 }
@@ -119,6 +126,9 @@ const maxWorkers = 256
 
 // UnmarshalText reads a whole number from 1 to maxWorkers.
 func (c *countValue) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // a variable that is set to nothing
+	}
 	var err error
 	if c.n, err = strconv.Atoi(string(text)); err != nil || c.n < 1 || c.n > maxWorkers {
 		c.problem = fmt.Errorf("%q is no whole number from 1 to %d", text, maxWorkers)
@@ -137,6 +147,9 @@ const maxRetention = 36500
 
 // UnmarshalText reads a whole number of days.
 func (r *retentionDays) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // a variable that is set to nothing
+	}
 	var err error
 	if r.n, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil || r.n < 0 || r.n > maxRetention {
 		r.problem = fmt.Errorf("%q is no whole number of days from 0 (keep all) to %d", text, maxRetention)
@@ -152,6 +165,9 @@ type timeValue struct {
 
 // UnmarshalText reads RFC 3339, which names its time zone.
 func (v *timeValue) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // a variable that is set to nothing
+	}
 	at, err := time.Parse(time.RFC3339Nano, string(text))
 	if err != nil {
 		v.problem = fmt.Errorf("%q is no time such as 2025-09-01T14:30:00Z", text)
@@ -174,6 +190,9 @@ const (
 
 // UnmarshalText reads bytes, with KiB, MiB, kB or MB behind the number if need be.
 func (s *sizeValue) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // a variable that is set to nothing
+	}
 	units := []struct {
 		suffix string
 		bytes  int

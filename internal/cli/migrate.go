@@ -218,7 +218,7 @@ func (c *migrateCommand) reach(ctx context.Context, p *process, readers int, wai
 			err = errors.Join(err, s.close())
 		}
 	}()
-	config, err := c.targetFlags.config(p)
+	config, err := c.targetFlags.config(ctx, p)
 	if err != nil {
 		return s, err
 	}

@@ -59,7 +59,7 @@ func (c *planCommand) problems(found []string) []string {
 
 // Run prints the plan.
 func (c *planCommand) Run(ctx context.Context, p *process) error {
-	config, err := c.targetFlags.config(p)
+	config, err := c.targetFlags.config(ctx, p)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func (c *statusCommand) openTarget(ctx context.Context, p *process) (*target.Tar
 	if c.Target == "" {
 		return nil, nil
 	}
-	config, err := c.targetFlags.config(p)
+	config, err := c.targetFlags.config(ctx, p)
 	if err != nil {
 		return nil, err
 	}

@@ -145,7 +145,7 @@ func (c *verifyCommand) open(ctx context.Context, p *process) (s *session, err e
 	if _, err := checkpoint.Read(c.Checkpoint); err != nil {
 		return s, err
 	}
-	config, err := c.targetFlags.config(p)
+	config, err := c.targetFlags.config(ctx, p)
 	if err != nil {
 		return s, err
 	}
