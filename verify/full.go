@@ -30,28 +30,14 @@ func (v *Verification) compareAll(ctx context.Context) error {
 }
 
 func (v *Verification) compareHours(ctx context.Context, d scopeDay) error {
-	var done checkpoint.Ranges
-	v.Checkpoint.View(func(s *checkpoint.State) {
-		done = append(done, s.Verify.Day(d.day.String()).Payloads...)
-	})
 	cut := false
-	pieces := min(d.rows/24/rowsPerPiece+1, maxUnits)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(v.options.Workers)
-	for start := d.day.Start(); start < d.day.End(); start += hour {
-		if !v.options.Subset.has(start / hour) {
-			continue
+	for _, s := range v.stretches(d) {
+		if cut = v.stopped(); cut {
+			break
 		}
-		for from := start; from < start+hour; from += hour/pieces + 1 {
-			s := stretch{d.day, max(from, d.from), min(from+hour/pieces+1, start+hour, d.to), ofAll}
-			if s.from >= s.to || done.Contains(checkpoint.Range{From: s.from, To: s.to}) {
-				continue
-			}
-			if cut = cut || v.stopped(); cut {
-				continue
-			}
-			group.Go(func() error { return v.compareStretch(ctx, s) })
-		}
+		group.Go(func() error { return v.compareStretch(ctx, s) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -60,6 +46,40 @@ func (v *Verification) compareHours(ctx context.Context, d scopeDay) error {
 		return ErrInterrupted
 	}
 	return nil
+}
+
+// stretches cuts what is not compared yet of a day, or of the subset's hours
+// of it, into pieces of about rowsPerPiece rows. What is recorded is left out to
+// the microsecond: the cuts of the run before may have been others.
+func (v *Verification) stretches(d scopeDay) (list []stretch) {
+	var done checkpoint.Ranges
+	v.Checkpoint.View(func(s *checkpoint.State) {
+		done = append(done, s.Verify.Day(d.day.String()).Payloads...)
+	})
+	units := []checkpoint.Range{{From: d.from, To: d.to}}
+	if v.options.Subset.Of != 0 {
+		units = v.options.Subset.hours(d)
+	}
+	width := (d.to-d.from)/(d.rows/rowsPerPiece+1) + 1
+	for _, u := range units {
+		for _, missing := range done.Missing(u.From, u.To) {
+			for from := missing.From; from < missing.To; from += width {
+				list = append(list, stretch{d.day, from, min(from+width, missing.To), ofAll})
+			}
+		}
+	}
+	return list
+}
+
+// hours returns the hours of a day that belong to the subset.
+func (s Subset) hours(d scopeDay) (units []checkpoint.Range) {
+	for start := d.day.Start(); start < d.day.End(); start += hour {
+		r := checkpoint.Range{From: max(start, d.from), To: min(start+hour, d.to)}
+		if int(modulo(start/hour, int64(s.Of))) == s.Part-1 && r.From < r.To {
+			units = append(units, r)
+		}
+	}
+	return units
 }
 
 // compareStretch compares a stretch and records it.

@@ -39,11 +39,6 @@ const (
 // all of them.
 type Subset struct{ Part, Of int }
 
-// has says whether the subset has the payloads of an hour since 1970.
-func (s Subset) has(hour int64) bool {
-	return s.Of == 0 || int(hour%int64(s.Of)) == s.Part-1
-}
-
 // Options say what to compare. Zero values stand for defaults.
 type Options struct {
 	Level      Level
