@@ -88,9 +88,11 @@ func clusterRefusals() []refusal {
 	}
 }
 
-func TestClusterRefusals(t *testing.T) {
+// The tests that need a cluster of their own share it, one after the other.
+func TestCluster(t *testing.T) {
 	t.Parallel()
 	server := ownCluster(t, testbed.OpenSearchOptions{})
+	t.Run("a plan reads only", func(t *testing.T) { checkReadsOnly(t, server) })
 	for _, r := range clusterRefusals() {
 		t.Run(r.name, func(t *testing.T) {
 			w := worldOn(t, newestDatabase(t), server.URL())
@@ -161,10 +163,10 @@ func readsOnly(method, path string) bool {
 	return method == http.MethodPost && regexp.MustCompile(`/_(search|count|mget|simulate|simulate_index)(/|$)`).MatchString(path)
 }
 
-// A plan only reads: shown by what both servers were asked, by their own
-// record of what changed, and by a template that is still absent.
-func TestPlanReadsOnly(t *testing.T) {
-	t.Parallel()
+// checkReadsOnly shows that a plan only reads by what both servers were asked
+// and by their own record of what changed.
+func checkReadsOnly(t *testing.T, server *testbed.OpenSearch) {
+	t.Helper()
 	postgres, err := testbed.StartPostgres(t.Context(), testbed.PostgresOptions{Settings: map[string]string{"log_statement": "all", "autovacuum": "off"}})
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +176,7 @@ func TestPlanReadsOnly(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	w := worldOn(t, postgres.URL(), ownCluster(t, testbed.OpenSearchOptions{}).URL())
+	w := worldOn(t, postgres.URL(), server.URL())
 	log := filepath.Join(postgres.Dir(), "server.log")
 	before, written, version := size(t, log), changes(t, w.conn), stateVersion(w)
 
