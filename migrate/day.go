@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -160,7 +161,10 @@ func (m *Migration) prepare(ctx context.Context, d *day) error {
 	case ok:
 		d.index = found
 		d.index.SwitchedAt = m.options.SwitchedAt
-		return m.checkDurable(found)
+		if err := m.checkDurable(found); err != nil {
+			return err
+		}
+		return m.correctLoan(ctx, found)
 	case d.hot: // the first write creates it as Sentry's would
 		return nil
 	case m.filled(d.day): // it was dropped while nobody looked
@@ -182,11 +186,37 @@ func (m *Migration) create(ctx context.Context, d *day) error {
 	if err != nil {
 		return err
 	}
-	if err := m.target.Create(ctx, d.name(), loan, m.origin); err != nil {
+	err = m.target.Create(ctx, d.name(), loan, m.origin)
+	if errors.Is(err, target.ErrExists) {
+		return m.prepare(ctx, d)
+	}
+	if err != nil {
 		return err
 	}
 	d.index, _, err = m.target.Daily(ctx, d.day)
 	return err
+}
+
+// correctLoan makes the record of what an index has lent fit the index. It does
+// not if a request of a run that was killed arrived late, or if the checkpoint
+// was lost: then an index is being loaded and nobody would give anything back,
+// or somebody else made it and there is nothing to give back.
+func (m *Migration) correctLoan(ctx context.Context, index target.Index) error {
+	var recorded bool
+	m.checkpoint.View(func(state *checkpoint.State) { _, recorded = state.Borrowed[index.Name] })
+	switch {
+	case recorded && index.Origin == nil:
+		return m.checkpoint.Update(ctx, func(state *checkpoint.State) { delete(state.Borrowed, index.Name) })
+	case recorded || !index.Loading():
+		return nil
+	}
+	loan, err := m.target.Loan(ctx, index.Name)
+	if err != nil {
+		return err
+	}
+	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		state.Borrowed[index.Name] = checkpoint.Borrowed{Settings: loan.Return, At: time.Now().UTC()}
+	})
 }
 
 // checkDurable refuses to write where an answer does not mean that it is on

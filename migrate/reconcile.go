@@ -78,6 +78,11 @@ func (m *Migration) reckon(ctx context.Context, n node.Day) (r reckoning, ok boo
 	if !ok {
 		return r, false, m.missingIndex(ctx, n)
 	}
+	if r.index.Loading() { // all days are sealed
+		if err := m.giveBackLate(ctx, r.index); err != nil {
+			return r, false, err
+		}
+	}
 	var started time.Time
 	m.checkpoint.View(func(state *checkpoint.State) {
 		started = state.Started
@@ -95,6 +100,15 @@ func (m *Migration) reckon(ctx context.Context, n node.Day) (r reckoning, ok boo
 	}
 	r.documents, err = m.target.CountBetween(ctx, r.index.Name, n.Start()/1000, r.until/1000)
 	return r, err == nil, err
+}
+
+// giveBackLate ends the loading of an index that a request of a killed run made
+// after the settings of its other indices were given back.
+func (m *Migration) giveBackLate(ctx context.Context, index target.Index) error {
+	if err := m.correctLoan(ctx, index); err != nil {
+		return err
+	}
+	return m.restore(ctx, func(name string) bool { return name == index.Name })
 }
 
 // maxVanished is the share of the documents that may vanish between two runs

@@ -38,6 +38,9 @@ func (e *Error) Error() string {
 // ErrDropped means that a daily index went away while it was being filled.
 var ErrDropped = errors.New("the daily index is gone")
 
+// ErrExists means that somebody else created a daily index first.
+var ErrExists = errors.New("the daily index is there already")
+
 // ErrBlocked means that the cluster refuses writes until somebody acts.
 var ErrBlocked = errors.New("the cluster blocks writes")
 

@@ -98,7 +98,7 @@ func LoadingName(index string) string { return "nodestore-migrate-" + index }
 
 // Create creates the index of a past day for loading. The caller has recorded
 // the loan before. That it is there already, as after a broken connection, is
-// no error if it is of the same origin and still loading.
+// no error if it is of the same origin and still loading, else it is ErrExists.
 func (t *Target) Create(ctx context.Context, name string, loan Loan, origin Origin) error {
 	body, err := json.Marshal(map[string]any{
 		"settings": loan.Loading,
@@ -120,7 +120,7 @@ func (t *Target) Create(ctx context.Context, name string, loan Loan, origin Orig
 	if len(found) == 1 && found[0].loading && found[0].Origin != nil && *found[0].Origin == origin {
 		return nil
 	}
-	return hint.Add(err, "somebody created it this moment: run the same command again")
+	return hint.Add(fmt.Errorf("%w: %w", ErrExists, err), "somebody created it this moment: run the same command again")
 }
 
 // Daily returns a day's index; ok is false when there is none.

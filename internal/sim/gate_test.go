@@ -33,6 +33,11 @@ type passing struct {
 	body               []byte
 }
 
+// creates reports whether the request makes an index.
+func (p *passing) creates() bool {
+	return p.method == http.MethodPut && strings.Count(p.path, "/") == 1
+}
+
 func newGate(backend string, perform func(step)) *gate {
 	g := &gate{backend: backend, perform: perform}
 	g.server = httptest.NewServer(g)
@@ -53,7 +58,7 @@ func (g *gate) begin(r run, kill context.CancelFunc) {
 
 // lateAt is the request of the next run at which a held one arrives: early, for
 // a server soon sees or drops what a dead client has sent.
-const lateAt = 2
+const lateAt = 4
 
 // ServeHTTP is http.Handler.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -130,6 +130,19 @@ func TestSealing(t *testing.T) {
 			})
 		}
 	})
+	t.Run("an index is made late by a run that was killed", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, 3*day), old(2, day), now(3))
+		for n := 1; s.gate.held == nil || !s.gate.held.creates(); n++ {
+			s.gate.held = nil
+			s.happen(step{do: migrate, run: run{crash: crash{n, late}}})
+		}
+		s.happen(gone(1), gone(2), step{do: migrate})
+		if err := s.settled(); err != nil {
+			t.Error(err)
+		}
+		s.finish()
+	})
 	t.Run("settings are given back without copying", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(old(1, 2*day), old(2, 3*day))
