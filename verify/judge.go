@@ -147,12 +147,9 @@ func Number(n int64) string {
 
 // Percent writes a share in percent with two significant digits.
 func Percent(share float64) string {
-	if share >= 0.1 {
-		return strconv.FormatFloat(100*share, 'f', 0, 64) + " %"
-	}
-	decimals := 1
-	for digit := 0.1; digit > 100*share && decimals < 12; digit /= 10 {
+	decimals := 0
+	for digit := 10.0; digit > 100*share && decimals < 12; digit /= 10 {
 		decimals++
 	}
-	return strconv.FormatFloat(100*share, 'f', decimals+1, 64) + " %"
+	return strconv.FormatFloat(100*share, 'f', decimals, 64) + " %"
 }

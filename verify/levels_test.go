@@ -153,7 +153,6 @@ func TestDamageIsFoundByTheLevelsThatPromiseIt(t *testing.T) {
 			}
 			for _, level := range []verify.Level{verify.IDs, verify.Sample, verify.Full} {
 				o := w.options(level)
-				o.MaxDefects = 0.9 // a sample of next to nothing
 				r := w.verify(o)
 				if !d.ids && level != verify.Full {
 					continue // found by chance, or not

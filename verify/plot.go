@@ -24,7 +24,7 @@ func targetColor() color.Color { return color.RGBA{1, 1, 3, 255} }
 const (
 	plotWidth  = 10 * vg.Inch
 	plotHeight = 2.6 * vg.Inch
-	maxLabels  = 12
+	maxLabels  = 8
 )
 
 // figure is a plot with the words around it.

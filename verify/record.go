@@ -33,24 +33,36 @@ func (v *Verification) resume(ctx context.Context) (err error) {
 	})
 	if known {
 		v.options.Notify(Event{Kind: Resumed})
-	} else {
-		err = v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
-			s.Verify = &checkpoint.Verify{Run: request, Started: time.Now().UTC(), Rate: v.drawRate()}
-		})
-	}
-	if err != nil {
+	} else if err = v.restart(ctx, request); err != nil {
 		return err
 	}
 	v.findings, err = openFindings(v.options.Findings, size)
 	return err
 }
 
-// drawRate is the share of the nodes that are drawn.
-func (v *Verification) drawRate() float64 {
-	if v.scope.planned == 0 {
-		return 1
+// restart begins a new record.
+func (v *Verification) restart(ctx context.Context, request string) error {
+	rate, err := v.drawRate(ctx)
+	if err != nil {
+		return err
 	}
-	return min(float64(SampleSize(v.options.Confidence, v.options.MaxDefects))/float64(v.scope.planned), 1)
+	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
+		s.Verify = &checkpoint.Verify{Run: request, Started: time.Now().UTC(), Rate: rate}
+	})
+}
+
+// drawRate is the share of the nodes that are drawn: so many that the bound is
+// what was asked for even if the certainty strata are as large as they may be.
+func (v *Verification) drawRate(ctx context.Context) (rate float64, err error) {
+	var late int64
+	if from := max(v.scope.from, v.scope.certain); from < v.scope.until {
+		err = v.again(ctx, func() (err error) { late, err = v.Source.Count(ctx, from, v.scope.until); return err })
+	}
+	population := v.scope.planned - late - int64(len(v.rejected)) - int64(len(v.scope.days))*maxCertain
+	if wanted := SampleSize(v.options.Confidence, v.options.MaxDefects); wanted < population {
+		return float64(wanted) / float64(population), err
+	}
+	return 1, err
 }
 
 // rate is the one that the run began with.
