@@ -14,10 +14,10 @@ import (
 // answer answers, until the returned function is called, whoever asks how a copy
 // is doing: Prometheus, and a person who sends SIGUSR1.
 func (w *work) answer(m *migrate.Migration) (stop func() error, err error) {
-	stop = func() error { return nil }
+	leave := func() error { return nil }
 	if w.MetricsAddr != "" {
 		metrics := newMetrics(m, w.session.Checkpoint, w.governor)
-		if stop, err = metrics.serve(w.MetricsAddr); err != nil {
+		if leave, err = metrics.serve(w.MetricsAddr); err != nil {
 			return nil, err
 		}
 		w.show.hear(metrics.event)
@@ -25,7 +25,7 @@ func (w *work) answer(m *migrate.Migration) (stop func() error, err error) {
 	quiet := w.onUser1(func() { w.show.line(snapshotText(m.Progress(), w.governor.State())) })
 	return func() error {
 		quiet()
-		return stop()
+		return leave()
 	}, nil
 }
 
