@@ -65,6 +65,9 @@ func TestVerdicts(t *testing.T) {
 		oneDay: &series{Samples: []sample{sampleOf(2, 0, 100)}},
 	}
 	r.judge()
+	if want := 30.0 / 17; math.Abs(r.Spread-want) > 1e-9 {
+		t.Errorf("spread %f, want %f", r.Spread, want)
+	}
 	want := []verdict{
 		{"speed, of the slower ceiling", 18 / 19.8, ">= 0.90", true}, // medians: one slow run does not matter
 		{"CPU s per GB, --check quick", 1.4, "<= 1.5", true},

@@ -18,6 +18,10 @@ const (
 	wantedGrowth    = 1.1  // of the peak, against that of one of ten days: the same but for noise
 )
 
+// quietSpread is how far apart the runs of one ceiling lie, highest to lowest,
+// on a machine that does nothing else; beyond it the verdicts say little.
+const quietSpread = 1.25
+
 // result is what a run of the benchmark found.
 type result struct {
 	Type       string    `json:"type"` // "benchmark"
@@ -32,6 +36,7 @@ type result struct {
 	BatchBytes int       `json:"batch_bytes"`
 	Series     []*series `json:"series"`
 	Verdicts   []verdict `json:"verdicts"`
+	Spread     float64   `json:"spread"` // of the replay's speed, highest to lowest
 
 	copy, replay, quick, full, oneDay *series
 }
@@ -58,6 +63,8 @@ func (r *result) judge() {
 	peaks := r.quick.sorted(sample.peakMebibytes)
 	peak := peaks[len(peaks)-1] // the highest, not the median: it has to fit every time
 	growth := r.quick.median(sample.peakMebibytes) / r.oneDay.median(sample.peakMebibytes)
+	speeds := r.replay.sorted(sample.megabytesPerSecond)
+	r.Spread = speeds[len(speeds)-1] / speeds[0]
 	r.Verdicts = []verdict{
 		{"speed, of the slower ceiling", ratio, fmt.Sprintf(">= %.2f", wantedRatio), ratio >= wantedRatio},
 		{"CPU s per GB, --check quick", cpu, fmt.Sprintf("<= %.1f", wantedCPU), cpu <= wantedCPU},
@@ -86,7 +93,11 @@ func (r *result) writeTable(w io.Writer) error {
 	for _, v := range r.Verdicts {
 		fmt.Fprintf(t, "%s\t%.2f\t%s\t%s\n", v.Name, v.Figure, v.Wanted, passOrMiss(v))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil || r.Spread <= quietSpread {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nThe machine was busy: the fastest replay had %.1f times the speed of the slowest. The verdicts say little; run it again.\n", r.Spread)
+	return err
 }
 
 // text is the median and the range, or nothing where nothing was measured.
