@@ -130,6 +130,10 @@ func (w *world) do(s step) error {
 	return w.migrate(s.run)
 }
 
+// justBefore is a millisecond of the last one or two seconds that no other write
+// has: while the clock stands still, no two nodes are alike to the tool.
+func (w *world) justBefore() int64 { return w.now() - int64(2000-w.writes)*1000 }
+
 // version makes the next write. A timestamp only moves forward.
 func (w *world) version(s step, at int64) version {
 	w.writes++
@@ -152,7 +156,7 @@ func (w *world) write(s step) error {
 		w.model.facts[s.id].gone = false
 		return w.writeDocument(w.ctx, s.id, v)
 	}
-	v := w.version(s, w.now()-s.span.Microseconds())
+	v := w.version(s, w.justBefore()-s.span.Microseconds())
 	w.model.rewrote(s.id, v)
 	return w.writeRow(w.ctx, s.id, v)
 }
@@ -160,7 +164,7 @@ func (w *world) write(s step) error {
 // straggle commits a row at the source after the switch: its transaction began
 // before, or its process was not restarted yet.
 func (w *world) straggle(s step) error {
-	f, at := w.model.facts[s.id], w.now()-s.span.Microseconds()
+	f, at := w.model.facts[s.id], w.justBefore()-s.span.Microseconds()
 	v := w.version(s, at)
 	if w.model.switched == 0 || v.at != at || f.written != nil || f.gone || f.perhaps {
 		return nil
