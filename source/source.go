@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -35,6 +36,7 @@ type Source struct {
 	relation Relation
 	identity Identity
 	sql      statements
+	opened   bool
 }
 
 // Open connects and inspects the relation. Its errors carry a remedy where one
@@ -50,6 +52,7 @@ func Open(ctx context.Context, config Config) (*Source, error) {
 		s.Close()
 		return nil, err
 	}
+	s.opened = true
 	return s, nil
 }
 
@@ -76,9 +79,31 @@ set local datestyle = 'ISO';
 // prologueStatements is the number of results that prologue yields.
 const prologueStatements = 5
 
-// query runs SQL of one or more statements and returns each one's rows, a null
-// as "". what names the operation in errors.
+// queryTries is how often a question is asked while the connection breaks or
+// the server starts again: for about half a minute.
+const queryTries = 8
+
+// query asks until there is an answer. While the source is being opened it asks
+// once: whoever mistyped an address should not wait.
 func (s *Source) query(ctx context.Context, what, sql string) ([][][]string, error) {
+	for try := 1; ; try++ {
+		results, err := s.ask(ctx, what, sql)
+		if err == nil || !s.opened || try == queryTries || !Retryable(err) {
+			return results, err
+		}
+		timer := time.NewTimer(100 * time.Millisecond << try)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// ask runs SQL of one or more statements and returns each one's rows, a null
+// as "". what names the operation in errors.
+func (s *Source) ask(ctx context.Context, what, sql string) ([][][]string, error) {
 	conn, err := s.pool.acquire(ctx)
 	if err != nil {
 		return nil, err
