@@ -161,7 +161,7 @@ func (m *Migration) prepare(ctx context.Context, d *day) error {
 	case ok:
 		d.index = found
 		d.index.SwitchedAt = m.options.SwitchedAt
-		if err := m.checkDurable(found); err != nil {
+		if err := m.checkIndex(ctx, found); err != nil {
 			return err
 		}
 		return m.correctLoan(ctx, found)
@@ -219,9 +219,13 @@ func (m *Migration) correctLoan(ctx context.Context, index target.Index) error {
 	})
 }
 
-// checkDurable refuses to write where an answer does not mean that it is on
-// disk (promise 4).
-func (m *Migration) checkDurable(index target.Index) error {
+// checkIndex refuses to write where another region's nodes are (promise 9), and
+// where an answer does not mean that it is on disk (promise 4). Another region's
+// run may have begun at the same moment as this one.
+func (m *Migration) checkIndex(ctx context.Context, index target.Index) error {
+	if index.Origin != nil && !index.Origin.Same(m.origin) {
+		return m.target.CheckOrigin(ctx, m.origin)
+	}
 	if !index.Durable() {
 		return hint.Add(fmt.Errorf("index %s has index.translog.durability=async: what it takes may be lost", index.Name),
 			"set it to request for that index while it is migrated: PUT /"+index.Name+`/_settings {"index.translog.durability":"request"}`)
