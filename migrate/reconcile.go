@@ -31,8 +31,12 @@ func (r reckoning) vanished() int64 { return max(r.documents-r.rows, 0) }
 // was copied, and notices daily indices that are gone. It costs a count for
 // each day on both sides, and a closer look only where the counts differ.
 func (m *Migration) reconcile(ctx context.Context) error {
+	copied, err := m.copiedDays(ctx)
+	if err != nil {
+		return err
+	}
 	var days []reckoning
-	for _, n := range m.copiedDays() {
+	for _, n := range copied {
 		r, ok, err := m.reckon(ctx, n)
 		if err != nil {
 			return err
@@ -55,18 +59,32 @@ func (m *Migration) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// copiedDays are the days that the checkpoint knows of, oldest first.
-func (m *Migration) copiedDays() (days []node.Day) {
+// copiedDays are the days that have something of ours, oldest first: those that
+// the checkpoint knows of, and those of indices that an earlier checkpoint made.
+func (m *Migration) copiedDays(ctx context.Context) ([]node.Day, error) {
+	holdings, err := m.target.Holdings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	copied := make(map[node.Day]bool)
+	for _, h := range holdings {
+		copied[h.Day] = h.Daily && h.Ours && h.Origin == m.origin
+	}
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for name, d := range state.Days {
-			n, err := node.ParseDay(name)
-			if err == nil && d.Dropped.IsZero() && d.Index != "" && n.Start() >= m.firstKept() && n < m.options.Until {
-				days = append(days, n)
+			if n, err := node.ParseDay(name); err == nil {
+				copied[n] = d.Dropped.IsZero() && d.Index != ""
 			}
 		}
 	})
+	var days []node.Day
+	for n, ok := range copied {
+		if ok && n.Start() >= m.firstKept() && n < m.options.Until {
+			days = append(days, n)
+		}
+	}
 	slices.Sort(days)
-	return days
+	return days, nil
 }
 
 // reckon counts a day on both sides; ok is false if there is nothing to judge.
@@ -86,7 +104,9 @@ func (m *Migration) reckon(ctx context.Context, n node.Day) (r reckoning, ok boo
 	var started time.Time
 	m.checkpoint.View(func(state *checkpoint.State) {
 		started = state.Started
-		r.rejected = state.Day(n).Fates[node.Rejected]
+		if recorded, ok := state.Days[n.String()]; ok {
+			r.rejected = recorded.Fates[node.Rejected]
+		}
 	})
 	// Whatever else is in an index that was there before us is not ours to judge.
 	if r.index.Origin == nil && r.index.Created().Before(started) {

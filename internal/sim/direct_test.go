@@ -96,6 +96,7 @@ func left(id int, before time.Duration) step { return step{do: leave, id: id, sp
 func during(n int, side side, act step) step {
 	return step{do: migrate, run: run{during: []event{{n, side, act}}}}
 }
+
 func requests(log []string, part string) (n int) {
 	for _, line := range log {
 		if strings.Contains(line, part) {

@@ -41,6 +41,16 @@ func TestSwitch(t *testing.T) {
 		}
 		s.finish()
 	})
+	t.Run("back, and once more with another checkpoint", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, 2*day), old(2, day), step{do: migrate}, step{do: flip}, passed(time.Hour), now(3), step{do: migrate})
+		s.model.switched, s.dir = 0, t.TempDir()
+		s.happen(passed(time.Hour), now(1), gone(2), step{do: migrate}, step{do: flip}, passed(time.Hour), now(4), step{do: migrate})
+		s.sees(1, 0)
+		s.sees(2, none)
+		s.sees(3, 0)
+		s.finish()
+	})
 	t.Run("a second time is refused", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(now(1), step{do: flip}, step{do: migrate})
