@@ -53,6 +53,9 @@ func reasonOf(kind synth.Kind) node.Reason {
 // rejected reads the list of rejected nodes. A node that is listed twice is an error.
 func (w *world) rejected() map[string]node.Reason {
 	w.t.Helper()
+	if w.records != "" {
+		return w.parseRejected(w.recordedRejected())
+	}
 	list, err := os.ReadFile(w.rejectedFile())
 	if err != nil {
 		w.t.Fatal(err)
@@ -167,6 +170,9 @@ func (w *world) wantRestored() {
 // state reads the checkpoint; ok is false when there is none yet.
 func (w *world) state() (state checkpoint.State, ok bool) {
 	w.t.Helper()
+	if w.records != "" {
+		return w.recordedState()
+	}
 	state, err := checkpoint.Read(w.checkpoint())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.t.Fatal(err)

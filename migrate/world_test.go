@@ -33,6 +33,7 @@ type world struct {
 	dir    string // of the checkpoint
 	rows   []synth.Row
 
+	records     string   // index of the checkpoint; "": it is a file
 	environment []string // of the tool, beside this process's own
 }
 
