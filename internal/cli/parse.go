@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 )
@@ -18,6 +20,9 @@ func parse(p *process, args []string) (command, int) {
 		a, err := attemptParse(p, args)
 		if err != nil {
 			return nil, report(p, err)
+		}
+		if errors.Is(a.problem, syscall.EPIPE) { // help, whose reader had enough
+			return nil, exitDone
 		}
 		if a.exited >= 0 {
 			return nil, a.exited
