@@ -104,7 +104,7 @@ func (m *Medium) watch(ctx context.Context, seen target.Record, holder string) e
 			}
 			if !record.Same(seen) {
 				return hint.Add(fmt.Errorf("%w: %s", checkpoint.ErrHeld, holder),
-					"Wait for the other run or stop it; `status` shows how far it is.")
+					"wait for the other run or stop it; nodestore-migrate status shows how far it is")
 			}
 		}
 	}

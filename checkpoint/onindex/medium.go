@@ -199,7 +199,7 @@ func (m *Medium) lose() error {
 	m.lost = true
 	m.mu.Unlock()
 	return hint.Add(fmt.Errorf("%w: it took over, because this one was silent for longer than the lease of %s", checkpoint.ErrHeld, m.place.Lease),
-		"Nothing is lost: the other run goes on. Give --lease a longer time if this machine or the cluster often stands still.")
+		"nothing is lost, the other run goes on; give --lease a longer time if this machine or the cluster often stands still")
 }
 
 // Close gives the lock free, unless another run has taken it.

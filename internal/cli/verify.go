@@ -23,7 +23,7 @@ type verifyCommand struct {
 	targetFlags `embed:""`
 	outputFlags `embed:""`
 
-	Checkpoint     string       `help:"File that records what is done." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Verify"`
+	Checkpoint     string       `help:"File that records what is done, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Verify"`
 	Level          string       `help:"How much is compared: ${enum}." enum:"counts,ids,sample,full" default:"sample" group:"Verify"`
 	Since          dayValue     `help:"First UTC day to compare." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Verify"`
 	Until          dayValue     `help:"First UTC day not to compare." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Verify"`
@@ -115,11 +115,11 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 }
 
 func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options {
-	base := strings.TrimSuffix(c.Checkpoint, ".checkpoint")
+	base := besideCheckpoint(c.Checkpoint)
 	o := verify.Options{
 		Level: verify.Level(c.Level), Since: c.Since.Day, Until: c.Until.Day,
 		Confidence: c.Confidence.share, MaxDefects: c.MaxDefects.share, Seed: c.Seed, Subset: c.Subset.Subset,
-		Workers: c.Workers.n, RejectedList: base + ".rejected.jsonl", Findings: base + ".findings.jsonl",
+		Workers: c.Workers.n, RejectedList: rejectedFile(c.Checkpoint), Findings: base + ".findings.jsonl",
 		Stop: p.stop, Notify: show.event,
 	}
 	switch {
@@ -142,7 +142,11 @@ func (c *verifyCommand) open(ctx context.Context, p *process) (s *session, err e
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if _, err := checkpoint.Read(c.Checkpoint); err != nil {
+	_, onIndex := checkpointIndex(c.Checkpoint)
+	if !onIndex {
+		_, err = checkpoint.Read(c.Checkpoint)
+	}
+	if err != nil {
 		return s, err
 	}
 	config, err := c.targetFlags.config(ctx, p)
@@ -154,6 +158,9 @@ func (c *verifyCommand) open(ctx context.Context, p *process) (s *session, err e
 	}
 	if s.Target, err = target.Open(ctx, config); err != nil {
 		return s, err
+	}
+	if onIndex {
+		return s, c.openIndex(ctx, s, rejectedFile(c.Checkpoint))
 	}
 	medium, err := checkpoint.OpenFile(c.Checkpoint)
 	if err != nil {
