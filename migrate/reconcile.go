@@ -38,7 +38,7 @@ func (m *Migration) reconcile(ctx context.Context) error {
 	var days []reckoning
 	for _, n := range copied {
 		r, ok, err := m.reckon(ctx, n)
-		if err != nil {
+		if err = m.unlessGone(ctx, n, err); err != nil {
 			return err
 		}
 		if ok {
@@ -52,11 +52,20 @@ func (m *Migration) reconcile(ctx context.Context) error {
 		if m.stopped() {
 			return ErrInterrupted
 		}
-		if err := m.reconcileDay(ctx, r); err != nil {
+		if err := m.unlessGone(ctx, r.day, m.reconcileDay(ctx, r)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unlessGone returns an error, unless it says that a day's index was dropped
+// this very moment: that is noted.
+func (m *Migration) unlessGone(ctx context.Context, n node.Day, err error) error {
+	if target.IsGone(err) {
+		return m.missingIndex(ctx, n)
+	}
+	return err
 }
 
 // copiedDays are the days that have something of ours, oldest first: those that
