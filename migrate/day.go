@@ -193,8 +193,17 @@ func (m *Migration) create(ctx context.Context, d *day) error {
 	if err != nil {
 		return err
 	}
-	d.index, _, err = m.target.Daily(ctx, d.day)
-	return err
+	found, ok, err := m.target.Daily(ctx, d.day)
+	if err != nil {
+		return err
+	}
+	if !ok { // dropped this very moment
+		d.dropped.Store(true)
+		return nil
+	}
+	d.index = found
+	d.index.SwitchedAt = m.options.SwitchedAt
+	return nil
 }
 
 // correctLoan makes the record of what an index has lent fit the index. It does

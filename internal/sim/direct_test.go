@@ -226,6 +226,21 @@ func TestDroppedIndexStaysGone(t *testing.T) {
 		s.fates(node.OutOfRetention, 2)
 		s.finish()
 	})
+	t.Run("as soon as it is made", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, 3*day), old(3, day))
+		oldest := s.indexOf(node.DayOf(start().Add(-3 * day).UnixMicro()))
+		s.gate.watch = func(line string) {
+			if line == "PUT /"+oldest {
+				s.perform(step{do: drop})
+			}
+		}
+		s.happen(step{do: migrate})
+		s.gate.watch = nil
+		s.sees(1, none)
+		s.sees(3, day)
+		s.finish()
+	})
 	t.Run("while late rows are copied", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(old(1, 3*day), old(3, day), step{do: migrate}, passed(time.Minute), now(4))

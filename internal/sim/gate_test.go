@@ -22,8 +22,9 @@ type gate struct {
 	seen  int
 	kill  context.CancelFunc
 	dead  bool
-	log   []string // method and path of each request of the run
-	held  *passing // a request of a run that was killed, which the server has not seen yet
+	log   []string          // the line of each request of the run
+	watch func(line string) // if set, is told of each request that the server has answered
+	held  *passing          // a request of a run that was killed, which the server has not seen yet
 	inner http.Client
 }
 
@@ -31,6 +32,12 @@ type gate struct {
 type passing struct {
 	method, path, kind string
 	body               []byte
+}
+
+// line is the request's method and path.
+func (p *passing) line() string {
+	path, _, _ := strings.Cut(p.path, "?")
+	return p.method + " " + path
 }
 
 // creates reports whether the request makes an index.
@@ -72,7 +79,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	status, answer, err := g.forward(p)
-	if err != nil || !g.leave(n) {
+	if err != nil || !g.leave(n, p.line()) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -87,8 +94,7 @@ func (g *gate) arrive(p *passing) (n int, alive bool) {
 		return 0, false
 	}
 	g.seen++
-	path, _, _ := strings.Cut(p.path, "?")
-	g.log = append(g.log, p.method+" "+path)
+	g.log = append(g.log, p.line())
 	n = g.seen
 	if n >= lateAt && g.held != nil {
 		_, _, _ = g.forward(g.held) // whatever it does, nobody hears of it
@@ -105,13 +111,16 @@ func (g *gate) arrive(p *passing) (n int, alive bool) {
 }
 
 // leave is called when the server has acted.
-func (g *gate) leave(n int) (alive bool) {
+func (g *gate) leave(n int, line string) (alive bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.dead {
 		return false
 	}
 	g.happen(n, after)
+	if g.watch != nil {
+		g.watch(line)
+	}
 	if c := g.run.crash; c.request == n && c.side == after {
 		return g.die()
 	}
