@@ -67,6 +67,9 @@ func (m *Medium) acquire(ctx context.Context) (held, error) {
 			return held{}, err
 		}
 		if seen.Holder != "" {
+			if m.place.Waiting != nil {
+				m.place.Waiting(seen.Holder)
+			}
 			if err := m.watch(ctx, record, seen.Holder); err != nil {
 				return held{}, err
 			}

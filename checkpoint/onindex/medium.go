@@ -34,6 +34,8 @@ type Place struct {
 	Records target.Records // of an index that exists
 	Key     string         // of the checkpoint among others in the index
 	Lease   time.Duration  // how long a holder may be silent; 0 stands for DefaultLease
+	// Waiting, if set, is told whose lock is watched before that takes its time.
+	Waiting func(holder string)
 }
 
 // Medium is an index as checkpoint.Medium.

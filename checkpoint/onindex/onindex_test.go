@@ -149,7 +149,12 @@ func TestSilentHolderIsFenced(t *testing.T) {
 				write(t, old, first)
 			}
 			old.stop()
+			watched := ""
+			place.Waiting = func(holder string) { watched = holder }
 			next := mustOpen(t, place)
+			if watched != holder() {
+				t.Errorf("told to wait for %q, want %q", watched, holder())
+			}
 			if data, err := next.Read(t.Context()); string(data) != first || (first == "") != errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the next holder reads %q, %v; want %q", data, err, first)
 			}

@@ -129,7 +129,8 @@ func (w *work) shared(ctx context.Context, index string) (r result, err error) {
 	whole, err := w.whole(ctx, team, division)
 	whole.add(r.Summary)
 	if of > 1 && errors.Is(err, checkpoint.ErrHeld) {
-		w.tell("its days are copied; finishing is up to %s", strings.TrimPrefix(err.Error(), checkpoint.ErrHeld.Error()+": "))
+		_, holder, _ := strings.Cut(err.Error(), checkpoint.ErrHeld.Error()+": ")
+		w.tell("its days are copied; another process finishes the migration: %s", holder)
 		return r, nil
 	}
 	return whole, err
@@ -145,7 +146,9 @@ func shardList(shards []int) string {
 }
 
 func (w *work) place(team migrate.Team, key string) onindex.Place {
-	return onindex.Place{Records: team.Records, Key: key, Lease: w.Lease}
+	return onindex.Place{Records: team.Records, Key: key, Lease: w.Lease, Waiting: func(holder string) {
+		w.show.event(migrate.Event{Kind: migrate.Waiting, Pause: w.Lease, Cause: "the checkpoint is held by " + holder + ", unless that has ended"})
+	}}
 }
 
 // part copies this process's days. That nodes were rejected is told by who

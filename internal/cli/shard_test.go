@@ -2,6 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +14,13 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint/onindex"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 // kubernetesJob is all that deploy/kubernetes-job.yaml may say: a field that
@@ -212,5 +223,54 @@ func TestShardFlags(t *testing.T) {
 				t.Errorf("exit code %d, %s; want %s", code, got, test.want)
 			}
 		})
+	}
+}
+
+// Who finishes has made the checkpoint of the whole and not yet gathered the
+// shards' into it: what they did is shown.
+func TestStatusBeforeGathering(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	alias := "nm" + strings.ToLower(rand.Text()[:10])
+	to, err := target.Open(ctx, target.Config{
+		URLs:    []string{testservers.OpenSearch(t, testservers.OpenSearchVersions()[0])},
+		Backend: target.Backend{Alias: alias, Template: alias, Index: alias + "-{date}", Pattern: alias + "-*"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(to.Close)
+	team := migrate.Team{Target: to, Records: to.Records("records-" + alias), Shards: 2}
+	t.Cleanup(func() {
+		if err := to.Drop(context.WithoutCancel(ctx), team.Records.Index()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := team.Records.Ensure(ctx); err != nil {
+		t.Fatal(err)
+	}
+	division, err := json.Marshal(migrate.Division{Shards: 2, Done: []int{0, 1}})
+	if err == nil {
+		_, err = team.Records.Put(ctx, alias+"/division", division, target.Record{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, key := range []string{team.Part(0), team.Part(1), team.Whole()} {
+		medium, err := onindex.Open(ctx, onindex.Place{Records: team.Records, Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := checkpoint.Open(ctx, medium, checkpoint.Binding{})
+		if err == nil && key != team.Whole() {
+			err = c.Update(ctx, func(state *checkpoint.State) { state.Day(node.Day(20_000 + i)).Bytes = 7 })
+		}
+		if err := errors.Join(err, medium.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state, err := readState(ctx, "opensearch:"+team.Records.Index(), to)
+	if err != nil || len(state.Days) != 2 || state.Day(20_001).Bytes != 7 {
+		t.Errorf("%+v, %v; want two days", state.Days, err)
 	}
 }

@@ -32,7 +32,8 @@ func readState(ctx context.Context, flag string, to *target.Target) (checkpoint.
 			"no migration to this alias has begun there: check --checkpoint and --alias")
 	}
 	whole, err := readIndex(ctx, onindex.Place{Records: team.Records, Key: team.Whole()})
-	if division.Shards <= 1 || !errors.Is(err, fs.ErrNotExist) {
+	notGathered := errors.Is(err, fs.ErrNotExist) || err == nil && whole.Shards == 0
+	if division.Shards <= 1 || !notGathered {
 		return whole, err
 	}
 	team.Shards = division.Shards
