@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -25,6 +27,7 @@ const (
 type display struct {
 	mu     sync.Mutex
 	stderr io.Writer
+	log    *slog.Logger             // where there is no terminal
 	events *json.Encoder            // nil unless --json
 	bar    *progressbar.ProgressBar // nil unless at a terminal
 	quiet  bool
@@ -33,7 +36,7 @@ type display struct {
 }
 
 func newDisplay(p *process, o outputFlags) *display {
-	d := &display{stderr: p.stderr, quiet: o.Quiet}
+	d := &display{stderr: p.stderr, quiet: o.Quiet, log: slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: o.LogLevel}))}
 	if o.JSON {
 		d.events = json.NewEncoder(p.stdout)
 	}
@@ -114,8 +117,7 @@ func (d *display) progress(now time.Time, p migrate.Progress) {
 		d.bar.Describe(progressText(p, rate, left, known))
 		d.write(d.bar.Set64(p.DoneBytes))
 	default:
-		_, err := fmt.Fprintln(d.stderr, progressText(p, rate, left, known))
-		d.write(err)
+		d.log.Info(progressText(p, rate, left, known), "done_bytes", p.DoneBytes, "planned_bytes", p.PlannedBytes, "bytes_per_second", int64(rate))
 	}
 }
 
@@ -175,13 +177,26 @@ func (d *display) event(e migrate.Event) {
 		d.write(d.events.Encode(jsonEvent{"event", time.Now().UTC(), e}))
 	case d.quiet:
 	case e.Kind == migrate.DayStarted && d.bar != nil: // the bar shows it
-	default:
-		if d.bar != nil {
-			d.write(d.bar.Clear())
-		}
+	case d.bar != nil:
+		d.write(d.bar.Clear())
 		_, err := fmt.Fprintln(d.stderr, eventText(e))
 		d.write(err)
+	default:
+		d.log.Log(context.Background(), eventLevel(e), eventText(e), "event", e.Kind, "day", e.Day, "index", e.Index)
 	}
+}
+
+// eventLevel is how urgent an event is in a log.
+func eventLevel(e migrate.Event) slog.Level {
+	switch e.Kind {
+	case migrate.Warning, migrate.Short, migrate.Waiting, migrate.Retry, migrate.Dropped:
+		return slog.LevelWarn
+	case heldEvent:
+		if e.Cause != "" {
+			return slog.LevelWarn
+		}
+	}
+	return slog.LevelInfo
 }
 
 func eventText(e migrate.Event) string {

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +28,7 @@ func TestTimeLeftIsToldOnceItMeansSomething(t *testing.T) {
 		{400, 40 * gigabyte, "90.00 GB of ~100.00 GB, 5,000,000 nodes, 100.0 MB/s, 1m left"},
 	}
 	var out strings.Builder
-	d := &display{stderr: &out}
+	d := &display{log: slog.New(slog.NewJSONHandler(&out, nil))}
 	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, step := range steps {
 		out.Reset()
@@ -34,8 +36,12 @@ func TestTimeLeftIsToldOnceItMeansSomething(t *testing.T) {
 			PlannedBytes: 100 * gigabyte, PlannedNodes: 10_000_000,
 			DoneBytes: 50*gigabyte + step.sent, DoneNodes: 5_000_000, SentBytes: step.sent,
 		})
-		if got := strings.TrimSuffix(out.String(), "\n"); got != step.want {
-			t.Errorf("after %ds: %q, want %q", step.seconds, got, step.want)
+		var line struct{ Level, Msg string }
+		if err := json.Unmarshal([]byte(out.String()), &line); err != nil {
+			t.Fatal(err)
+		}
+		if line.Msg != step.want || line.Level != "INFO" {
+			t.Errorf("after %ds: %q, want %q", step.seconds, out.String(), step.want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -95,6 +96,8 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 type outputFlags struct {
 	JSON  bool `name:"json" help:"Print events and the summary as JSON lines on standard output." group:"Output"`
 	Quiet bool `help:"Print errors and the summary only." group:"Output"`
+
+	LogLevel slog.Level `help:"What a log gets where there is no terminal: debug, info, warn or error. It is JSON, a line each." env:"NODESTORE_LOG_LEVEL" default:"info" placeholder:"LEVEL" group:"Output"`
 }
 
 // The types of flags below keep what is wrong with their value, so that all
