@@ -59,6 +59,9 @@ func (b *bed) setUp(ctx context.Context, o options) error {
 	if err := b.openTarget(ctx); err != nil {
 		return err
 	}
+	if !o.wants(copyPart) && !o.wants(verifyPart) {
+		return nil
+	}
 	return b.fill(ctx, o)
 }
 
@@ -158,13 +161,9 @@ func (b *bed) fill(ctx context.Context, o options) error {
 		return fmt.Errorf("reach PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "drop table if exists "+table); err != nil {
-		return fmt.Errorf("make table %s: %w", table, err)
-	}
-	if err := synth.CreateTable(ctx, conn, table); err != nil {
+	if err := b.createTable(ctx, conn, table); err != nil {
 		return err
 	}
-	b.later(b.dropTable)
 	say(fmt.Sprintf("Making %d MB of events ...", o.megabytes))
 	filled, err := synth.Fill(ctx, conn, table, synth.Options{
 		Seed: o.seed, Rows: o.megabytes * 1e6 / rowBytes, From: firstDay(), Until: firstDay().AddDate(0, 0, o.days),
@@ -174,25 +173,45 @@ func (b *bed) fill(ctx context.Context, o options) error {
 		return err
 	}
 	b.rows, b.bytes = filled.Total().Rows, filled.Total().Bytes
-	// A table that was filled long ago has its hint bits set and its pages on
-	// disk: that is not to be paid for by whoever reads first.
-	if _, err := conn.Exec(ctx, "vacuum "+table); err != nil {
-		return fmt.Errorf("vacuum table %s: %w", table, err)
+	return settle(ctx, conn, table)
+}
+
+// createTable makes an empty table, in place of what a killed run left.
+func (b *bed) createTable(ctx context.Context, conn *pgx.Conn, name string) error {
+	if err := dropTable(ctx, conn, name); err != nil {
+		return err
 	}
-	if _, err := conn.Exec(ctx, "checkpoint"); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	if err := synth.CreateTable(ctx, conn, name); err != nil {
+		return err
+	}
+	b.later(func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, b.source)
+		if err != nil {
+			return fmt.Errorf("drop table %s: %w", name, err)
+		}
+		defer conn.Close(ctx)
+		return dropTable(ctx, conn, name)
+	})
+	return nil
+}
+
+func dropTable(ctx context.Context, conn *pgx.Conn, name string) error {
+	if _, err := conn.Exec(ctx, "drop table if exists "+name); err != nil {
+		return fmt.Errorf("drop table %s: %w", name, err)
 	}
 	return nil
 }
 
-func (b *bed) dropTable(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, b.source)
-	if err != nil {
-		return fmt.Errorf("drop table %s: %w", table, err)
+// settle makes a table one that was filled long ago: its hint bits are set, its
+// statistics gathered and its pages on disk. That is not to be paid for by
+// whoever reads first.
+func settle(ctx context.Context, conn *pgx.Conn, name string) error {
+	for _, statement := range []string{"vacuum analyze " + name, "checkpoint"} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
 	}
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, "drop table "+table)
-	return err
+	return nil
 }
 
 func firstDay() time.Time { return time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC) }
@@ -207,11 +226,16 @@ func newestFirst(n int) []node.Day {
 	return list
 }
 
-// dropIndices removes the daily indices: every measurement gets fresh ones.
+// dropIndices removes the daily indices, today's too: rewritten rows are there.
+// By name, as a cluster may refuse to delete by a pattern.
 func (b *bed) dropIndices(ctx context.Context) error {
-	var names []string
-	for _, day := range b.days {
-		names = append(names, b.api.Backend().IndexOf(day))
+	list, err := b.request(ctx, http.DefaultClient, call{method: http.MethodGet, path: "/_cat/indices/" + alias + "-*?h=index"})
+	if err != nil {
+		return err
+	}
+	names := strings.Fields(string(list))
+	if len(names) == 0 {
+		return nil
 	}
 	return b.remove(ctx, "/"+strings.Join(names, ",")+"?ignore_unavailable=true")
 }

@@ -11,12 +11,20 @@ type sample struct {
 	Seconds    float64 `json:"seconds"`
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"` // of the tool, user and system
 	PeakBytes  int64   `json:"peak_bytes,omitempty"`  // resident memory of the tool
+	Requests   int64   `json:"requests,omitempty"`    // to OpenSearch, where they were counted
+	SentBytes  int64   `json:"sent_bytes,omitempty"`  // bodies of these requests
 	bytes      int64   // of data that went through
+	nodes      int64   // that went through
 }
 
 func (s sample) megabytesPerSecond() float64 { return float64(s.bytes) / 1e6 / s.Seconds }
+func (s sample) nodesPerSecond() float64     { return float64(s.nodes) / s.Seconds }
 func (s sample) cpuPerGigabyte() float64     { return s.CPUSeconds / (float64(s.bytes) / 1e9) }
 func (s sample) peakMebibytes() float64      { return float64(s.PeakBytes) / (1 << 20) }
+func (s sample) seconds() float64            { return s.Seconds }
+func (s sample) cpuSeconds() float64         { return s.CPUSeconds }
+func (s sample) requests() float64           { return float64(s.Requests) }
+func (s sample) sentKilobytes() float64      { return float64(s.SentBytes) / 1e3 }
 
 // series is what was measured of one thing in all rounds.
 type series struct {
@@ -40,50 +48,67 @@ func (s *series) sorted(figure func(sample) float64) []float64 {
 	return figures
 }
 
-// measure makes every measurement once in each round, so that what the machine
-// does meanwhile falls on all of them. Every other round goes backwards: what
-// comes first is not always the same.
-func measure(ctx context.Context, b *bed, rounds int) (*result, error) {
-	say("Making bulk bodies ...")
-	ready, err := newReplay(ctx, b)
-	if err != nil {
-		return nil, err
-	}
-	newest := b.days[0]
-	r := newResult(b)
-	r.copy = &series{Name: "COPY to nowhere", measure: b.copyToNowhere}
-	r.replay = &series{Name: "replay of ready-made bodies", measure: ready.run}
-	r.quick = &series{Name: "tool, --check quick", measure: func(ctx context.Context) (sample, error) { return b.tool(ctx) }}
-	r.full = &series{Name: "tool, --check full", measure: func(ctx context.Context) (sample, error) { return b.tool(ctx, "--check", "full") }}
-	r.oneDay = &series{Name: "tool, one of the days", measure: func(ctx context.Context) (sample, error) {
-		return b.tool(ctx, "--since", newest.String(), "--until", (newest + 1).String())
-	}}
-	r.Series = []*series{r.copy, r.replay, r.quick, r.full, r.oneDay}
-
-	say("Warming up the servers ...")
-	warmUp := &series{measure: ready.run}
-	if err := b.take(ctx, warmUp); err != nil {
-		return nil, err
-	}
-	order := slices.Clone(r.Series)
-	for round := range rounds {
-		for _, s := range order {
-			say(fmt.Sprintf("Round %d of %d: %s ...", round+1, rounds, s.Name))
-			if err := b.take(ctx, s); err != nil {
-				return nil, err
-			}
-		}
-		slices.Reverse(order)
-	}
-	return r, nil
-}
-
-// take adds one sample and leaves the cluster empty.
-func (b *bed) take(ctx context.Context, s *series) error {
+// take adds one sample.
+func (s *series) take(ctx context.Context) error {
 	sample, err := s.measure(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("measure %s: %w", s.Name, err)
 	}
 	s.Samples = append(s.Samples, sample)
-	return b.dropIndices(ctx)
+	return nil
+}
+
+// inRounds makes every measurement once in each round, so that what the machine
+// does meanwhile falls on all of them.
+func inRounds(ctx context.Context, rounds int, list []*series) error {
+	for round := range rounds {
+		if err := takeEach(ctx, fmt.Sprintf("Round %d of %d", round+1, rounds), list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func takeEach(ctx context.Context, round string, list []*series) error {
+	for _, s := range list {
+		say(round + ": " + s.Name + " ...")
+		if err := s.take(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fresh has something measured from an empty cluster on.
+func (b *bed) fresh(measure func(context.Context) (sample, error)) func(context.Context) (sample, error) {
+	return func(ctx context.Context) (sample, error) {
+		if err := b.dropIndices(ctx); err != nil {
+			return sample{}, err
+		}
+		return measure(ctx)
+	}
+}
+
+// measure makes the parts that are wanted.
+func (r *result) measure(ctx context.Context, b *bed, o options) error {
+	if o.wants(copyPart) {
+		c, err := b.measureCopy(ctx, o.rounds)
+		if err != nil {
+			return err
+		}
+		r.Parts = append(r.Parts, c)
+	}
+	if o.wants(verifyPart) {
+		full, err := b.measureFull(ctx, o.rounds)
+		if err != nil {
+			return err
+		}
+		r.Parts = append(r.Parts, full)
+	}
+	if !o.wants(verifyPart) && !o.wants(catchUpPart) {
+		return nil
+	}
+	small, err := b.measureSmallRows(ctx, o)
+	r.Parts = append(r.Parts, small...)
+	return err
 }

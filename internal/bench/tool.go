@@ -13,22 +13,65 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
-// tool runs `migrate` with its default settings, and args, from an empty
-// checkpoint to the end. The time is that of the whole process.
-func (b *bed) tool(ctx context.Context, args ...string) (sample, error) {
-	checkpoint, err := os.MkdirTemp(b.dir, "")
+// job is one migration: a table and a checkpoint.
+type job struct {
+	*bed
+	table, checkpoint string
+}
+
+// newJob begins a migration with an empty checkpoint.
+func (b *bed) newJob(table string) (*job, error) {
+	folder, err := os.MkdirTemp(b.dir, "")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder: %w", err)
+	}
+	return &job{b, table, filepath.Join(folder, "bench.checkpoint")}, nil
+}
+
+// copy runs `migrate`, of which every node must be stored.
+func (j *job) copy(ctx context.Context, args ...string) (sample, error) {
+	var got migrate.Summary
+	s, err := j.tool(ctx, &got, append([]string{"migrate", "--target", j.target}, args...)...)
 	if err != nil {
 		return sample{}, err
 	}
+	if got.Read == 0 || got.Fates[node.Stored] != got.Read || got.Short > 0 {
+		return sample{}, fmt.Errorf("the tool's summary: not every node was stored: %+v", got)
+	}
+	s.bytes, s.nodes = got.Bytes, got.Read
+	return s, nil
+}
+
+// verify runs `verify`, which must find as many nodes as the table has rows and
+// nothing else.
+func (j *job) verify(ctx context.Context, level string, filled synth.Count) (sample, error) {
+	var got struct {
+		Nodes    int64                 `json:"nodes"`
+		Findings verify.FindingsReport `json:"findings"`
+	}
+	s, err := j.tool(ctx, &got, "verify", "--target", j.target, "--level", level)
+	if err != nil {
+		return sample{}, err
+	}
+	if got.Nodes != filled.Rows || got.Findings.Total > 0 {
+		return sample{}, fmt.Errorf("the tool's summary: %d nodes and %d findings, want %d nodes and no finding", got.Nodes, got.Findings.Total, filled.Rows)
+	}
+	s.bytes, s.nodes = filled.Bytes, filled.Rows
+	return s, nil
+}
+
+// tool runs a verb with default settings and args, and decodes its summary.
+// The time is that of the whole process.
+func (j *job) tool(ctx context.Context, summary any, args ...string) (sample, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, b.binary(), append([]string{
-		"migrate", "--json", "--quiet", "--source", b.source, "--table", table, "--target", b.target,
-		"--region", "bench", "--alias", alias, "--template", alias, "--index", alias + "-{date}", "--checkpoint", filepath.Join(checkpoint, "bench.checkpoint"),
-	}, args...)...)
+	cmd := exec.CommandContext(ctx, j.binary(), append(args, "--json", "--quiet", "--source", j.source, "--table", j.table,
+		"--region", "bench", "--alias", alias, "--template", alias, "--index", alias+"-{date}", "--checkpoint", j.checkpoint)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Env = os.Environ()
 	for _, name := range []string{"INDEX_PATTERN", "INDEX_CODEC", "INDEX_PREFIX"} {
@@ -45,21 +88,11 @@ func (b *bed) tool(ctx context.Context, args ...string) (sample, error) {
 		return sample{}, fmt.Errorf("run the tool: %w: %s", err, stderr.Bytes())
 	}
 	s.CPUSeconds = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-	s.bytes, err = b.copied(stdout.Bytes())
-	return s, err
-}
-
-// copied returns the bytes of data of a run whose every node was stored.
-func (b *bed) copied(stdout []byte) (int64, error) {
-	lines := bytes.Split(bytes.TrimSpace(stdout), []byte("\n"))
-	var summary migrate.Summary
-	if err := json.Unmarshal(lines[len(lines)-1], &summary); err != nil {
-		return 0, fmt.Errorf("read the tool's summary: %w", err)
+	lines := bytes.Split(bytes.TrimSpace(stdout.Bytes()), []byte("\n"))
+	if err := json.Unmarshal(lines[len(lines)-1], summary); err != nil {
+		return sample{}, fmt.Errorf("read the tool's summary: %w", err)
 	}
-	if summary.Read == 0 || summary.Fates[node.Stored] != summary.Read || summary.Short > 0 {
-		return 0, fmt.Errorf("the tool's summary: not every node was stored: %s", lines[len(lines)-1])
-	}
-	return summary.Bytes, nil
+	return s, nil
 }
 
 // wait waits for the process and returns the most memory that it had resident,
