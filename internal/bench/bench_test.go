@@ -71,6 +71,28 @@ func checkSamples(t *testing.T, p *part, s *series) {
 	}
 }
 
+func TestParse(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		ok   bool
+	}{
+		{"-only catchup,verify -rows 50000", true},
+		{"-only catch-up", false},
+		{"-rows 49999", false}, // three rounds and a warm-up want 5,000 in the smaller table
+		{"-rows 40000 -rounds 2", true},
+		{"-mb 0", false},
+		{"verify", false},
+	} {
+		o, err := parse(strings.Fields(tt.args))
+		if (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.args, err)
+		}
+		if tt.ok && strings.Contains(tt.args, "-only") && (o.wants(copyPart) || !o.wants(catchUpPart) || !o.wants(verifyPart)) {
+			t.Errorf("%s: parts %v", tt.args, o.only)
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	sampleOf := func(seconds, cpu float64, mebibytes int64) sample {
 		return sample{Seconds: seconds, CPUSeconds: cpu, PeakBytes: mebibytes << 20, bytes: 1e9}

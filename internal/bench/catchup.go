@@ -33,11 +33,6 @@ type catchUp struct {
 	nothing, added, rewritten *series
 }
 
-type catchUpOptions struct {
-	filled synth.Count
-	rounds int
-}
-
 // catchingUp is a finished migration whose source goes on changing.
 type catchingUp struct {
 	*job
@@ -60,17 +55,17 @@ const (
 
 // measureCatchUp measures runs on a finished migration: that find nothing new,
 // new rows, and rows that were rewritten.
-func (j *job) measureCatchUp(ctx context.Context, conn *pgx.Conn, o catchUpOptions) (*catchUp, error) {
+func (j *job) measureCatchUp(ctx context.Context, conn *pgx.Conn, filled synth.Count, rounds int) (*catchUp, error) {
 	via, err := j.newProxy(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &catchingUp{j, conn, via, o.filled.Rows}
+	c := &catchingUp{j, conn, via, filled.Rows}
 	named := func(what string, measure func(context.Context) (sample, error)) *series {
-		return &series{Name: fmt.Sprintf("%s, %d rows", what, o.filled.Rows), measure: measure}
+		return &series{Name: fmt.Sprintf("%s, %d rows", what, filled.Rows), measure: measure}
 	}
 	m := &catchUp{
-		filled:    o.filled,
+		filled:    filled,
 		nothing:   named("nothing new", c.findNothing),
 		added:     named(fmt.Sprintf("%d new rows", changedRows), c.findAdded),
 		rewritten: named(fmt.Sprintf("%d rewritten rows", changedRows), c.findRewritten),
@@ -79,7 +74,7 @@ func (j *job) measureCatchUp(ctx context.Context, conn *pgx.Conn, o catchUpOptio
 	if _, err := c.findRewritten(ctx); err != nil {
 		return nil, err
 	}
-	return m, inRounds(ctx, o.rounds, []*series{m.nothing, m.added, m.rewritten})
+	return m, inRounds(ctx, rounds, []*series{m.nothing, m.added, m.rewritten})
 }
 
 func (c *catchingUp) findNothing(ctx context.Context) (sample, error) {

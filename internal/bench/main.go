@@ -71,7 +71,7 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.opensearch, "opensearch", testbed.DefaultOpenSearch, "`version` of OpenSearch to start")
-	flags.StringVar(&o.source, "source", "", "`URL` of a PostgreSQL to use instead; table "+table+" is made in it")
+	flags.StringVar(&o.source, "source", "", "`URL` of a PostgreSQL to use instead; tables "+table+"* are made in it")
 	flags.StringVar(&o.target, "target", "", "`URL` of an OpenSearch to use instead; indices and template "+alias+"* are made in it")
 	flags.IntVar(&o.megabytes, "mb", 600, "size of the data in `MB`; the wanted figures are meant for 500 or more")
 	flags.IntVar(&o.days, "days", 10, "how many `days` the data is spread over, one index each; the wanted memory is meant for 10")

@@ -47,7 +47,7 @@ func (b *bed) measureSmallRows(ctx context.Context, o options) (parts []*part, e
 		if err != nil {
 			return nil, err
 		}
-		if few, err = j.measureCatchUp(ctx, conn, catchUpOptions{filled, o.rounds}); err != nil {
+		if few, err = j.measureCatchUp(ctx, conn, filled, o.rounds); err != nil {
 			return nil, err
 		}
 	}
@@ -65,7 +65,7 @@ func (b *bed) measureSmallRows(ctx context.Context, o options) (parts []*part, e
 	if !o.wants(catchUpPart) {
 		return parts, nil
 	}
-	many, err := j.measureCatchUp(ctx, conn, catchUpOptions{filled, o.rounds})
+	many, err := j.measureCatchUp(ctx, conn, filled, o.rounds)
 	if err != nil {
 		return nil, err
 	}
