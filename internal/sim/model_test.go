@@ -90,8 +90,9 @@ func (m *model) ended(rows [ids]*version) {
 
 // expectation is what Sentry may read of an id.
 type expectation struct {
-	inner  []string // any of these
-	absent bool     // or nothing
+	inner   []string // any of these
+	absent  bool     // or nothing
+	doubled bool     // or several documents, of which it reads none
 }
 
 func (e expectation) String() string {
@@ -116,7 +117,7 @@ func (m *model) final(id int, now int64) expectation {
 	case f.gone:
 		return expectation{absent: true}
 	case f.row == nil && m.unjudged(f, now):
-		return expectation{inner: older, absent: true}
+		return expectation{inner: older, absent: true, doubled: true}
 	case f.row == nil:
 		return expectation{absent: true}
 	case f.row.kind == pickled: // an older document is better than none
