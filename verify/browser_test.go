@@ -1,3 +1,5 @@
+//go:build browser
+
 package verify_test
 
 import (
@@ -17,8 +19,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -67,40 +67,6 @@ func browser(t *testing.T) (context.Context, *visit) {
 		}
 	}
 	return ctx, seen
-}
-
-// hostile is what somebody might put where the report shows a name.
-const hostile = `<img src=https://example.invalid/x onerror=console.error(1)><script>console.error(2)</script>`
-
-// sampleReport is a report with findings and hostile names.
-func sampleReport() *verify.Report {
-	r := &verify.Report{
-		Type: "report", Schema: 1, Level: verify.Sample, Complete: true, Started: start, Finished: start.Add(time.Hour), Seconds: 3600.5,
-		Verdict: verify.Verdict{Sentence: "Not all is well: 1 finding of 198,412,003 nodes: 1 missing.", Because: []string{"1 finding open"}},
-		Command: []string{"nodestore-migrate", "verify", "--alias", hostile},
-		Source:  checkpoint.Source{Database: hostile, Table: "public.nodestore_node"}, Target: checkpoint.Target{Cluster: "u-u-i-d", Alias: hostile, Index: "sentry-{date}"},
-		Versions: map[string]string{"opensearch": "2.19.4", "postgresql": hostile}, Settings: map[string]string{"seed": "1"},
-		SizeLimits: []int64{4096, 16384, 65536, 262144},
-		Rejected:   verify.RejectedReport{Total: 2, Open: 2, ByReason: map[node.Reason]int64{"pickle": 2}, File: hostile},
-		Findings: verify.FindingsReport{
-			Total: 1, Counts: map[verify.Class]int64{verify.Missing: 1}, File: hostile,
-			Examples: []verify.Finding{{Class: verify.Missing, ID: hostile, Day: "2025-03-02", Known: hostile, Indices: []string{hostile}}},
-		},
-		NextSteps: []string{"Look at " + hostile},
-	}
-	for i := range 30 {
-		day := start.AddDate(0, 0, i)
-		d := verify.Day{Day: day.Format(time.DateOnly), Source: int64(1_000_000 + 50_000*(i%7)), SourceBytes: 9_000_000_000, TargetBytes: 7_000_000_000}
-		d.Documents, d.Sizes = d.Source, [5]int64{200_000, 500_000, 250_000, 49_000, 1_000}
-		r.Days = append(r.Days, d)
-	}
-	r.Total.Source, r.Total.Sizes = 34_000_000, [5]int64{6e6, 15e6, 75e5, 147e4, 3e4}
-	bound := verify.NewBound(0.95, 198_412_003, 100_000, 0)
-	r.Bound = &bound
-	for i := range 60 {
-		r.Throughput = append(r.Throughput, verify.Point{Seconds: float64(60 * i), Nodes: int64(i*3_000_000 + i%5*90_000)})
-	}
-	return r
 }
 
 func TestReportInABrowser(t *testing.T) {
