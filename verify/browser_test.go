@@ -19,7 +19,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
 // browserPath finds Debian's chromium. A missing browser fails a test.
