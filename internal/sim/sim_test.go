@@ -15,6 +15,11 @@ import (
 func TestMain(m *testing.M) {
 	flag.Int("seeds", 8, "how many histories TestSimulator plays")
 	flag.Uint64("seed", 1, "the first of them")
+	// The servers are waited for most of the time; the command line comes later and wins.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	os.Exit(testservers.Run(m))
 }
 
