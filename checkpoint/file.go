@@ -173,7 +173,9 @@ func (f *file) Close() error {
 	if f.lock == nil {
 		return nil
 	}
-	err := f.lock.Close()
+	// Closing is not enough: a process that was forked at this moment has the
+	// lock's file open as well, until it executes its program.
+	err := errors.Join(syscall.Flock(int(f.lock.Fd()), syscall.LOCK_UN), f.lock.Close())
 	f.lock = nil
 	return err
 }
