@@ -31,9 +31,9 @@ type Options struct {
 }
 
 const (
-	// firstSenders is where the number begins: a second request under way nearly
-	// doubles what one cluster takes, a third gains little (docs/benchmark.md).
-	firstSenders = 2
+	// firstSenders is where the number begins: from the fourth request under way
+	// on, one cluster on the same machine takes hardly more (docs/benchmark.md).
+	firstSenders = 4
 	// span is how long throughput is measured before the next step.
 	span = 2 * time.Second
 	// gain is what a step must bring for the next one to be tried.
