@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,19 +153,23 @@ func (t *Target) Payloads(ctx context.Context, index string, ids []string, visit
 			Hits []payloadHit `json:"hits"`
 		} `json:"hits"`
 	}
-	err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query, &found)
+	content, err := t.askRaw(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query)
 	if IsGone(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %d payloads of %s: %w", len(ids), index, err)
 	}
+	rest, payloads := liftPayloads(content)
+	if err := json.Unmarshal(rest, &found); err != nil {
+		return fmt.Errorf("read %d payloads of %s: decode the answer: %w", len(ids), index, err)
+	}
 	if found.Shards.Failed > 0 || found.Hits.Total.Value != len(found.Hits.Hits) {
 		return fmt.Errorf("read %d payloads of %s: %d of %d documents came, %d shards failed",
 			len(ids), index, len(found.Hits.Hits), found.Hits.Total.Value, found.Shards.Failed)
 	}
 	for _, h := range found.Hits.Hits {
-		document, err := h.document()
+		document, err := h.document(payloads)
 		if err != nil {
 			return fmt.Errorf("read %d payloads of %s: %w", len(ids), index, err)
 		}
@@ -179,44 +184,66 @@ type payloadHit struct {
 	Index  string `json:"_index"`
 	ID     string `json:"_id"`
 	Fields struct {
-		Data      []text   `json:"data"`
-		Timestamp []string `json:"timestamp"`
+		Data      []json.RawMessage `json:"data"`
+		Timestamp []string          `json:"timestamp"`
 	} `json:"fields"`
 }
 
-func (h payloadHit) document() (Document, error) {
-	d := Document{ID: h.ID, Index: h.Index, Millis: -1}
+func (h payloadHit) document(payloads [][]byte) (d Document, err error) {
+	d = Document{ID: h.ID, Index: h.Index, Millis: -1}
 	if len(h.Fields.Data) > 0 {
-		d.Data = h.Fields.Data[0]
+		if d.Data, err = storedValue(h.Fields.Data[0], payloads); err != nil {
+			return d, err
+		}
 	}
 	if len(h.Fields.Timestamp) == 0 {
 		return d, nil
 	}
-	var err error
 	d.Millis, err = strconv.ParseInt(h.Fields.Timestamp[0], 10, 64)
 	return d, err
 }
 
-// text is a JSON string whose bytes are kept. Base64 needs no unescaping, which
-// spares the decoder a second copy of every payload.
-type text []byte
+// liftPayloads takes the stored values out of an answer and leaves their
+// numbers in it: a decoder of JSON looks at every byte several times, and nearly
+// all of them are payloads. A quotation mark inside a JSON string is escaped, so
+// the field's name in an id is never taken for the field. A value with an escape
+// stays where it is.
+func liftPayloads(answer []byte) (rest []byte, payloads [][]byte) {
+	field := []byte(`"data":["`)
+	rest = make([]byte, 0, 64<<10)
+	for {
+		at := bytes.Index(answer, field)
+		if at < 0 {
+			return append(rest, answer...), payloads
+		}
+		start := at + len(field)
+		size := bytes.IndexByte(answer[start:], '"')
+		if size < 0 {
+			return append(rest, answer...), payloads
+		}
+		value := answer[start : start+size]
+		if bytes.IndexByte(value, '\\') >= 0 {
+			rest, answer = append(rest, answer[:start]...), answer[start:]
+			continue
+		}
+		rest = append(rest, answer[:start-1]...)
+		rest = strconv.AppendInt(rest, int64(len(payloads)), 10)
+		payloads, answer = append(payloads, value), answer[start+size+1:]
+	}
+}
 
-// UnmarshalJSON takes the string's bytes.
-func (t *text) UnmarshalJSON(quoted []byte) error {
-	plain := len(quoted) >= 2 && quoted[0] == '"'
-	for i := 1; plain && i < len(quoted)-1; i++ {
-		plain = quoted[i] != '\\'
+// storedValue is the value that liftPayloads left in its place, or its number.
+func storedValue(value json.RawMessage, payloads [][]byte) ([]byte, error) {
+	if len(value) > 0 && value[0] == '"' {
+		var text string
+		err := json.Unmarshal(value, &text)
+		return []byte(text), err
 	}
-	if plain {
-		*t = append((*t)[:0], quoted[1:len(quoted)-1]...)
-		return nil
+	number, err := strconv.Atoi(string(value))
+	if err != nil || number < 0 || number >= len(payloads) {
+		return nil, fmt.Errorf("the answer stores %d bytes that are no text", len(value))
 	}
-	var value string
-	if err := json.Unmarshal(quoted, &value); err != nil {
-		return err
-	}
-	*t = text(value)
-	return nil
+	return payloads[number], nil
 }
 
 // Retryable reports whether the same question can be answered when it is asked

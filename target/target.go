@@ -186,7 +186,9 @@ func (t *Target) connect() error {
 	}
 	config.DisableRetry = false
 	config.Transport = wholeAnswers{t.http}
-	config.MaxRetries = 4
+	// 429 is how a cluster says that it is short of memory for a moment.
+	config.RetryOnStatus = []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	config.MaxRetries = 6
 	config.RetryBackoff = func(attempt int) time.Duration { return time.Duration(attempt*attempt) * 100 * time.Millisecond }
 	// Shards that did not answer are errors: half a count is none.
 	api, err := opensearchapi.NewClient(opensearchapi.Config{Client: config, Errors: errmask.New()})
@@ -261,18 +263,30 @@ func redact(urls []string) string {
 // ask sends one request with a JSON body that the typed calls do not cover,
 // and decodes the answer into answer.
 func (t *Target) ask(ctx context.Context, method, path string, body, answer any) error {
+	content, err := t.askRaw(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(content, answer); err != nil {
+		return fmt.Errorf("%s %s: decode the answer: %w", method, path, err)
+	}
+	return nil
+}
+
+// askRaw is ask without the decoding.
+func (t *Target) askRaw(ctx context.Context, method, path string, body any) ([]byte, error) {
 	op := method + " " + path
 	var reader io.Reader
 	if body != nil {
 		encoded, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("%s: %w", op, err)
+			return nil, fmt.Errorf("%s: %w", op, err)
 		}
 		reader = bytes.NewReader(encoded)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, path, reader)
 	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -282,17 +296,14 @@ func (t *Target) ask(ctx context.Context, method, path string, body, answer any)
 		defer response.Body.Close()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
-		return fmt.Errorf("%s: read the answer: %w", op, err)
+		return nil, fmt.Errorf("%s: read the answer: %w", op, err)
 	}
 	if response.StatusCode >= http.StatusMultipleChoices {
-		return refusal(op, response.StatusCode, content)
+		return nil, refusal(op, response.StatusCode, content)
 	}
-	if err := json.Unmarshal(content, answer); err != nil {
-		return fmt.Errorf("%s: decode the answer: %w", op, err)
-	}
-	return nil
+	return content, nil
 }

@@ -50,7 +50,7 @@ func Postgres(t testing.TB, version string) string {
 func OpenSearch(t testing.TB, version string) string {
 	t.Helper()
 	return shared.url(t, "OPENSEARCH", version, func(ctx context.Context) (server, error) {
-		return testbed.StartOpenSearch(ctx, testbed.OpenSearchOptions{Version: version, Quick: true})
+		return testbed.StartOpenSearch(ctx, testbed.OpenSearchOptions{Version: version, Quick: true, Heap: "1g"})
 	})
 }
 
