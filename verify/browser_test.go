@@ -48,7 +48,9 @@ func (v *visit) listen(event any) {
 // browser opens a headless browser for a test.
 func browser(t *testing.T) (context.Context, *visit) {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browserPath), chromedp.NoSandbox, chromedp.WindowSize(1100, 900))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browserPath), chromedp.NoSandbox,
+		chromedp.WindowSize(1100, 900),
+		chromedp.Env("TMPDIR="+t.TempDir())) // it leaves files behind
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, time.Minute)
