@@ -2,25 +2,18 @@ package source
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"go.uber.org/goleak"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 )
 
 // TestMain also finds goroutines that outlive a source: every test closes its own.
 func TestMain(m *testing.M) {
-	code := testservers.Run(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(testservers.RunWithoutLeaks(m))
 }
 
 // database is a fresh database of one test.

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zlib"
-	"go.uber.org/goleak"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
@@ -26,12 +25,7 @@ import (
 
 // TestMain also finds goroutines that outlive a target: every test closes its own.
 func TestMain(m *testing.M) {
-	code := testservers.Run(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(testservers.RunWithoutLeaks(m))
 }
 
 // bed is one test's own corner of a shared server: a backend whose names no

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint/mediumtest"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
@@ -26,12 +24,7 @@ import (
 
 // TestMain also finds hearts that beat on after Close.
 func TestMain(m *testing.M) {
-	code := testservers.Run(m)
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(testservers.RunWithoutLeaks(m))
 }
 
 // testLease is long enough for a beat to come in time on a busy machine.

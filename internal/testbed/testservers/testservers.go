@@ -13,12 +13,14 @@ package testservers
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 )
@@ -26,6 +28,16 @@ import (
 // Run runs the tests, for TestMain, and then stops all servers that they were
 // given. It returns the exit code.
 func Run(m interface{ Run() int }) int { return shared.run(m) }
+
+// RunWithoutLeaks is Run, and fails if goroutines outlive the tests.
+func RunWithoutLeaks(m interface{ Run() int }) int {
+	code := Run(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
 
 // Postgres returns the URL of a fresh database, owned by a superuser, on a
 // PostgreSQL server of a version. The database is dropped when the test ends.
