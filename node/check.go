@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/base64"
 	"errors"
 	"io"
 )
@@ -53,6 +52,7 @@ type Checker struct {
 	text     []byte // without newlines
 	stream   []byte // what text decodes to, or the start of it
 	discard  []byte
+	scratch  scratch
 	inflater inflater
 }
 
@@ -70,11 +70,11 @@ func (c *Checker) Append(dst, data []byte) ([]byte, Verdict) {
 		return dst, Verdict{Reason: Empty}
 	case isZlib(data):
 		return c.encode(dst, data)
-	case isCanonical(data):
+	case c.scratch.isCanonical(data):
 		return c.pass(dst, data)
 	}
 	c.text = appendUnwrapped(c.text[:0], data)
-	if isCanonical(c.text) {
+	if c.scratch.isCanonical(c.text) {
 		out, verdict := c.pass(dst, c.text)
 		verdict.Recoded = verdict.Reason == Accepted
 		return out, verdict
@@ -101,7 +101,7 @@ func (c *Checker) pass(dst, text []byte) ([]byte, Verdict) {
 		return dst, Verdict{Reason: reason}
 	}
 	if size < len(c.stream) {
-		return base64.StdEncoding.AppendEncode(dst, c.stream[:size]), Verdict{Recoded: true}
+		return appendEncoded(dst, c.stream[:size]), Verdict{Recoded: true}
 	}
 	return append(dst, text...), Verdict{}
 }
@@ -117,7 +117,7 @@ func (c *Checker) encode(dst, stream []byte) ([]byte, Verdict) {
 	if reason != Accepted {
 		return dst, Verdict{Reason: reason}
 	}
-	return base64.StdEncoding.AppendEncode(dst, stream[:size]), Verdict{Recoded: true}
+	return appendEncoded(dst, stream[:size]), Verdict{Recoded: true}
 }
 
 // peekChars is how much text is decoded to find the first inflated byte. The
@@ -139,7 +139,7 @@ func (c *Checker) peek(text []byte) Reason {
 
 // decode decodes canonical text into c.stream.
 func (c *Checker) decode(text []byte) {
-	c.stream, _ = base64.StdEncoding.AppendDecode(c.stream[:0], text) // canonical: it has no errors
+	c.stream, _ = appendDecoded(c.stream[:0], text) // canonical: it has no errors
 }
 
 // classifyStart classifies a zlib stream by its header and first inflated byte.

@@ -138,6 +138,7 @@ func newTransport(config Config) (*http.Transport, error) {
 	transport.MaxIdleConnsPerHost = 64
 	transport.DisableCompression = true // answers are small, and stored payloads do not compress again
 	transport.WriteBufferSize = 64 << 10
+	transport.DialContext = writingWholeBodies(transport.DialContext)
 	var err error
 	transport.TLSClientConfig, err = newTLS(config)
 	return transport, err

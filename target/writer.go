@@ -156,7 +156,7 @@ func (d *delivery) send(ctx context.Context, g group) (answer, error) {
 }
 
 func (t *Target) post(ctx context.Context, path string, body []byte) (answer, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	request, err := newRequest(ctx, path, body)
 	if err != nil {
 		return answer{}, err
 	}

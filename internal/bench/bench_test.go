@@ -65,7 +65,7 @@ func checkSamples(t *testing.T, p *part, s *series) {
 		t.Errorf("%s: %d samples", s.Name, len(s.Samples))
 	}
 	for _, sample := range s.Samples {
-		if sample.Seconds <= 0 || isTool != (sample.CPUSeconds > 0) || isTool != (sample.PeakBytes > 0) || isCounted != (sample.Requests > 0) {
+		if sample.Seconds <= 0 || sample.CPUSeconds <= 0 || isTool != (sample.PeakBytes > 0) || isCounted != (sample.Requests > 0) {
 			t.Errorf("%s: %+v", s.Name, sample)
 		}
 	}

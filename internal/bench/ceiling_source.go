@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
@@ -20,26 +19,31 @@ func (b *bed) copyToNowhere(ctx context.Context) (sample, error) {
 			table, day, day+1)
 	}
 	close(queue)
-	started := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	for range b.readers {
-		group.Go(func() error {
-			conn, err := pgconn.Connect(ctx, b.source)
-			if err != nil {
-				return err
-			}
-			defer conn.Close(context.WithoutCancel(ctx))
-			for sql := range queue {
-				if _, err := conn.CopyTo(ctx, io.Discard, sql); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	err := group.Wait()
+	measured, err := inProcess(func() error {
+		for range b.readers {
+			group.Go(func() error { return b.copyQueue(ctx, queue) })
+		}
+		return group.Wait()
+	})
 	if err != nil {
 		return sample{}, fmt.Errorf("copy to nowhere: %w", err)
 	}
-	return sample{Seconds: time.Since(started).Seconds(), bytes: b.bytes}, nil
+	measured.bytes = b.bytes
+	return measured, nil
+}
+
+// copyQueue runs copies one after the other on one connection.
+func (b *bed) copyQueue(ctx context.Context, queue <-chan string) error {
+	conn, err := pgconn.Connect(ctx, b.source)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	for sql := range queue {
+		if _, err := conn.CopyTo(ctx, io.Discard, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -76,7 +75,15 @@ func newReplay(ctx context.Context, b *bed) (*replay, error) {
 // the day's first body, and refreshes and flushes it after the last: both end
 // with the same documents in the same state.
 func (r *replay) run(ctx context.Context) (sample, error) {
-	started := time.Now()
+	measured, err := inProcess(func() error { return r.sendAll(ctx) })
+	if err != nil {
+		return sample{}, fmt.Errorf("replay: %w", err)
+	}
+	measured.bytes = r.bytes
+	return measured, r.checkCount(ctx)
+}
+
+func (r *replay) sendAll(ctx context.Context) error {
 	queue := make(chan body)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.produce(ctx, queue) })
@@ -93,11 +100,7 @@ func (r *replay) run(ctx context.Context) (sample, error) {
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return sample{}, fmt.Errorf("replay: %w", err)
-	}
-	took := time.Since(started)
-	return sample{Seconds: took.Seconds(), bytes: r.bytes}, r.checkCount(context.WithoutCancel(ctx))
+	return group.Wait()
 }
 
 func (r *replay) produce(ctx context.Context, queue chan<- body) error {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"syscall"
+	"time"
 )
 
 // sample is one measurement.
 type sample struct {
 	Seconds    float64 `json:"seconds"`
-	CPUSeconds float64 `json:"cpu_seconds,omitempty"` // of the tool, user and system
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"` // of the tool or a bare client, user and system
 	PeakBytes  int64   `json:"peak_bytes,omitempty"`  // resident memory of the tool
 	Requests   int64   `json:"requests,omitempty"`    // to OpenSearch, where they were counted
 	SentBytes  int64   `json:"sent_bytes,omitempty"`  // bodies of these requests
@@ -25,6 +27,21 @@ func (s sample) seconds() float64            { return s.Seconds }
 func (s sample) cpuSeconds() float64         { return s.CPUSeconds }
 func (s sample) requests() float64           { return float64(s.Requests) }
 func (s sample) sentKilobytes() float64      { return float64(s.SentBytes) / 1e3 }
+
+// inProcess measures what work costs that this process does itself.
+func inProcess(work func() error) (sample, error) {
+	var before, after syscall.Rusage
+	started := time.Now()
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	if err == nil {
+		err = work()
+	}
+	if err == nil {
+		err = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	}
+	cpu := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+	return sample{Seconds: time.Since(started).Seconds(), CPUSeconds: time.Duration(cpu).Seconds()}, err
+}
 
 // series is what was measured of one thing in all rounds.
 type series struct {
