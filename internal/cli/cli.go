@@ -49,6 +49,9 @@ type grammar struct {
 	Status  statusCommand  `cmd:"" help:"See how far it is, day by day."`
 	Demo    demoCommand    `cmd:"" help:"See all of it work, on servers that it starts itself."`
 
+	Completion completionCommand `cmd:"" help:"Print a script that completes verbs and flags in a shell."`
+	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what may come next, for the scripts of completion."`
+
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 

@@ -63,17 +63,20 @@ type attempt struct {
 	exited   int // the exit code if --help or --version was asked for, else -1
 }
 
-func attemptParse(p *process, args []string) (*attempt, error) {
-	var g grammar
-	a := &attempt{exited: -1}
-	parser, err := kong.New(&g,
+func newParser(p *process, g *grammar, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(g,
 		kong.Name("nodestore-migrate"),
 		kong.Description("Moves Sentry's event payloads out of PostgreSQL's nodestore_node into OpenSearch's daily indices, so that Sentry can read every one of them.\n\n"+exitCodes),
 		kong.Vars{"version": versionText()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 		kong.Writers(p.stdout, p.stderr),
-		kong.Exit(func(code int) { a.exited = code }),
+		kong.Exit(exit),
 	)
+}
+
+func attemptParse(p *process, args []string) (*attempt, error) {
+	a := &attempt{exited: -1}
+	parser, err := newParser(p, new(grammar), func(code int) { a.exited = code })
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +106,9 @@ func (a *attempt) wording(args []string) string {
 	}
 	var verbs []string
 	for _, verb := range a.root.Children {
-		verbs = append(verbs, verb.Name)
+		if !verb.Hidden {
+			verbs = append(verbs, verb.Name)
+		}
 	}
 	text = "name a verb: " + strings.Join(verbs, ", ")
 	if word := firstWord(args); word != "" {

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// The scripts ask the tool itself what may come next, so they fit whichever
+// version is on the PATH. Where it has nothing to say they offer files.
+var (
+	//go:embed completion/bash.sh
+	bashCompletion string
+	//go:embed completion/zsh.zsh
+	zshCompletion string
+	//go:embed completion/fish.fish
+	fishCompletion string
+)
+
+// completionCommand prints the script that a shell reads.
+type completionCommand struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"Shell to print it for: ${enum}."`
+}
+
+// Help is the long help of the verb.
+func (completionCommand) Help() string {
+	return `Prints a script that makes the shell complete verbs, flags and their values. nodestore-migrate must be on the PATH.
+
+Examples:
+  source <(nodestore-migrate completion bash)                                     # in ~/.bashrc
+  source <(nodestore-migrate completion zsh)                                      # in ~/.zshrc, after compinit
+  nodestore-migrate completion fish >~/.config/fish/completions/nodestore-migrate.fish
+
+` + exitCodes
+}
+
+func (completionCommand) problems(found []string) []string { return found }
+
+// Run prints the script.
+func (c *completionCommand) Run(_ context.Context, p *process) error {
+	script := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[c.Shell]
+	_, err := fmt.Fprint(p.stdout, script)
+	return err
+}
+
+// completeCommand answers the scripts.
+type completeCommand struct {
+	Words []string `arg:"" optional:"" help:"What stands behind the program's name; the last word is the one to complete, empty if it is not begun."`
+}
+
+func (completeCommand) problems(found []string) []string { return found }
+
+// Run prints a candidate a line, a tab and what it is about.
+func (c *completeCommand) Run(_ context.Context, p *process) error {
+	parser, err := newParser(p, new(grammar), func(int) {})
+	if err != nil {
+		return err
+	}
+	for _, found := range complete(parser.Model.Node, c.Words) {
+		text, _, _ := strings.Cut(found.help, "\n")
+		if _, err := fmt.Fprintf(p.stdout, "%s\t%s\n", found.word, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// candidate is a word that may come next.
+type candidate struct{ word, help string }
+
+// complete returns what the last of the words can become. Nothing means that
+// it can be anything, for example a file.
+func complete(root *kong.Node, words []string) []candidate {
+	words = joined(words)
+	begun, before := "", words
+	if len(words) > 0 {
+		begun, before = words[len(words)-1], words[:len(words)-1]
+	}
+	verb := root
+	for _, word := range before {
+		if i := slices.IndexFunc(root.Children, func(n *kong.Node) bool { return n.Name == word }); i >= 0 && verb == root {
+			verb = root.Children[i]
+		}
+	}
+	if name, value, assigned := strings.Cut(begun, "="); assigned {
+		return matching(values(flagOf(verb, name)), name+"=", value)
+	}
+	if len(before) > 0 {
+		if flag := flagOf(verb, before[len(before)-1]); flag != nil && !flag.IsBool() {
+			return matching(values(flag), "", begun)
+		}
+	}
+	return matching(following(root, verb, begun), "", begun)
+}
+
+// joined puts together what bash takes apart: --flag, =, value.
+func joined(words []string) (result []string) {
+	for i, word := range words {
+		last := len(result) - 1
+		switch {
+		case word == "=" && last >= 0 && strings.HasPrefix(result[last], "--"), i > 0 && words[i-1] == "=" && last >= 0 && strings.HasSuffix(result[last], "="):
+			result[last] += word
+		default:
+			result = append(result, word)
+		}
+	}
+	return result
+}
+
+// following are the words that may follow a verb, or the program's name.
+func following(root, verb *kong.Node, begun string) (found []candidate) {
+	if strings.HasPrefix(begun, "-") {
+		for _, group := range verb.AllFlags(true) {
+			for _, flag := range group {
+				found = append(found, candidate{"--" + flag.Name, flag.Help})
+			}
+		}
+		return found
+	}
+	if verb == root {
+		for _, child := range root.Children {
+			if !child.Hidden {
+				found = append(found, candidate{child.Name, child.Help})
+			}
+		}
+	}
+	for _, argument := range verb.Positional {
+		found = append(found, values(argument)...)
+	}
+	return found
+}
+
+func flagOf(verb *kong.Node, word string) *kong.Value {
+	for _, group := range verb.AllFlags(true) {
+		for _, flag := range group {
+			if "--"+flag.Name == word {
+				return flag.Value
+			}
+		}
+	}
+	return nil
+}
+
+// values are those that a flag or argument takes, if they can be listed.
+func values(of *kong.Value) (found []candidate) {
+	if of == nil || of.Enum == "" {
+		return nil
+	}
+	for _, word := range of.EnumSlice() {
+		found = append(found, candidate{word, ""})
+	}
+	return found
+}
+
+// matching are the candidates that begin with what was typed.
+func matching(candidates []candidate, before, begun string) (found []candidate) {
+	for _, c := range candidates {
+		if strings.HasPrefix(c.word, begun) {
+			found = append(found, candidate{before + c.word, c.help})
+		}
+	}
+	return found
+}
