@@ -100,6 +100,45 @@ func TestCluster(t *testing.T) {
 			r.verify(w)
 		})
 	}
+	t.Run("red daily index", func(t *testing.T) { checkRedIndex(t, server) })
+	t.Run("left behind by a split", func(t *testing.T) { checkSplit(t, server) })
+}
+
+// checkRedIndex wants the index named beside the cluster that it makes red.
+func checkRedIndex(t *testing.T, server *testbed.OpenSearch) {
+	w := worldOn(t, newestDatabase(t), server.URL())
+	template(good)(w)
+	w.must(http.MethodPut, "/{index}?wait_for_active_shards=0", `{"settings":{"index.routing.allocation.require._name":"nowhere"}}`)
+	var names []string
+	for _, c := range w.plan().Reasons(NoGo) {
+		names = append(names, c.Name)
+		if !strings.Contains(c.Detail, "red") || !strings.Contains(c.Remedy, "_cluster/allocation/explain") {
+			t.Errorf("refused by %+v", c)
+		}
+	}
+	if !slices.Equal(names, []string{"health", "index_health"}) {
+		t.Errorf("refused by %q", names)
+	}
+}
+
+// checkSplit plans with the monolith that Sentry's split leaves behind. The
+// names of the new databases are a whole server's.
+func checkSplit(t *testing.T, server *testbed.OpenSearch) {
+	postgres, err := testbed.StartPostgres(t.Context(), testbed.PostgresOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := postgres.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := worldOn(t, postgres.URL(), server.URL())
+	w.exec("create database control")
+	w.exec("create database region")
+	refusal{
+		side: Source, check: "silo", detail: "beside it are control and region, which have the same nodes", remedy: "name the region's database",
+	}.verify(w)
 }
 
 // secureWorld is a world whose target has the security plugin, with its API open
