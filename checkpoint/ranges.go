@@ -32,6 +32,21 @@ func (rs Ranges) Add(r Range) Ranges {
 	return slices.Replace(rs, first, end, r)
 }
 
+// Coarse returns the set as at most limit ranges: the narrowest gaps between
+// them are filled. Like append it may reuse the receiver's array.
+func (rs Ranges) Coarse(limit int) Ranges {
+	for len(rs) > limit {
+		narrowest := 1
+		for i := range rs[1:] {
+			if rs[i+1].From-rs[i].To < rs[narrowest].From-rs[narrowest-1].To {
+				narrowest = i + 1
+			}
+		}
+		rs = rs.Add(Range{From: rs[narrowest-1].To, To: rs[narrowest].From})
+	}
+	return rs
+}
+
 // Missing returns what of [from, to) is not in the set, in ascending order.
 func (rs Ranges) Missing(from, to int64) []Range {
 	var missing []Range
@@ -68,10 +83,10 @@ func (rs Ranges) Sum() (micros int64) {
 func (rs Ranges) check() error {
 	for i, r := range rs {
 		if r.From >= r.To {
-			return errors.New("a done range is empty")
+			return errors.New("a range is empty")
 		}
 		if i > 0 && rs[i-1].To >= r.From {
-			return errors.New("done ranges are out of order")
+			return errors.New("ranges are out of order")
 		}
 	}
 	return nil

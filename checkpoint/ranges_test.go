@@ -70,5 +70,29 @@ func TestRangesAreABitmap(t *testing.T) {
 		if got := ranges.Sum(); got != sum {
 			t.Fatalf("sum = %d, want %d", got, sum)
 		}
+		checkCoarse(t, ranges, rapid.IntRange(1, 5).Draw(t, "limit"))
 	})
+}
+
+// checkCoarse wants all of the set in few ranges, and no more than the
+// narrowest gaps filled.
+func checkCoarse(t *rapid.T, ranges checkpoint.Ranges, limit int) {
+	var gaps []int64
+	for i := range ranges[min(1, len(ranges)):] {
+		gaps = append(gaps, ranges[i+1].From-ranges[i].To)
+	}
+	slices.Sort(gaps)
+	want := ranges.Sum()
+	for _, gap := range gaps[:max(0, len(ranges)-limit)] {
+		want += gap
+	}
+	coarse := slices.Clone(ranges).Coarse(limit)
+	if len(coarse) > limit || coarse.Sum() != want {
+		t.Fatalf("%v in %d ranges: %v, of %d, want %d", ranges, limit, coarse, coarse.Sum(), want)
+	}
+	for _, r := range ranges {
+		if !coarse.Contains(r) {
+			t.Fatalf("%v lacks %v", coarse, r)
+		}
+	}
 }

@@ -78,14 +78,15 @@ type Rejected struct {
 
 // Day is what is done of one day.
 type Day struct {
-	Index   string     `json:"index"`            // the daily index
-	Planned int64      `json:"planned"`          // bytes that the plan expects, for progress only
-	Done    Ranges     `json:"done"`             // slices whose nodes all have their fate, durably
-	Fates   node.Fates `json:"fates"`            // of the nodes in Done
-	Bytes   int64      `json:"bytes"`            // payload bytes of the nodes in Done
-	Sealed  time.Time  `json:"sealed,omitzero"`  // zero: not sealed
-	Counted int64      `json:"counted,omitzero"` // documents in the index when it was sealed
-	Dropped time.Time  `json:"dropped,omitzero"` // when its index was found gone, or removed with its last row; it is not made again
+	Index     string     `json:"index"`                // the daily index
+	Planned   int64      `json:"planned"`              // bytes that the plan expects, for progress only
+	Done      Ranges     `json:"done"`                 // slices whose nodes all have their fate, durably
+	Fates     node.Fates `json:"fates"`                // of the nodes in Done
+	Bytes     int64      `json:"bytes"`                // payload bytes of the nodes in Done
+	Sealed    time.Time  `json:"sealed,omitzero"`      // zero: not sealed
+	SentAgain Ranges     `json:"sent_again,omitempty"` // the timestamps of batches that were sent more than once; may span others
+	Counted   int64      `json:"counted,omitzero"`     // documents in the index when it was sealed
+	Dropped   time.Time  `json:"dropped,omitzero"`     // when its index was found gone, or removed with its last row; it is not made again
 }
 
 // Borrowed is what an index had before it was changed for loading.
@@ -173,6 +174,9 @@ func (s *State) check() error {
 		}
 		if err := day.Done.check(); err != nil {
 			return fmt.Errorf("day %s: %w", name, err)
+		}
+		if err := day.SentAgain.check(); err != nil {
+			return fmt.Errorf("day %s: sent again: %w", name, err)
 		}
 	}
 	return s.Verify.check()

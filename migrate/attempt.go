@@ -30,13 +30,16 @@ type attempt struct {
 	mu       sync.Mutex
 	read     tally
 	fates    node.Fates
-	replaced int64 // documents of earlier nodes of the same day whose place was taken
+	replaced int64             // documents of earlier nodes of the same day whose place was taken
+	again    checkpoint.Ranges // the timestamps of batches that were sent more than once
 }
 
 // tally counts what was read into a batch.
 type tally struct {
 	nodes    int64
 	bytes    int64 // of data, as the source stores it
+	first    int64 // oldest timestamp, µs
+	last     int64 // newest timestamp
 	rejected []Rejected
 	recent   []mark // nodes so young that others beside them may be committed later
 }
@@ -48,10 +51,17 @@ type load struct {
 	read    tally
 }
 
+// maxSentAgain is how many ranges of batches that were sent again are kept of
+// a day. With more of them, what lies between is taken to be among them.
+const maxSentAgain = 100
+
 // add counts what was read into a batch, and what became of it.
 func (a *attempt) add(read tally, outcome target.Outcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if outcome.SentAgain {
+		a.again = a.again.Add(checkpoint.Range{From: read.first, To: read.last + 1})
+	}
 	a.read.nodes += read.nodes
 	a.read.bytes += read.bytes
 	a.read.rejected = append(a.read.rejected, read.rejected...)
@@ -98,6 +108,10 @@ func (f *filler) add(n node.Node) error {
 		f.batch.Reset(f.attempt.slice.day.mode())
 	}
 	verdict := f.batch.Append(n, f.check)
+	if f.read.nodes == 0 {
+		f.read.first, f.read.last = n.Micros, n.Micros
+	}
+	f.read.first, f.read.last = min(f.read.first, n.Micros), max(f.read.last, n.Micros)
 	f.read.nodes++
 	f.read.bytes += int64(len(n.Data))
 	if f.young(n.Micros) {
@@ -134,6 +148,9 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 			record.Fates.Add(a.fates)
 			transfer(&record.Fates, node.Superseded, a.replaced)
 			record.Bytes += a.read.bytes
+			for _, r := range a.again {
+				record.SentAgain = record.SentAgain.Add(r).Coarse(maxSentAgain)
+			}
 			remember(state, a.read.recent)
 			change(state)
 		})

@@ -40,6 +40,9 @@ func TestTargetConnectionsBreak(t *testing.T) {
 		t.Errorf("only %d requests broke", broken)
 	}
 	w.wantComplete(c.summary())
+	if w.sentAgain() == 0 {
+		t.Error("the checkpoint names no batch that was sent again")
+	}
 }
 
 // TestSourceConnectionsBreak lets connections live long enough to open the
@@ -58,6 +61,22 @@ func TestSourceConnectionsBreak(t *testing.T) {
 		t.Errorf("only %d connections, or no slice was read again", proxy.Connections())
 	}
 	w.wantComplete(c.summary())
+	if n := w.sentAgain(); n > 0 {
+		t.Errorf("the checkpoint names %d batches that were sent again, and none was", n)
+	}
+}
+
+// sentAgain is how many spans of batches that were sent again are recorded.
+func (w *world) sentAgain() (spans int) {
+	w.t.Helper()
+	state, ok := w.state()
+	if !ok {
+		w.t.Fatal("there is no checkpoint")
+	}
+	for _, day := range state.Days {
+		spans += len(day.SentAgain)
+	}
+	return spans
 }
 
 // TestSourceRestarts takes the source away while slices are open, and gives it

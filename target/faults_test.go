@@ -125,6 +125,9 @@ func TestOnlyItemsWithoutAFateAreSentAgain(t *testing.T) {
 	target := b.through(faults.rule)
 	got, err := target.Write(t.Context(), b.loading(target), batchOf(t, Versioned, numbered(3)...))
 	wantFates(t, got, err, node.Fates{node.Stored: 3})
+	if !got.SentAgain {
+		t.Error("the outcome does not say that nodes were sent again")
+	}
 	for i, copies := range []int{1, 0, 1} {
 		if sight := b.mustRead(target, fmt.Sprint("n", i)); sight.Copies != copies {
 			t.Errorf("n%d has %d copies", i, sight.Copies)
@@ -154,6 +157,9 @@ func TestSplitsDownToOneNode(t *testing.T) {
 	}
 	got, err := target.Write(t.Context(), b.loading(target), batch)
 	wantFates(t, got, err, node.Fates{node.Stored: 7, node.Rejected: 1})
+	if got.SentAgain {
+		t.Error("what was too large in one request is said to be sent again")
+	}
 	if r := got.Rejected[0]; r.ID != "5" || r.Reason != ReasonTooLarge || r.Micros != noon {
 		t.Errorf("rejected %+v", r)
 	}

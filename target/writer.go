@@ -31,6 +31,9 @@ type Outcome struct {
 	Fates    node.Fates
 	Replaced int64 // of those stored, how many took the place of an older document in the index
 	Rejected []Rejection
+	// SentAgain: some nodes were sent more than once, because they were not
+	// taken at first or nobody knows whether they were.
+	SentAgain bool
 }
 
 // Write sends a batch to a daily index and returns when each of its nodes has
@@ -114,6 +117,7 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 		if err := d.target.pause(ctx, &patience, verdict.cause); err != nil {
 			return nil, err
 		}
+		d.outcome.SentAgain = true
 	}
 	return nil, nil
 }

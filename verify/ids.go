@@ -82,7 +82,7 @@ func (v *Verification) newDayPass(d scopeDay) *dayPass {
 		Verification: v, scopeDay: d, index: name, behind: behind, others: v.scope.others(name),
 		unique: v.Source.Relation().UniqueID,
 	}
-	p.strata = newStrata(d.day, v.scope.certain, p.drawLimit())
+	p.strata = newStrata(d.day, v.scope.certain, v.scope.sentAgain[d.day], p.drawLimit())
 	p.result = Day{Day: d.day.String(), Index: name, Ours: holding.Ours, TargetBytes: holding.Bytes, All: v.compared[d.day]}
 	p.suspects = &suspects{Verification: v, look: v.lookIDs, count: p.count}
 	return p
@@ -101,7 +101,7 @@ func (p *dayPass) drawLimit() int {
 	if p.options.Level != Sample {
 		return 0
 	}
-	return int(quota(p.rate(), p.rows+rowsPerUnit)) + maxCertain + 2*maxUnits
+	return int(quota(p.rate(), p.rows+rowsPerUnit)) + maxCertain + maxAgain + 2*maxUnits
 }
 
 // readUnits reads the keys of the day in units, several at the same time.
@@ -129,7 +129,7 @@ type unit struct {
 func (p *dayPass) readUnit(ctx context.Context, from, to int64) error {
 	var u *unit
 	err := p.again(ctx, func() error {
-		u = &unit{dayPass: p, strata: newStrata(p.day, p.scope.certain, p.drawLimit())}
+		u = &unit{dayPass: p, strata: newStrata(p.day, p.scope.certain, p.scope.sentAgain[p.day], p.drawLimit())}
 		if err := p.Source.Entries(ctx, from, to, func(e source.Entry) error { return u.add(ctx, e) }); err != nil {
 			return err
 		}

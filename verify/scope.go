@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -22,7 +23,8 @@ type scope struct {
 	fresh       int64                     // rows that came after the last pass of the migration
 	retired     map[node.Day]bool         // days beyond retention, which were not copied
 	retiredRows int64
-	planned     int64 // rows of all days
+	sentAgain   map[node.Day]checkpoint.Ranges // timestamps of batches that the migration sent more than once
+	planned     int64                          // rows of all days
 }
 
 // scopeDay is a day that has rows.
@@ -54,7 +56,7 @@ func (v *Verification) readScope(ctx context.Context) (scope, error) {
 
 // limits takes from the checkpoint what bounds the comparison.
 func limits(state *checkpoint.State, options Options) scope {
-	s := scope{from: math.MinInt64, until: state.CopyUntil, retired: map[node.Day]bool{}}
+	s := scope{from: math.MinInt64, until: state.CopyUntil, retired: map[node.Day]bool{}, sentAgain: map[node.Day]checkpoint.Ranges{}}
 	if options.Since != 0 {
 		s.from = options.Since.Start()
 	}
@@ -67,9 +69,15 @@ func limits(state *checkpoint.State, options Options) scope {
 		s.certain = min(s.certain, state.CatchUp.Edges[0])
 	}
 	for name, record := range state.Days {
-		beyond := record.Fates[node.OutOfRetention]
-		if day, err := node.ParseDay(name); err == nil && beyond > 0 && beyond == record.Fates.Sum() {
+		day, err := node.ParseDay(name)
+		if err != nil {
+			continue // no run wrote it: the checkpoint was checked when it was read
+		}
+		if beyond := record.Fates[node.OutOfRetention]; beyond > 0 && beyond == record.Fates.Sum() {
 			s.retired[day] = true
+		}
+		if len(record.SentAgain) > 0 {
+			s.sentAgain[day] = slices.Clone(record.SentAgain)
 		}
 	}
 	return s

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -33,6 +34,7 @@ const (
 	maxLargest  = 20   // of each day
 	maxOdd      = 1000 // of each day: ids that are not 32 hex digits
 	maxMidnight = 1000 // of each day: nodes within midnight of its ends
+	maxAgain    = 1000 // of each day: nodes of batches that were sent again, and those between
 	midnight    = int64(1e6)
 
 	maxCertain = maxLargest + maxOdd + maxMidnight
@@ -95,19 +97,22 @@ type minute struct {
 type strata struct {
 	day      node.Day
 	certain  int64              // nodes from here on are compared anyhow, µs
+	sent     checkpoint.Ranges  // timestamps of batches that were sent again
 	sizes    [sizeClasses]int64 // nodes of each size class
 	classes  [sizeClasses]smallest
 	largest  smallest
 	odd      smallest
 	midnight smallest
+	again    smallest
 	minutes  map[int64]*minute // by the minute's first µs
 }
 
 // newStrata returns strata for a day, of each class of which at most limit
-// nodes will be drawn, all of them before certain.
-func newStrata(day node.Day, certain int64, limit int) *strata {
+// nodes will be drawn, all of them before certain. Batches of the timestamps in
+// sent were sent again.
+func newStrata(day node.Day, certain int64, sent checkpoint.Ranges, limit int) *strata {
 	s := &strata{
-		day: day, certain: certain, largest: smallest{limit: maxLargest}, odd: smallest{limit: maxOdd}, midnight: smallest{limit: maxMidnight},
+		day: day, certain: certain, sent: sent, again: smallest{limit: maxAgain}, largest: smallest{limit: maxLargest}, odd: smallest{limit: maxOdd}, midnight: smallest{limit: maxMidnight},
 		minutes: make(map[int64]*minute),
 	}
 	for i := range s.classes {
@@ -132,6 +137,9 @@ func (s *strata) offer(p pick) {
 	}
 	if p.micros-s.day.Start() < midnight || s.day.End()-p.micros <= midnight {
 		s.midnight.offer(p)
+	}
+	if len(s.sent) > 0 && s.sent.Contains(checkpoint.Range{From: p.micros, To: p.micros + 1}) {
+		s.again.offer(p)
 	}
 }
 
@@ -170,7 +178,7 @@ func (s *strata) merge(other *strata) {
 }
 
 func (s *strata) heaps() []*smallest {
-	heaps := []*smallest{&s.largest, &s.odd, &s.midnight}
+	heaps := []*smallest{&s.largest, &s.odd, &s.midnight, &s.again}
 	for i := range s.classes {
 		heaps = append(heaps, &s.classes[i])
 	}
@@ -181,7 +189,7 @@ func (s *strata) heaps() []*smallest {
 // of the given rate from each size class, with the number it was drawn from.
 func (s *strata) draw(rate float64, sliceBytes int64) (certain, sample []pick, population int64) {
 	known := make(map[string]bool)
-	for _, candidates := range [][]pick{s.largest.picks, s.odd.picks, s.midnight.picks, s.sliceEnds(sliceBytes)} {
+	for _, candidates := range [][]pick{s.largest.picks, s.odd.picks, s.midnight.picks, s.again.picks, s.sliceEnds(sliceBytes)} {
 		for _, p := range candidates {
 			if !known[p.id] && p.micros < s.certain {
 				known[p.id] = true

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -29,9 +30,9 @@ func dayOf(seed uint64, n int) []pick {
 func drawFrom(picks []pick, certain int64, parts int) (strata *strata, certainly, sample []pick, population int64) {
 	const rate = 0.02
 	limit := int(quota(rate, int64(len(picks)))) + maxCertain + 2000
-	strata = newStrata(testDay, certain, limit)
+	strata = newStrata(testDay, certain, nil, limit)
 	for part := range parts {
-		s := newStrata(testDay, certain, limit)
+		s := newStrata(testDay, certain, nil, limit)
 		for i := part; i < len(picks); i += parts {
 			s.offer(picks[i])
 		}
@@ -120,6 +121,36 @@ func TestCertainStrata(t *testing.T) {
 	}
 	if got := population + int64(len(certain)); got != 10_000 {
 		t.Errorf("%d nodes before noon, want 10,000", got)
+	}
+}
+
+// Of batches that were sent again so many nodes are certain as there is room
+// for, the same with each number of parts.
+func TestWhatWasSentAgainIsCertain(t *testing.T) {
+	t.Parallel()
+	picks := dayOf(1, 20_000)
+	for i := range picks {
+		picks[i].id = fmt.Sprintf("%032x", i) // no odd ones
+	}
+	draw := func(from, to int) (again int) {
+		sent := checkpoint.Ranges{{From: picks[from].micros, To: picks[to].micros}}
+		s := newStrata(testDay, math.MaxInt64, sent, 10_000)
+		for _, p := range picks {
+			s.offer(p)
+		}
+		certain, _, _ := s.draw(0, 1<<40)
+		for _, p := range certain {
+			if p.micros >= picks[from].micros && p.micros < picks[to].micros {
+				again++
+			}
+		}
+		return again
+	}
+	if n := draw(5_000, 5_600); n != 600 {
+		t.Errorf("%d of 600 nodes that were sent again are certain", n)
+	}
+	if n := draw(5_000, 15_000); n < maxAgain || n > maxAgain+maxLargest {
+		t.Errorf("%d of 10,000 nodes that were sent again are certain, want %d and a few of the largest", n, maxAgain)
 	}
 }
 
