@@ -28,7 +28,7 @@ const (
 // watermark, until ctx ends. What cannot be read holds nothing back: told hears
 // of it once.
 func (g *Governor) WatchDisks(ctx context.Context, disks func(context.Context) ([]Disk, error), told func(error)) {
-	ticker := time.NewTicker(diskInterval)
+	ticker := time.NewTicker(g.disks)
 	defer ticker.Stop()
 	failed := false
 	for {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
@@ -14,6 +15,8 @@ import (
 type limitFlags struct {
 	MaxMBPerSecond float64 `name:"max-mb-per-second" help:"Send at most so many megabytes a second." env:"NODESTORE_MAX_MB_PER_SECOND" placeholder:"MB" group:"Limits"`
 	Control        string  `help:"File that is watched for changes of the limits: lines such as paused = true, senders = 2, max-mb-per-second = 20." env:"NODESTORE_CONTROL" placeholder:"FILE" group:"Limits"`
+
+	diskInterval time.Duration // no flag; 0 means the governor's own
 }
 
 func (f *limitFlags) problems(found []string) []string {
@@ -38,8 +41,8 @@ func (f *limitFlags) govern(o *migrate.Options, show *display) *governed {
 	}
 	g := &governed{Governor: governor.New(governor.Options{
 		Limits:     governor.Limits{Senders: o.Senders, MBPerSecond: f.MaxMBPerSecond},
-		BatchBytes: batch,
-		Told:       func(cause string) { show.event(migrate.Event{Kind: heldEvent, Cause: cause}) },
+		BatchBytes: batch, DiskInterval: f.diskInterval,
+		Told: func(cause string) { show.event(migrate.Event{Kind: heldEvent, Cause: cause}) },
 	})}
 	o.Gate = g
 	return g
