@@ -9,6 +9,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
@@ -32,7 +33,7 @@ func (m *Migration) catchUp(ctx context.Context) error {
 	for {
 		began := time.Now()
 		before := m.progress.sentNodes.Load()
-		if err := m.pass(ctx); err != nil {
+		if err := m.again(ctx, m.pass); err != nil {
 			return err
 		}
 		fresh, took := m.progress.sentNodes.Load()-before, time.Since(began)
@@ -57,6 +58,27 @@ func (m *Migration) catchUp(ctx context.Context) error {
 			if err := m.wait(ctx, followPause); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// maxTries is how often in a row a pass may fail for want of the source before
+// the run gives up: the source's own patience is half a minute each time, so
+// after some ten minutes.
+const maxTries = 10
+
+// again repeats what was cut short because the source went away: it goes on
+// where it was, as another run would.
+func (m *Migration) again(ctx context.Context, work func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := work(ctx)
+		if err == nil || ctx.Err() != nil || !source.Retryable(err) || try == maxTries {
+			return err
+		}
+		pause := retryPause(try)
+		m.notify(Event{Kind: Waiting, Cause: err.Error(), Pause: pause})
+		if err := m.wait(ctx, pause); err != nil {
+			return err
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
@@ -159,4 +160,24 @@ func (w *world) binding(from *source.Source, to *target.Target) checkpoint.Bindi
 		Source: checkpoint.Source{System: identity.System, Database: identity.Database, Table: identity.Table},
 		Target: checkpoint.Target{Cluster: to.Identity().ClusterUUID, Alias: w.prefix, Index: w.prefix + "-{date}"},
 	}
+}
+
+// TestSourceGoesAwayBetweenPasses leaves a run that follows without its source
+// for longer than a single question waits.
+func TestSourceGoesAwayBetweenPasses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(events(24, 200, 3))
+	proxy := faulty.NewTCPProxy(t, hostOf(t, w.source), func(int) faulty.Line { return faulty.Line{} })
+	c := w.start("--source", through(t, w.source, proxy.Addr()), "--follow")
+	c.reports(`"event":"caught_up"`)
+	proxy.Down()
+	c.reports(`"event":"waiting"`)
+	w.insert("nodestore_node", renamed("late-", synth.Options{
+		Seed: 25, Rows: 20, From: time.Now().Add(-time.Minute), Until: time.Now(), Mix: synth.Clean(), Distinct: 5,
+	}))
+	proxy.Up()
+	c.reports(`"event":"caught_up","nodes":20`)
+	c.interrupt()
+	c.wants(exitInterrupted)
+	w.wantReadable()
 }

@@ -173,7 +173,7 @@ func (m *Migration) run(ctx context.Context) error {
 	if err := m.catchUp(ctx); err != nil {
 		return err
 	}
-	if err := m.reconcile(ctx); err != nil {
+	if err := m.again(ctx, m.reconcile); err != nil {
 		return err
 	}
 	return m.awaitReplicas(ctx)
