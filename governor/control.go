@@ -18,7 +18,8 @@ const controlInterval = time.Second
 
 // WatchFile applies what a control file says whenever it changes, until ctx
 // ends. A file that cannot be read or understood changes nothing; told hears
-// of it, and of each change. Without the file the limits are those of before.
+// of it, and of each change. Without the file the limits are those of before,
+// and more senders than those it does not allow: there are no others.
 //
 // The file has lines such as
 //
@@ -34,11 +35,12 @@ func (g *Governor) WatchFile(ctx context.Context, path string, told func(Limits,
 		limits, err := readLimits(path, given)
 		switch {
 		case err != nil && err.Error() != lastError:
-			told(applied, err)
+			told(g.Limits(), err)
 		case err == nil && limits != applied:
-			g.SetLimits(limits)
 			applied = limits
-			told(applied, nil)
+			limits.Senders = min(limits.Senders, given.Senders)
+			g.SetLimits(limits)
+			told(limits, nil)
 		}
 		lastError = fmt.Sprint(err)
 		select {

@@ -190,6 +190,7 @@ func TestControlFile(t *testing.T) {
 			{"# back to work\nmax-mb-per-second = 20.5\n", Limits{Senders: 8, MBPerSecond: 20.5}, 0},
 			{"speed = 9\n", Limits{Senders: 8, MBPerSecond: 20.5}, 1},
 			{"senders = 0\n", Limits{Senders: 8, MBPerSecond: 20.5}, 2},
+			{"senders = 16\n", Limits{Senders: 8, MBPerSecond: 50}, 2},
 		} {
 			if err := os.WriteFile(path, []byte(step.content), 0o600); err != nil {
 				t.Fatal(err)

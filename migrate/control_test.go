@@ -17,7 +17,7 @@ import (
 // given other limits, and let go on.
 func TestControlFile(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, newestPair()).fill(events(70, 400, 3))
+	w := newWorld(t, newestPair()).fill(events(70, 250, 3))
 	gate, reached, open := w.held(5)
 	c := w.start("--target", gate.server.URL, "--control", w.control())
 	<-reached
@@ -44,9 +44,9 @@ func TestControlFile(t *testing.T) {
 	if now := w.count(); now != stored {
 		t.Errorf("%d nodes were stored when it was paused, and now %d", stored, now)
 	}
-	w.control("senders = 1", "max-mb-per-second = 20")
+	w.control("senders = 9", "max-mb-per-second = 20") // more than --senders are not there
 	c.reports(`"event":"held"}`)
-	c.reports(`"event":"limits","cause":"at most 1 senders and 20 MB/s"}`)
+	c.reports(`"event":"limits","cause":"at most 2 senders and 20 MB/s"}`)
 	c.wants(exitRejected)
 	w.wantAllStored(c)
 }
