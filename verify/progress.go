@@ -31,7 +31,7 @@ type Event struct {
 
 // Progress is how far a verification is. It may be read at any time.
 type Progress struct {
-	PlannedNodes int64 // rows in scope
+	PlannedNodes int64 // ids and payloads that this run has to compare, about
 	Nodes, Bytes int64 // compared by this run: ids and payloads, and bytes of payloads
 }
 

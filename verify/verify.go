@@ -172,8 +172,30 @@ func (v *Verification) begin(ctx context.Context) error {
 	if v.scope, err = v.readScope(ctx); err != nil {
 		return err
 	}
-	v.meter.planned.Store(v.scope.planned)
-	return v.resume(ctx)
+	if err := v.resume(ctx); err != nil {
+		return err
+	}
+	v.meter.planned.Store(v.comparisons())
+	return nil
+}
+
+// comparisons is about how many ids and payloads are left to this run.
+func (v *Verification) comparisons() (n int64) {
+	for _, d := range v.scope.days {
+		rows := float64(d.rows)
+		if v.options.Level == Counts || !v.recorded(d.day) {
+			n += d.rows
+			if v.options.Level == Sample {
+				n += int64(rows * v.rate())
+			}
+		}
+		if v.options.Level == Full {
+			for _, s := range v.stretches(d) {
+				n += int64(rows * float64(s.to-s.from) / float64(d.to-d.from))
+			}
+		}
+	}
+	return n
 }
 
 // Progress may be called at any time, from any goroutine.

@@ -63,6 +63,12 @@ func barWidth(terminal *os.File) int {
 
 // start shows a migration's progress until the returned function is called.
 func (d *display) start(m *migrate.Migration) (stop func()) {
+	return d.tick(func(now time.Time) { d.progress(now, m.Progress()) })
+}
+
+// tick calls a function as often as progress is worth showing, until the
+// returned one is called.
+func (d *display) tick(show func(now time.Time)) (stop func()) {
 	interval := lineInterval
 	if d.bar != nil {
 		interval = barInterval
@@ -77,7 +83,7 @@ func (d *display) start(m *migrate.Migration) (stop func()) {
 			case <-done:
 				return
 			case now := <-ticker.C:
-				d.progress(now, m.Progress())
+				show(now)
 			}
 		}
 	})
@@ -100,36 +106,41 @@ func (d *display) progress(now time.Time, p migrate.Progress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.window.add(now, p.SentBytes)
-	rate, left, known := d.window.rate(), time.Duration(0), false
-	if remaining := p.PlannedBytes - p.DoneBytes; rate > 0 && remaining >= 0 {
-		left, known = time.Duration(float64(remaining)/rate*float64(time.Second)), d.window.meaningful(p)
-	}
+	rate := d.window.rate()
+	left := d.window.left(p.SentBytes, p.PlannedBytes-(p.DoneBytes-p.SentBytes))
+	d.show(progressEvent{"progress", p, rate, left.Seconds()}, p.DoneBytes, p.PlannedBytes, progressText(p, rate, left),
+		"done_bytes", p.DoneBytes, "planned_bytes", p.PlannedBytes, "bytes_per_second", int64(rate))
+}
+
+// show shows how far it is, as what a program, a bar or a log gets. The caller
+// holds mu.
+func (d *display) show(event any, done, planned int64, text string, attributes ...any) {
 	switch {
 	case d.events != nil:
-		e := progressEvent{Type: "progress", Progress: p, BytesPerSecond: rate}
-		if known {
-			e.SecondsLeft = left.Seconds()
-		}
-		d.write(d.events.Encode(e))
+		d.write(d.events.Encode(event))
 	case d.quiet:
 	case d.bar != nil:
-		d.bar.ChangeMax64(max(p.PlannedBytes, p.DoneBytes, 1))
-		d.bar.Describe(progressText(p, rate, left, known))
-		d.write(d.bar.Set64(p.DoneBytes))
+		d.bar.ChangeMax64(max(planned, done, 1))
+		d.bar.Describe(text)
+		d.write(d.bar.Set64(done))
 	default:
-		d.log.Info(progressText(p, rate, left, known), "done_bytes", p.DoneBytes, "planned_bytes", p.PlannedBytes, "bytes_per_second", int64(rate))
+		d.log.Info(text, attributes...)
 	}
 }
 
 // write drops the error of a display: a closed terminal must not end a copy.
 func (d *display) write(error) {}
 
-func progressText(p migrate.Progress, rate float64, left time.Duration, known bool) string {
+func progressText(p migrate.Progress, rate float64, left time.Duration) string {
 	text := fmt.Sprintf("%s of ~%s, %s nodes, %s/s", size(p.DoneBytes), size(max(p.PlannedBytes, p.DoneBytes)), count(p.DoneNodes), size(int64(rate)))
-	if known {
-		text += ", " + roughly(left) + " left"
+	return text + leftText(left)
+}
+
+func leftText(left time.Duration) string {
+	if left == 0 {
+		return ""
 	}
-	return text
+	return ", " + roughly(left) + " left"
 }
 
 // line prints a line of its own.
@@ -172,17 +183,24 @@ func (d *display) event(e migrate.Event) {
 	if d.heard != nil {
 		d.heard(e)
 	}
+	if e.Kind == migrate.DayStarted && d.bar != nil {
+		return // the bar shows it
+	}
+	d.tell(jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), "event", e.Kind, "day", e.Day, "index", e.Index)
+}
+
+// tell tells of an event, as show shows progress. The caller holds mu.
+func (d *display) tell(event any, level slog.Level, text string, attributes ...any) {
 	switch {
 	case d.events != nil:
-		d.write(d.events.Encode(jsonEvent{"event", time.Now().UTC(), e}))
+		d.write(d.events.Encode(event))
 	case d.quiet:
-	case e.Kind == migrate.DayStarted && d.bar != nil: // the bar shows it
 	case d.bar != nil:
 		d.write(d.bar.Clear())
-		_, err := fmt.Fprintln(d.stderr, eventText(e))
+		_, err := fmt.Fprintln(d.stderr, text)
 		d.write(err)
 	default:
-		d.log.Log(context.Background(), eventLevel(e), eventText(e), "event", e.Kind, "day", e.Day, "index", e.Index)
+		d.log.Log(context.Background(), level, text, attributes...)
 	}
 }
 
@@ -243,37 +261,39 @@ func eventText(e migrate.Event) string {
 // window is the last minute of a run, from which its present speed is taken.
 type window struct {
 	times []time.Time
-	bytes []int64
+	done  []int64 // bytes or nodes
 	begun time.Time
 }
 
 const windowLength = time.Minute
 
-func (w *window) add(now time.Time, bytes int64) {
+func (w *window) add(now time.Time, done int64) {
 	if w.begun.IsZero() {
 		w.begun = now
 	}
-	w.times, w.bytes = append(w.times, now), append(w.bytes, bytes)
+	w.times, w.done = append(w.times, now), append(w.done, done)
 	for len(w.times) > 2 && now.Sub(w.times[0]) > windowLength {
-		w.times, w.bytes = w.times[1:], w.bytes[1:]
+		w.times, w.done = w.times[1:], w.done[1:]
 	}
 }
 
-// rate is in bytes per second.
+// rate is how much was done a second.
 func (w *window) rate() float64 {
 	last := len(w.times) - 1
 	if last < 1 {
 		return 0
 	}
-	return float64(w.bytes[last]-w.bytes[0]) / w.times[last].Sub(w.times[0]).Seconds()
+	return float64(w.done[last]-w.done[0]) / w.times[last].Sub(w.times[0]).Seconds()
 }
 
-// meaningful reports whether a time that is left can be told: after ten
-// seconds, and a hundredth of the way of this run.
-func (w *window) meaningful(p migrate.Progress) bool {
-	last := len(w.times) - 1
-	thisRun := p.PlannedBytes - (p.DoneBytes - p.SentBytes)
-	return last >= 1 && w.times[last].Sub(w.begun) >= 10*time.Second && p.SentBytes*100 >= thisRun
+// left is the time that a run still takes, or 0 as long as that can not be
+// told: it can after ten seconds, and a hundredth of the way of this run.
+func (w *window) left(done, planned int64) time.Duration {
+	last, rate := len(w.times)-1, w.rate()
+	if rate <= 0 || done > planned || w.times[last].Sub(w.begun) < 10*time.Second || done*100 < planned {
+		return 0
+	}
+	return time.Duration(float64(planned-done) / rate * float64(time.Second))
 }
 
 func size(bytes int64) string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
 // A resumed run has half of everything behind it. Its time left is about the
@@ -51,7 +52,11 @@ func TestTimeLeftIsToldOnceItMeansSomething(t *testing.T) {
 func TestProgressFitsATerminal(t *testing.T) {
 	t.Parallel()
 	p := migrate.Progress{PlannedBytes: 1_200_000_000_000, DoneBytes: 999_900_000_000, DoneNodes: 181_000_000}
-	if text := progressText(p, 98_500_000, 99*time.Hour, true); len(text) > 66 {
+	if text := progressText(p, 98_500_000, 99*time.Hour); len(text) > 66 {
+		t.Errorf("%d columns: %s", len(text), text)
+	}
+	compared := verify.Progress{PlannedNodes: 362_000_000, Nodes: 181_000_000, Bytes: 999_900_000_000}
+	if text := comparedText(compared, 98_500, 99*time.Hour); len(text) > 66 {
 		t.Errorf("%d columns: %s", len(text), text)
 	}
 }

@@ -94,7 +94,7 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	show := &verifyDisplay{display: newDisplay(p, c.outputFlags)}
+	show := &verifyDisplay{newDisplay(p, c.outputFlags), p.stdout}
 	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
 	stop := show.start(v)
 	report, err := v.Run(ctx)

@@ -2,7 +2,8 @@ package cli
 
 import (
 	"fmt"
-	"sync"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
@@ -11,59 +12,59 @@ import (
 // verifyDisplay shows a verification's progress, as display shows a migration's.
 type verifyDisplay struct {
 	*display
+	stdout io.Writer
 }
 
 // start shows progress until the returned function is called.
 func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
-	var running sync.WaitGroup
-	done := make(chan struct{})
-	running.Go(func() {
-		ticker := time.NewTicker(lineInterval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-				d.progress(v.Progress())
-			}
-		}
-	})
-	return func() {
-		close(done)
-		running.Wait()
-	}
+	return d.tick(func(now time.Time) { d.progress(now, v.Progress()) })
 }
 
-func (d *verifyDisplay) progress(now verify.Progress) {
+// verifyProgress is a line of `--json`.
+type verifyProgress struct {
+	Type string `json:"type"` // "progress"
+	verify.Progress
+	NodesPerSecond float64 `json:"nodes_per_second"`
+	SecondsLeft    float64 `json:"seconds_left,omitempty"` // absent until it means something
+}
+
+func (d *verifyDisplay) progress(now time.Time, p verify.Progress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case d.events != nil:
-		d.write(d.events.Encode(struct {
-			Type string `json:"type"`
-			verify.Progress
-		}{"progress", now}))
-	case !d.quiet:
-		_, err := fmt.Fprintf(d.stderr, "%s ids and payloads compared, %s; the source has %s nodes\n", count(now.Nodes), size(now.Bytes), count(now.PlannedNodes))
-		d.write(err)
-	}
+	d.window.add(now, p.Nodes)
+	rate, left := d.window.rate(), d.window.left(p.Nodes, p.PlannedNodes)
+	d.show(verifyProgress{"progress", p, rate, left.Seconds()}, p.Nodes, p.PlannedNodes, comparedText(p, rate, left),
+		"done_nodes", p.Nodes, "planned_nodes", p.PlannedNodes, "nodes_per_second", int64(rate))
+}
+
+func comparedText(p verify.Progress, rate float64, left time.Duration) string {
+	text := fmt.Sprintf("%s/~%s nodes, %s, %s/s", count(p.Nodes), count(max(p.PlannedNodes, p.Nodes)), size(p.Bytes), count(int64(rate)))
+	return text + leftText(left)
+}
+
+// verifyEvent is a line of `--json`.
+type verifyEvent struct {
+	Type string    `json:"type"` // "event"
+	Time time.Time `json:"time"`
+	verify.Event
 }
 
 func (d *verifyDisplay) event(e verify.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.events != nil:
-		d.write(d.events.Encode(struct {
-			Type string    `json:"type"`
-			Time time.Time `json:"time"`
-			verify.Event
-		}{"event", time.Now().UTC(), e}))
-	case !d.quiet:
-		_, err := fmt.Fprintln(d.stderr, verifyEventText(e))
+	case e.Kind == verify.DayStarted && d.bar != nil:
+		return // the bar shows it
+	case e.Kind == verify.Repairing && d.events == nil:
+		_, err := fmt.Fprintln(d.stdout, e.Cause) // what a repair does, or would do, is a result
 		d.write(err)
+		return
 	}
+	level := slog.LevelInfo
+	if e.Kind == verify.Waiting || e.Kind == verify.DayCompared && e.Findings > 0 {
+		level = slog.LevelWarn
+	}
+	d.tell(verifyEvent{"event", time.Now().UTC(), e}, level, verifyEventText(e), "event", e.Kind, "day", e.Day)
 }
 
 func verifyEventText(e verify.Event) string {
@@ -71,11 +72,11 @@ func verifyEventText(e verify.Event) string {
 	case verify.DayStarted:
 		return fmt.Sprintf("%s: %s nodes to compare", e.Day, count(e.Nodes))
 	case verify.DayCompared:
-		return fmt.Sprintf("%s: compared, %s findings", e.Day, count(e.Findings))
+		return fmt.Sprintf("%s: compared, findings: %s", e.Day, count(e.Findings))
 	case verify.Resumed:
 		return "going on with the verification that was interrupted"
 	case verify.LookingAgain:
-		return fmt.Sprintf("%s nodes do not look right: looking again", count(e.Nodes))
+		return fmt.Sprintf("nodes that do not look right: %s; looking again", count(e.Nodes))
 	case verify.Waiting:
 		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
 	case verify.Repairing:
