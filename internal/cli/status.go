@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -253,6 +254,7 @@ func (s *status) addDay(state *checkpoint.State, day node.Day, now time.Time) {
 func stateOf(state *checkpoint.State, day node.Day) string {
 	record := state.Days[day.String()]
 	end := min(day.End(), max(state.CopyUntil, day.Start()))
+	_, loading := state.Borrowed[strings.ReplaceAll(state.Binding.Target.Index, "{date}", day.String())]
 	switch {
 	case !record.Dropped.IsZero():
 		return dayDropped
@@ -262,7 +264,7 @@ func stateOf(state *checkpoint.State, day node.Day) string {
 		return daySealed
 	case len(record.Done) > 0 && len(record.Done.Missing(day.Start(), end)) == 0:
 		return dayCaughtUp
-	case len(record.Done) > 0:
+	case len(record.Done) > 0 || loading:
 		return dayCopying
 	case record.Fates[node.OutOfRetention] > 0:
 		return dayOld
