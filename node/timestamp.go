@@ -12,3 +12,12 @@ const isoMicros = "2006-01-02T15:04:05.000000-07:00"
 func AppendTimestamp(dst []byte, micros int64) []byte {
 	return time.UnixMicro(micros).UTC().AppendFormat(dst, isoMicros)
 }
+
+// Millis is what OpenSearch's date field keeps of a timestamp in microseconds
+// since 1970: whole milliseconds, rounded down.
+func Millis(micros int64) int64 {
+	if micros < 0 {
+		return (micros - 999) / 1000
+	}
+	return micros / 1000
+}

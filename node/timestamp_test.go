@@ -57,3 +57,12 @@ func BenchmarkAppendTimestamp(b *testing.B) {
 		node.AppendTimestamp(dst, 1756470896123456)
 	}
 }
+
+func TestMillis(t *testing.T) {
+	t.Parallel()
+	for micros, millis := range map[int64]int64{0: 0, 999: 0, 1000: 1, -1: -1, -999: -1, -1000: -1, -1001: -2} {
+		if got := node.Millis(micros); got != millis {
+			t.Errorf("%d µs are %d ms, want %d", micros, got, millis)
+		}
+	}
+}

@@ -127,7 +127,7 @@ func (d *delivery) compare(ctx context.Context, g group, conflicts []int) (conte
 	var older []int
 	for k, i := range conflicts {
 		found, ok := there[ids[k]]
-		millis := floorMillis(d.batch.items[i].micros)
+		millis := node.Millis(d.batch.items[i].micros)
 		switch {
 		case !ok: // removed since the conflict: nobody but Sentry does that
 			d.outcome.Fates[node.Vanished]++
@@ -176,13 +176,5 @@ func (d *delivery) replace(ctx context.Context, older []int, there map[string]Co
 // writtenBySentry reports whether a document dates from after the switch.
 // Sentry's word on an id is final then, whatever a row says.
 func (i Index) writtenBySentry(c Copy) bool {
-	return i.SwitchedAt != 0 && c.Millis >= floorMillis(i.SwitchedAt)
-}
-
-// floorMillis is what OpenSearch keeps of a timestamp.
-func floorMillis(micros int64) int64 {
-	if micros < 0 {
-		return (micros - 999) / 1000
-	}
-	return micros / 1000
+	return i.SwitchedAt != 0 && c.Millis >= node.Millis(i.SwitchedAt)
 }

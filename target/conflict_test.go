@@ -150,12 +150,3 @@ func TestReplacementMeetsFaults(t *testing.T) {
 		})
 	}
 }
-
-func TestFloorMillis(t *testing.T) {
-	t.Parallel()
-	for micros, millis := range map[int64]int64{0: 0, 999: 0, 1000: 1, -1: -1, -999: -1, -1000: -1, -1001: -2} {
-		if got := floorMillis(micros); got != millis {
-			t.Errorf("%d µs are %d ms, want %d", micros, got, millis)
-		}
-	}
-}

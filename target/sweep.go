@@ -73,36 +73,12 @@ func (t *Target) CountBetween(ctx context.Context, index string, from, to int64)
 // Minutes counts the documents of an index by the minute of their timestamp,
 // keyed by its first millisecond, within [from, to) milliseconds since 1970.
 func (t *Target) Minutes(ctx context.Context, index string, from, to int64) (map[int64]int64, error) {
-	query := map[string]any{
-		"size": 0, "query": timeRange(from, to),
-		"aggs": map[string]any{"minutes": map[string]any{"date_histogram": map[string]any{
-			"field": "timestamp", "fixed_interval": "1m", "min_doc_count": 1,
-		}}},
+	buckets, err := t.byMinute(ctx, "count minutes of "+index, index, from, to, map[string]any{})
+	counts := make(map[int64]int64, len(buckets))
+	for _, b := range buckets {
+		counts[b.Key] = b.Count
 	}
-	var answer struct {
-		Shards struct {
-			Failed int `json:"failed"`
-		} `json:"_shards"`
-		Aggregations struct {
-			Minutes struct {
-				Buckets []struct {
-					Key   int64 `json:"key"`
-					Count int64 `json:"doc_count"`
-				} `json:"buckets"`
-			} `json:"minutes"`
-		} `json:"aggregations"`
-	}
-	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query, &answer); err != nil {
-		return nil, err
-	}
-	if answer.Shards.Failed > 0 {
-		return nil, fmt.Errorf("count minutes of %s: %d shards failed", index, answer.Shards.Failed)
-	}
-	minutes := make(map[int64]int64, len(answer.Aggregations.Minutes.Buckets))
-	for _, b := range answer.Aggregations.Minutes.Buckets {
-		minutes[b.Key] = b.Count
-	}
-	return minutes, nil
+	return counts, err
 }
 
 // Moments sums the timestamps, in milliseconds since 1970, of the documents of an
@@ -110,23 +86,38 @@ func (t *Target) Minutes(ctx context.Context, index string, from, to int64) (map
 // milliseconds since 1970. A sum is exact up to some 5,000 documents a minute,
 // and almost exact beyond.
 func (t *Target) Moments(ctx context.Context, index string, from, to int64) (map[int64]float64, error) {
+	sums := map[string]any{"moments": map[string]any{"sum": map[string]any{"field": "timestamp"}}}
+	buckets, err := t.byMinute(ctx, "sum timestamps of "+index, index, from, to, sums)
+	moments := make(map[int64]float64, len(buckets))
+	for _, b := range buckets {
+		moments[b.Key] = b.Moments.Value
+	}
+	return moments, err
+}
+
+// minuteBucket is what an index has in a minute.
+type minuteBucket struct {
+	Key     int64 `json:"key"` // its first millisecond
+	Count   int64 `json:"doc_count"`
+	Moments struct {
+		Value float64 `json:"value"`
+	} `json:"moments"`
+}
+
+// byMinute aggregates the documents of an index by the minute.
+func (t *Target) byMinute(ctx context.Context, what, index string, from, to int64, each map[string]any) ([]minuteBucket, error) {
 	query := map[string]any{
 		"size": 0, "query": timeRange(from, to),
 		"aggs": map[string]any{"minutes": map[string]any{
 			"date_histogram": map[string]any{"field": "timestamp", "fixed_interval": "1m", "min_doc_count": 1},
-			"aggs":           map[string]any{"moments": map[string]any{"sum": map[string]any{"field": "timestamp"}}},
+			"aggs":           each,
 		}},
 	}
 	var answer struct {
 		Shards       shards `json:"_shards"`
 		Aggregations struct {
 			Minutes struct {
-				Buckets []struct {
-					Key     int64 `json:"key"`
-					Moments struct {
-						Value float64 `json:"value"`
-					} `json:"moments"`
-				} `json:"buckets"`
+				Buckets []minuteBucket `json:"buckets"`
 			} `json:"minutes"`
 		} `json:"aggregations"`
 	}
@@ -134,13 +125,9 @@ func (t *Target) Moments(ctx context.Context, index string, from, to int64) (map
 		return nil, err
 	}
 	if answer.Shards.Failed > 0 {
-		return nil, fmt.Errorf("sum timestamps of %s: %d shards failed", index, answer.Shards.Failed)
+		return nil, fmt.Errorf("%s: %d shards failed", what, answer.Shards.Failed)
 	}
-	moments := make(map[int64]float64, len(answer.Aggregations.Minutes.Buckets))
-	for _, b := range answer.Aggregations.Minutes.Buckets {
-		moments[b.Key] = b.Moments.Value
-	}
-	return moments, nil
+	return answer.Aggregations.Minutes.Buckets, nil
 }
 
 // Held returns which of the ids an index has, whether or not it was refreshed.

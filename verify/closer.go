@@ -43,7 +43,7 @@ func (p *dayPass) lookCloser(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outside := []span{{firstMilli, floorMillis(p.day.Start())}, {floorMillis(p.day.End()), lastMilli}}
+	outside := []span{{firstMilli, node.Millis(p.day.Start())}, {node.Millis(p.day.End()), lastMilli}}
 	for _, s := range outside {
 		n, err := p.lookAt(ctx, s)
 		if err != nil {
@@ -68,7 +68,7 @@ type span struct{ from, to int64 }
 
 func (p *dayPass) lookAtMinutes(ctx context.Context) (found int64, err error) {
 	var documents map[int64]int64
-	from, to := floorMillis(p.day.Start()), floorMillis(p.day.End())
+	from, to := node.Millis(p.day.Start()), node.Millis(p.day.End())
 	err = p.again(ctx, func() (err error) { documents, err = p.Target.Minutes(ctx, p.index, from, to); return err })
 	if err != nil {
 		return 0, err
@@ -124,7 +124,7 @@ func (p *dayPass) compareCopies(ctx context.Context, copies []target.Copy) (rowl
 		if !here {
 			rowless++
 		}
-		if here && c.Millis == floorMillis(micros) {
+		if here && c.Millis == node.Millis(micros) {
 			continue
 		}
 		if err := p.suspects.add(ctx, suspect{id: c.ID, day: p.day, index: c.Index}); err != nil {

@@ -41,7 +41,7 @@ func (c *comparer) difference(r row, d target.Document) (class Class, known stri
 	if c.text[0], verdict = c.check.Append(c.text[0][:0], d.Data); verdict.Reason != node.Accepted {
 		return c.unreadable(r, verdict.Reason)
 	}
-	if bytes.Equal(r.data, d.Data) || d.Millis > floorMillis(r.micros) {
+	if bytes.Equal(r.data, d.Data) || d.Millis > node.Millis(r.micros) {
 		return "", "" // the same text, or a newer version that Sentry wrote
 	}
 	if c.text[1], verdict = c.check.Append(c.text[1][:0], r.data); verdict.Reason != node.Accepted {
@@ -59,7 +59,7 @@ func (c *comparer) difference(r row, d target.Document) (class Class, known stri
 	switch {
 	case bytes.Equal(c.inner[0], c.inner[1]):
 		return "", ""
-	case d.Millis < floorMillis(r.micros):
+	case d.Millis < node.Millis(r.micros):
 		return Different, olderKnown(r.micros, d.Millis)
 	}
 	return Different, fmt.Sprintf("the row has %d inner bytes and its document %d, both of %s", len(c.inner[1]), len(c.inner[0]), isoTime(r.micros))
@@ -139,6 +139,6 @@ func (c *comparer) compareAsSentry(ctx context.Context, r row) (sound bool, err 
 	if err != nil || sight.Copies != 1 || sight.Data == nil {
 		return false, err
 	}
-	class, _ := c.difference(r, target.Document{ID: r.id, Index: sight.Index, Millis: floorMillis(r.micros), Data: sight.Data})
+	class, _ := c.difference(r, target.Document{ID: r.id, Index: sight.Index, Millis: node.Millis(r.micros), Data: sight.Data})
 	return class == "", nil
 }

@@ -196,7 +196,7 @@ func (v *Verification) removeStale(ctx context.Context, ids []string) error {
 		home := c.Index == v.Target.Backend().IndexOf(node.DayOf(c.Millis*1000))
 		micros, there := rows[c.ID]
 		known, ok := newest[c.ID]
-		if home && there && c.Millis >= floorMillis(micros) && (!ok || c.Millis > known.Millis) {
+		if home && there && c.Millis >= node.Millis(micros) && (!ok || c.Millis > known.Millis) {
 			newest[c.ID] = c
 		}
 	}

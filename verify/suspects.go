@@ -227,7 +227,7 @@ func (v *Verification) judge(s suspect, row rowSeen, seen []sighting) judgement 
 // judgePlace judges the one document of a row by its day and its version.
 func (v *Verification) judgePlace(s suspect, micros int64, seen []sighting) judgement {
 	document, day := seen[0], node.DayOf(micros)
-	newer := document.millis > floorMillis(micros)
+	newer := document.millis > node.Millis(micros)
 	home := v.Target.Backend().IndexOf(day)
 	if newer { // Sentry wrote it after the switch, on the day that it says
 		home = v.Target.Backend().IndexOf(node.DayOf(document.millis * 1000))
@@ -235,7 +235,7 @@ func (v *Verification) judgePlace(s suspect, micros int64, seen []sighting) judg
 	switch {
 	case document.index != home:
 		return accused{s, day}.of(WrongDay, "row of "+isoTime(micros)+", its document is in another day's index", seen)
-	case document.millis < floorMillis(micros):
+	case document.millis < node.Millis(micros):
 		return accused{s, day}.of(Different, olderKnown(micros, document.millis), seen)
 	}
 	return judgement{}

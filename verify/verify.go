@@ -248,14 +248,6 @@ func notMigrated() error {
 	return hint.Add(errors.New("nothing was copied with this checkpoint"), "run migrate first, or name its file with --checkpoint")
 }
 
-// floorMillis is what OpenSearch keeps of a timestamp in microseconds.
-func floorMillis(micros int64) int64 {
-	if micros < 0 {
-		return (micros - 999) / 1000
-	}
-	return micros / 1000
-}
-
 func isoTime(micros int64) string { return string(node.AppendTimestamp(nil, micros)) }
 
 func isoMillis(millis int64) string {
