@@ -33,7 +33,7 @@ func (completionCommand) Help() string {
 Examples:
   source <(nodestore-migrate completion bash)                                     # in ~/.bashrc
   source <(nodestore-migrate completion zsh)                                      # in ~/.zshrc, after compinit
-  nodestore-migrate completion fish >~/.config/fish/completions/nodestore-migrate.fish
+  nodestore-migrate completion fish | source                                      # in ~/.config/fish/config.fish
 
 ` + exitCodes
 }
