@@ -138,7 +138,7 @@ func newTransport(config Config) (*http.Transport, error) {
 	transport.MaxIdleConnsPerHost = 64
 	transport.DisableCompression = true // answers are small, and stored payloads do not compress again
 	transport.WriteBufferSize = 64 << 10
-	transport.DialContext = writingWholeBodies(transport.DialContext)
+	transport.DialContext = writingWholeBodies(dial)
 	var err error
 	transport.TLSClientConfig, err = newTLS(config)
 	return transport, err
@@ -208,7 +208,7 @@ type wholeAnswers struct{ http.RoundTripper }
 func (w wholeAnswers) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := w.RoundTripper.RoundTrip(request)
 	if err != nil {
-		return nil, err
+		return nil, repeatable(request.Context(), err)
 	}
 	content, err := io.ReadAll(response.Body)
 	response.Body.Close()
