@@ -124,7 +124,7 @@ func planText(made plan.Plan) string {
 		}
 	}
 	refused := made.Reasons(plan.NoGo)
-	counts := fmt.Sprintf("%d warnings, %d unknown", len(made.Reasons(plan.Warning)), len(made.Reasons(plan.Unknown)))
+	counts := fmt.Sprintf("warnings: %d, unknown: %d", len(made.Reasons(plan.Warning)), len(made.Reasons(plan.Unknown)))
 	if made.Go {
 		fmt.Fprintf(&out, "GO (%s)\n", counts)
 		return out.String()

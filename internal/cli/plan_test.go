@@ -39,13 +39,13 @@ Forecast
   NO-GO    disk                   too little
                                   -> add some
 
-NO-GO: forecast disk (1 warnings, 1 unknown)
+NO-GO: forecast disk (warnings: 1, unknown: 1)
 `
 	if got := planText(made); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	made.Checks, made.Go = made.Checks[:1], true
-	if got := planText(made); !strings.HasSuffix(got, "\nGO (0 warnings, 0 unknown)\n") {
+	if got := planText(made); !strings.HasSuffix(got, "\nGO (warnings: 0, unknown: 0)\n") {
 		t.Errorf("got\n%s", got)
 	}
 }

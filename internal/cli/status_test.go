@@ -124,7 +124,7 @@ func TestStatusForAPerson(t *testing.T) {
 	for _, want := range []string{
 		"from     region us, database sentry, table public.nodestore_node\n", "last saved", ": a run is under way",
 		"p planned 1, c copying 2, u caught up 1, S sealed 1, V verified 1, x dropped 1, o out of retention 1; ! has rejected nodes\n",
-		"  copying                     2 nodes     2.0 MB of about 10.0 MB\n", ", 7 rejected\n", "7 rejected on 1 days\n",
+		"  copying                     2 nodes     2.0 MB of about 10.0 MB\n", ", 7 rejected\n", "7 rejected on 1 day\n",
 		"remains  about 40.0 MB at 1", "waiting  " + lastDay().String(),
 		"NOT RESTORED  sentry-" + (lastDay() - 3).String() + ": index.number_of_replicas, index.refresh_interval, since ",
 	} {

@@ -141,7 +141,7 @@ func rejectedOf(month string, byDay map[string]statusDay) string {
 	if days == 0 {
 		return ""
 	}
-	return fmt.Sprintf("  %s rejected on %d days", count(nodes), days)
+	return fmt.Sprintf("  %s rejected on %s", count(nodes), plural(int64(days), "day"))
 }
 
 // shownLines is how many days are listed one by one: those that are not done.
