@@ -33,12 +33,12 @@ func (g *Governor) WatchFile(ctx context.Context, path string, told func(Limits,
 	applied, lastError := given, ""
 	for {
 		limits, err := readLimits(path, given)
+		limits.Senders = min(limits.Senders, given.Senders)
 		switch {
 		case err != nil && err.Error() != lastError:
 			told(g.Limits(), err)
 		case err == nil && limits != applied:
 			applied = limits
-			limits.Senders = min(limits.Senders, given.Senders)
 			g.SetLimits(limits)
 			told(limits, nil)
 		}

@@ -16,6 +16,7 @@ import (
 type slice struct {
 	day      *day
 	from, to int64 // half-open, µs
+	sent     bool  // by an attempt that was abandoned, in part: it is all sent again
 }
 
 // attempt is one reading of a slice. Its nodes are counted apart from those of
@@ -26,6 +27,7 @@ type attempt struct {
 	// and each batch. Who brings it to zero commits the slice.
 	pending   atomic.Int64
 	abandoned atomic.Bool
+	sent      bool // a batch of it went to the senders; the reader's own
 
 	mu       sync.Mutex
 	read     tally
@@ -141,19 +143,26 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 			isoTime(a.slice.from), isoTime(a.slice.to), a.read.nodes, a.fates.Sum())
 	}
 	save := func(change func(*checkpoint.State)) error {
-		return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 			record := state.Day(a.slice.day.day)
 			record.Index = a.slice.day.name()
 			record.Done = record.Done.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
 			record.Fates.Add(a.fates)
 			transfer(&record.Fates, node.Superseded, a.replaced)
 			record.Bytes += a.read.bytes
+			if a.slice.sent {
+				a.again = a.again.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
+			}
 			for _, r := range a.again {
 				record.SentAgain = record.SentAgain.Add(r).Coarse(maxSentAgain)
 			}
 			remember(state, a.read.recent)
 			change(state)
 		})
+		if err == nil {
+			m.commits.Add(1)
+		}
+		return err
 	}
 	if len(a.read.rejected) == 0 {
 		return save(func(*checkpoint.State) {})

@@ -62,16 +62,20 @@ func (m *Migration) catchUp(ctx context.Context) error {
 	}
 }
 
-// maxTries is how often in a row a pass may fail for want of the source before
-// the run gives up: the source's own patience is half a minute each time, so
-// after some ten minutes.
+// maxTries is how often in a row, without a slice in between, work may fail for
+// want of the source before the run gives up: the source's own patience is half
+// a minute each time, so after five minutes and more.
 const maxTries = 10
 
 // again repeats what was cut short because the source went away: it goes on
 // where it was, as another run would.
 func (m *Migration) again(ctx context.Context, work func(context.Context) error) error {
 	for try := 1; ; try++ {
+		before := m.commits.Load()
 		err := work(ctx)
+		if m.commits.Load() > before {
+			try = 1
+		}
 		if err == nil || ctx.Err() != nil || !source.Retryable(err) || try == maxTries {
 			return err
 		}
@@ -110,15 +114,7 @@ func (m *Migration) pass(ctx context.Context) error {
 	if err := m.advance(ctx); err != nil {
 		return err
 	}
-	days, err := m.plan(ctx)
-	if err != nil {
-		return err
-	}
-	if err := m.restoreOthers(ctx, days); err != nil {
-		return err
-	}
-	m.known = m.remembered()
-	if err := m.copy(ctx, days); err != nil {
+	if err := m.copyDays(ctx); err != nil {
 		return err
 	}
 	if err := m.copyLate(ctx); err != nil {
@@ -135,6 +131,19 @@ func (m *Migration) pass(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// copyDays copies by slices what is missing up to the end of this pass.
+func (m *Migration) copyDays(ctx context.Context) error {
+	days, err := m.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.restoreOthers(ctx, days); err != nil {
+		return err
+	}
+	m.known = m.remembered()
+	return m.copy(ctx, days)
 }
 
 // young reports whether rows beside one of this timestamp may be committed

@@ -166,7 +166,7 @@ func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) err
 func (p *pipe) readHalves(ctx context.Context, s *slice, check *node.Checker) error {
 	middle := s.from + (s.to-s.from)/2
 	s.day.open.Add(1)
-	for _, half := range []*slice{{s.day, s.from, middle}, {s.day, middle, s.to}} {
+	for _, half := range []*slice{{s.day, s.from, middle, s.sent}, {s.day, middle, s.to, s.sent}} {
 		if err := p.readSlice(ctx, half, check); err != nil {
 			return err
 		}
@@ -206,6 +206,7 @@ func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error
 	}
 	if err != nil {
 		a.abandoned.Store(true)
+		s.sent = s.sent || a.sent
 		if f.batch != nil {
 			p.empty <- f.batch
 		}
@@ -254,6 +255,7 @@ func (p *pipe) forward(ctx context.Context, l load) error {
 	l.attempt.pending.Add(1)
 	select {
 	case p.loads <- l:
+		l.attempt.sent = true
 		return nil
 	case <-timer.C:
 		p.empty <- l.batch

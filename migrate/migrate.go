@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -62,7 +63,7 @@ const (
 	// DefaultBatchBytes is where the measured servers stop gaining from larger
 	// requests; docs/benchmark.md has the figures.
 	DefaultBatchBytes = 8 << 20
-	// slicesPerBatch makes a slice worth a few batches: long enough that the
+	// batchesPerSlice makes a slice worth a few batches: long enough that the
 	// last, partly filled one does not matter, short enough that a transaction
 	// lasts seconds and a crash costs little.
 	batchesPerSlice = 4
@@ -98,6 +99,7 @@ type Migration struct {
 	checkpoint *checkpoint.Checkpoint
 	rejects    *Rejects
 	options    Options
+	commits    atomic.Int64 // of slices, by this process
 	progress   progress
 	ours       func(node.Day) bool // whether a day is this process's to copy; nil: all are
 	origin     target.Origin
@@ -167,7 +169,7 @@ func (m *Migration) run(ctx context.Context) error {
 	if err := m.recordSwitch(ctx); err != nil {
 		return err
 	}
-	if err := m.rejectUnbounded(ctx); err != nil {
+	if err := m.again(ctx, m.rejectUnbounded); err != nil {
 		return err
 	}
 	if err := m.catchUp(ctx); err != nil {

@@ -214,7 +214,7 @@ func (m *Migration) runShard(ctx context.Context, d Division, shard int) error {
 		return err
 	}
 	if shard == 0 { // they belong to no day
-		if err := m.rejectUnbounded(ctx); err != nil {
+		if err := m.again(ctx, m.rejectUnbounded); err != nil {
 			return err
 		}
 	}
@@ -225,13 +225,5 @@ func (m *Migration) runShard(ctx context.Context, d Division, shard int) error {
 	if err != nil {
 		return err
 	}
-	days, err := m.plan(ctx)
-	if err != nil {
-		return err
-	}
-	if err := m.restoreOthers(ctx, days); err != nil {
-		return err
-	}
-	m.known = m.remembered()
-	return m.copy(ctx, days)
+	return m.again(ctx, m.copyDays)
 }

@@ -213,7 +213,7 @@ func (w wholeAnswers) RoundTrip(request *http.Request) (*http.Response, error) {
 	content, err := io.ReadAll(response.Body)
 	response.Body.Close()
 	if err != nil {
-		return nil, err
+		return nil, repeatable(request.Context(), err)
 	}
 	response.Body = io.NopCloser(bytes.NewReader(content))
 	return response, nil

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -254,7 +253,7 @@ func (s *status) addDay(state *checkpoint.State, day node.Day, now time.Time) {
 func stateOf(state *checkpoint.State, day node.Day) string {
 	record := state.Days[day.String()]
 	end := min(day.End(), max(state.CopyUntil, day.Start()))
-	_, loading := state.Borrowed[strings.ReplaceAll(state.Binding.Target.Index, "{date}", day.String())]
+	_, loading := state.Borrowed[target.Backend{Index: state.Binding.Target.Index}.IndexOf(day)]
 	switch {
 	case !record.Dropped.IsZero():
 		return dayDropped
@@ -264,10 +263,12 @@ func stateOf(state *checkpoint.State, day node.Day) string {
 		return daySealed
 	case len(record.Done) > 0 && len(record.Done.Missing(day.Start(), end)) == 0:
 		return dayCaughtUp
-	case len(record.Done) > 0 || loading:
+	case len(record.Done) > 0:
 		return dayCopying
 	case record.Fates[node.OutOfRetention] > 0:
 		return dayOld
+	case loading:
+		return dayCopying
 	}
 	return dayPlanned
 }

@@ -56,6 +56,9 @@ func (d *verifyDisplay) event(e verify.Event) {
 	case e.Kind == verify.DayStarted && d.bar != nil:
 		return // the bar shows it
 	case e.Kind == verify.Repairing && d.events == nil:
+		if d.bar != nil {
+			d.write(d.bar.Clear())
+		}
 		_, err := fmt.Fprintln(d.stdout, e.Cause) // what a repair does, or would do, is a result
 		d.write(err)
 		return
