@@ -142,6 +142,9 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 		return fmt.Errorf("slice %s to %s: %d nodes were read and %d have a fate",
 			isoTime(a.slice.from), isoTime(a.slice.to), a.read.nodes, a.fates.Sum())
 	}
+	if a.slice.sent {
+		a.again = a.again.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
+	}
 	save := func(change func(*checkpoint.State)) error {
 		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 			record := state.Day(a.slice.day.day)
@@ -150,9 +153,6 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 			record.Fates.Add(a.fates)
 			transfer(&record.Fates, node.Superseded, a.replaced)
 			record.Bytes += a.read.bytes
-			if a.slice.sent {
-				a.again = a.again.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
-			}
 			for _, r := range a.again {
 				record.SentAgain = record.SentAgain.Add(r).Coarse(maxSentAgain)
 			}

@@ -39,6 +39,21 @@ func ownCluster(t *testing.T, options testbed.OpenSearchOptions) *testbed.OpenSe
 	return server
 }
 
+// ownPostgres starts a server of the test's own.
+func ownPostgres(t *testing.T, options testbed.PostgresOptions) *testbed.Postgres {
+	t.Helper()
+	server, err := testbed.StartPostgres(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
 func newestDatabase(t *testing.T) string {
 	t.Helper()
 	versions := testservers.PostgresVersions()
@@ -124,15 +139,7 @@ func checkRedIndex(t *testing.T, server *testbed.OpenSearch) {
 // checkSplit plans with the monolith that Sentry's split leaves behind. The
 // names of the new databases are a whole server's.
 func checkSplit(t *testing.T, server *testbed.OpenSearch) {
-	postgres, err := testbed.StartPostgres(t.Context(), testbed.PostgresOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := postgres.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	postgres := ownPostgres(t, testbed.PostgresOptions{})
 	w := worldOn(t, postgres.URL(), server.URL())
 	w.exec("create database control")
 	w.exec("create database region")
@@ -206,15 +213,7 @@ func readsOnly(method, path string) bool {
 // and by their own record of what changed.
 func checkReadsOnly(t *testing.T, server *testbed.OpenSearch) {
 	t.Helper()
-	postgres, err := testbed.StartPostgres(t.Context(), testbed.PostgresOptions{Settings: map[string]string{"log_statement": "all", "autovacuum": "off"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := postgres.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	postgres := ownPostgres(t, testbed.PostgresOptions{Settings: map[string]string{"log_statement": "all", "autovacuum": "off"}})
 	w := worldOn(t, postgres.URL(), server.URL())
 	log := filepath.Join(postgres.Dir(), "server.log")
 	before, written, version := size(t, log), changes(t, w.conn), stateVersion(w)

@@ -82,7 +82,7 @@ func (v *Verification) newDayPass(d scopeDay) *dayPass {
 		Verification: v, scopeDay: d, index: name, behind: behind, others: v.scope.others(name),
 		unique: v.Source.Relation().UniqueID,
 	}
-	p.strata = newStrata(d.day, v.scope.certain, v.scope.sentAgain[d.day], p.drawLimit())
+	p.strata = p.newStrata()
 	p.result = Day{Day: d.day.String(), Index: name, Ours: holding.Ours, TargetBytes: holding.Bytes, All: v.compared[d.day]}
 	p.suspects = &suspects{Verification: v, look: v.lookIDs, count: p.count}
 	return p
@@ -95,13 +95,18 @@ func (p *dayPass) count(change func(*Day)) {
 	change(&p.result)
 }
 
+// newStrata returns strata for the day, or a part of it.
+func (p *dayPass) newStrata() *strata {
+	return newStrata(p.day, p.scope.certain, p.scope.sentAgain[p.day], p.drawLimit())
+}
+
 // drawLimit is how many nodes of a size class may be drawn, with those that
 // turn out to belong to a certainty stratum.
 func (p *dayPass) drawLimit() int {
 	if p.options.Level != Sample {
 		return 0
 	}
-	return int(quota(p.rate(), p.rows+rowsPerUnit)) + maxCertain + maxAgain + 2*maxUnits
+	return int(quota(p.rate(), p.rows+rowsPerUnit)) + p.scope.maxCertain(p.scopeDay) + 2*maxUnits
 }
 
 // readUnits reads the keys of the day in units, several at the same time.
@@ -129,7 +134,7 @@ type unit struct {
 func (p *dayPass) readUnit(ctx context.Context, from, to int64) error {
 	var u *unit
 	err := p.again(ctx, func() error {
-		u = &unit{dayPass: p, strata: newStrata(p.day, p.scope.certain, p.scope.sentAgain[p.day], p.drawLimit())}
+		u = &unit{dayPass: p, strata: p.newStrata()}
 		if err := p.Source.Entries(ctx, from, to, func(e source.Entry) error { return u.add(ctx, e) }); err != nil {
 			return err
 		}

@@ -58,11 +58,9 @@ func (v *Verification) drawRate(ctx context.Context) (rate float64, err error) {
 	if from := max(v.scope.from, v.scope.certain); from < v.scope.until {
 		err = v.again(ctx, func() (err error) { late, err = v.Source.Count(ctx, from, v.scope.until); return err })
 	}
-	population := v.scope.planned - late - int64(len(v.rejected)) - int64(len(v.scope.days))*maxCertain
+	population := v.scope.planned - late - int64(len(v.rejected))
 	for _, d := range v.scope.days {
-		if len(v.scope.sentAgain[d.day]) > 0 {
-			population -= min(maxAgain, d.rows)
-		}
+		population -= int64(v.scope.maxCertain(d))
 	}
 	if wanted := SampleSize(v.options.Confidence, v.options.MaxDefects); wanted < population {
 		return float64(wanted) / float64(population), err

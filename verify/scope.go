@@ -34,6 +34,15 @@ type scopeDay struct {
 	rows     int64
 }
 
+// maxCertain is how many nodes of a day the certainty strata may hold, but for
+// the ends of slices.
+func (s *scope) maxCertain(d scopeDay) int {
+	if len(s.sentAgain[d.day]) == 0 {
+		return maxCertain
+	}
+	return maxCertain + int(min(maxAgain, d.rows))
+}
+
 // readScope lists the days with rows, counts them, and lists the indices.
 func (v *Verification) readScope(ctx context.Context) (scope, error) {
 	var s scope

@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -80,12 +80,7 @@ func complete(root *kong.Node, words []string) []candidate {
 	if len(words) > 0 {
 		begun, before = words[len(words)-1], words[:len(words)-1]
 	}
-	verb := root
-	for _, word := range before {
-		if i := slices.IndexFunc(root.Children, func(n *kong.Node) bool { return n.Name == word }); i >= 0 && verb == root {
-			verb = root.Children[i]
-		}
-	}
+	verb := cmp.Or(verbIn(root, before), root)
 	if name, value, assigned := strings.Cut(begun, "="); assigned {
 		return matching(values(flagOf(verb, name)), name+"=", value)
 	}
@@ -132,17 +127,6 @@ func following(root, verb *kong.Node, begun string) (found []candidate) {
 		found = append(found, values(argument)...)
 	}
 	return found
-}
-
-func flagOf(verb *kong.Node, word string) *kong.Value {
-	for _, group := range verb.AllFlags(true) {
-		for _, flag := range group {
-			if "--"+flag.Name == word {
-				return flag.Value
-			}
-		}
-	}
-	return nil
 }
 
 // values are those that a flag or argument takes, if they can be listed.

@@ -85,14 +85,32 @@ func attemptParse(p *process, args []string) (*attempt, error) {
 	if a.problem = err; err == nil && a.exited < 0 {
 		a.selected = parsed.Selected().Target.Addr().Interface().(command)
 	}
-	for _, arg := range args {
-		i := slices.IndexFunc(a.root.Children, func(n *kong.Node) bool { return n.Name == arg })
-		if i >= 0 {
-			a.verb = a.root.Children[i]
-			break
+	a.verb = verbIn(a.root, args)
+	return a, nil
+}
+
+// verbIn is the verb of a command line, nil if there is none in it.
+func verbIn(root *kong.Node, words []string) *kong.Node {
+	for _, word := range words {
+		for _, verb := range root.Children {
+			if verb.Name == word {
+				return verb
+			}
 		}
 	}
-	return a, nil
+	return nil
+}
+
+// flagOf is a flag that may stand behind a verb, nil if it has none of that name.
+func flagOf(verb *kong.Node, word string) *kong.Value {
+	for _, group := range verb.AllFlags(false) {
+		for _, flag := range group {
+			if "--"+flag.Name == word {
+				return flag.Value
+			}
+		}
+	}
+	return nil
 }
 
 // wording says what is wrong.
@@ -162,10 +180,6 @@ func (a *attempt) isSwitch(word string) bool {
 	if a.verb == nil {
 		return false
 	}
-	for _, flag := range a.verb.Flags {
-		if "--"+flag.Name == word {
-			return flag.IsBool()
-		}
-	}
-	return false
+	flag := flagOf(a.verb, word)
+	return flag != nil && flag.IsBool()
 }
