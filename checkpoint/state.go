@@ -67,6 +67,18 @@ type CatchUp struct {
 	Recent map[int64][]byte `json:"recent,omitempty"`
 	// SwitchedAt is when Sentry began to write to the target; 0: not yet.
 	SwitchedAt int64 `json:"switched_at,omitempty"`
+	// Retention is how many days Sentry keeps, as it was last given; 0: all.
+	Retention int `json:"retention,omitempty"`
+	// Completed is the last run that came to its end; nil: none did.
+	Completed *Completed `json:"completed,omitempty"`
+}
+
+// Completed is what a run that came to its end has seen.
+type Completed struct {
+	Until    int64     `json:"until"`              // the end of its last pass, in µs since 1970 by the source's clock
+	At       time.Time `json:"at"`                 // when it ended, by this machine's clock
+	Switched bool      `json:"switched,omitempty"` // it knew of the switch
+	Whole    bool      `json:"whole,omitempty"`    // it was about all days
 }
 
 // Rejected is how much of the files of rejected nodes belongs to what is done,
@@ -86,13 +98,16 @@ type Day struct {
 	Sealed    time.Time  `json:"sealed,omitzero"`      // zero: not sealed
 	SentAgain Ranges     `json:"sent_again,omitempty"` // the timestamps of batches that were sent more than once; may span others
 	Counted   int64      `json:"counted,omitzero"`     // documents in the index when it was sealed
-	Dropped   time.Time  `json:"dropped,omitzero"`     // when its index was found gone, or removed with its last row; it is not made again
+	UUID      string     `json:"uuid,omitempty"`       // of the index that the nodes went to
+	Dropped   time.Time  `json:"dropped,omitzero"`     // when its index was found gone, with the day beyond the retention: it is not made again
+	Lost      time.Time  `json:"lost,omitzero"`        // when its index was found gone though no retention covers the day
 }
 
 // Borrowed is what an index had before it was changed for loading.
 type Borrowed struct {
 	Settings map[string]*string `json:"settings"` // setting → value to give back; nil: back to the default
 	At       time.Time          `json:"at"`
+	UUID     string             `json:"uuid,omitempty"` // of the index; "": it was not known to be there yet
 }
 
 // Day returns the record of a day, made empty when there is none yet.

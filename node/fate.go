@@ -17,11 +17,12 @@ const (
 	Vanished                   // deleted at the source after it was seen
 	OutOfRetention             // older than the days that are kept, not copied
 	Rejected                   // not copied, listed with its reason
+	Lost                       // its day's index is gone, and no retention covers the day
 	fateCount
 )
 
 var fateNames = [fateCount]string{
-	"stored", "already_there", "superseded", "moved", "vanished", "out_of_retention", "rejected",
+	"stored", "already_there", "superseded", "moved", "vanished", "out_of_retention", "rejected", "lost",
 }
 
 // String is the fate's name in reports, JSON and the checkpoint.

@@ -3,7 +3,6 @@ package target
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -39,9 +38,6 @@ func (t *Target) find(ctx context.Context, index string, query map[string]any) (
 		"docvalue_fields": []any{map[string]string{"field": "timestamp", "format": "epoch_millis"}},
 	}
 	var found struct {
-		Shards struct {
-			Failed int `json:"failed"`
-		} `json:"_shards"`
 		Hits struct {
 			Total struct {
 				Value int `json:"value"`
@@ -49,12 +45,11 @@ func (t *Target) find(ctx context.Context, index string, query map[string]any) (
 			Hits []hit `json:"hits"`
 		} `json:"hits"`
 	}
-	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", request, &found); err != nil {
+	if err := t.search(ctx, index, request, &found); err != nil {
 		return nil, fmt.Errorf("look up documents: %w", err)
 	}
-	if found.Shards.Failed > 0 || found.Hits.Total.Value != len(found.Hits.Hits) {
-		return nil, fmt.Errorf("look up documents of %s: %d of %d came, %d shards failed",
-			index, len(found.Hits.Hits), found.Hits.Total.Value, found.Shards.Failed)
+	if found.Hits.Total.Value != len(found.Hits.Hits) {
+		return nil, fmt.Errorf("look up documents of %s: %d of %d came", index, len(found.Hits.Hits), found.Hits.Total.Value)
 	}
 	copies := make([]Copy, 0, len(found.Hits.Hits))
 	for _, h := range found.Hits.Hits {

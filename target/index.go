@@ -233,11 +233,11 @@ func (t *Target) Flush(ctx context.Context, name string) error {
 
 // Count counts the documents that a search in the index or alias would see.
 func (t *Target) Count(ctx context.Context, name string) (int64, error) {
-	answer, err := t.api.Indices.Count(ctx, &opensearchapi.IndicesCountReq{Indices: []string{name}})
+	n, err := t.count(ctx, name, nil)
 	if err != nil {
-		return 0, classify("count index "+name, err)
+		return 0, fmt.Errorf("count index %s: %w", name, err)
 	}
-	return int64(answer.Count), nil
+	return n, nil
 }
 
 // Return gives borrowed settings back and ends the loading of an index. An

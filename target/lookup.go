@@ -63,7 +63,6 @@ func (t *Target) countByIndex(ctx context.Context) (map[string]int64, error) {
 		"indices": map[string]any{"terms": map[string]any{"field": "_index", "size": maxIndices}},
 	}}
 	var answer struct {
-		Shards       shards `json:"_shards"`
 		Aggregations struct {
 			Indices struct {
 				Other   int64 `json:"sum_other_doc_count"`
@@ -75,12 +74,11 @@ func (t *Target) countByIndex(ctx context.Context) (map[string]int64, error) {
 		} `json:"aggregations"`
 	}
 	alias := t.config.Backend.Alias
-	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(alias)+"/_search", query, &answer); err != nil {
+	if err := t.search(ctx, alias, query, &answer); err != nil {
 		return nil, fmt.Errorf("count documents of each index behind %s: %w", alias, err)
 	}
-	if answer.Shards.Failed > 0 || answer.Aggregations.Indices.Other > 0 {
-		return nil, fmt.Errorf("count documents of each index behind %s: %d shards failed, %d documents were not told apart",
-			alias, answer.Shards.Failed, answer.Aggregations.Indices.Other)
+	if answer.Aggregations.Indices.Other > 0 {
+		return nil, fmt.Errorf("count documents of each index behind %s: %d documents were not told apart", alias, answer.Aggregations.Indices.Other)
 	}
 	counts := make(map[string]int64)
 	for _, b := range answer.Aggregations.Indices.Buckets {
@@ -111,16 +109,11 @@ func (t *Target) primaryBytes(ctx context.Context) (map[string]int64, error) {
 	return bytes, nil
 }
 
-// shards is what each search's answer says of its shards.
-type shards struct {
-	Failed int `json:"failed"`
-}
-
 // Present counts which of the given ids a search in an index finds; each id
 // counts once for each index behind a name that has it. It reads no stored
 // document. An index that does not exist has none.
 func (t *Target) Present(ctx context.Context, index string, ids []string) (int64, error) {
-	n, err := t.countWhere(ctx, index, map[string]any{"ids": map[string]any{"values": ids}})
+	n, err := t.count(ctx, index, map[string]any{"ids": map[string]any{"values": ids}})
 	if IsGone(err) {
 		return 0, nil
 	}
@@ -145,28 +138,26 @@ func (t *Target) Payloads(ctx context.Context, index string, ids []string, visit
 		"docvalue_fields": []any{map[string]string{"field": "timestamp", "format": "epoch_millis"}},
 	}
 	var found struct {
-		Shards shards `json:"_shards"`
-		Hits   struct {
+		Hits struct {
 			Total struct {
 				Value int `json:"value"`
 			} `json:"total"`
 			Hits []payloadHit `json:"hits"`
 		} `json:"hits"`
 	}
-	content, err := t.askRaw(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query)
+	var payloads [][]byte
+	err := t.searchLifted(ctx, index, query, func(content []byte) (rest []byte, err error) {
+		rest, payloads = liftPayloads(content)
+		return rest, json.Unmarshal(rest, &found)
+	})
 	if IsGone(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %d payloads of %s: %w", len(ids), index, err)
 	}
-	rest, payloads := liftPayloads(content)
-	if err := json.Unmarshal(rest, &found); err != nil {
-		return fmt.Errorf("read %d payloads of %s: decode the answer: %w", len(ids), index, err)
-	}
-	if found.Shards.Failed > 0 || found.Hits.Total.Value != len(found.Hits.Hits) {
-		return fmt.Errorf("read %d payloads of %s: %d of %d documents came, %d shards failed",
-			len(ids), index, len(found.Hits.Hits), found.Hits.Total.Value, found.Shards.Failed)
+	if found.Hits.Total.Value != len(found.Hits.Hits) {
+		return fmt.Errorf("read %d payloads of %s: %d of %d documents came", len(ids), index, len(found.Hits.Hits), found.Hits.Total.Value)
 	}
 	for _, h := range found.Hits.Hits {
 		document, err := h.document(payloads)
@@ -249,6 +240,9 @@ func storedValue(value json.RawMessage, payloads [][]byte) ([]byte, error) {
 // Retryable reports whether the same question can be answered when it is asked
 // again: the cluster was busy, or the connection broke.
 func Retryable(err error) bool {
+	if errors.Is(err, ErrIncomplete) {
+		return true
+	}
 	switch statusOf(err) {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return !errors.Is(err, ErrBlocked)

@@ -26,7 +26,7 @@ func (t *Target) Elsewhere(ctx context.Context, own string, ids []string) ([]Cop
 // [from, to), milliseconds since 1970, in portions of at most maxLookup.
 func (t *Target) Between(ctx context.Context, index string, from, to int64, visit func([]Copy) error) error {
 	inRange := timeRange(from, to)
-	n, err := t.countWhere(ctx, index, inRange)
+	n, err := t.count(ctx, index, inRange)
 	if err != nil || n == 0 {
 		return err
 	}
@@ -48,26 +48,10 @@ func timeRange(from, to int64) map[string]any {
 	return map[string]any{"range": map[string]any{"timestamp": map[string]any{"gte": from, "lt": to, "format": "epoch_millis"}}}
 }
 
-func (t *Target) countWhere(ctx context.Context, index string, query map[string]any) (int64, error) {
-	var answer struct {
-		Count  int64 `json:"count"`
-		Shards struct {
-			Failed int `json:"failed"`
-		} `json:"_shards"`
-	}
-	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_count", map[string]any{"query": query}, &answer); err != nil {
-		return 0, err
-	}
-	if answer.Shards.Failed > 0 {
-		return 0, fmt.Errorf("count documents of %s: %d shards failed", index, answer.Shards.Failed)
-	}
-	return answer.Count, nil
-}
-
 // CountBetween counts the documents of an index whose timestamp lies in
 // [from, to), milliseconds since 1970.
 func (t *Target) CountBetween(ctx context.Context, index string, from, to int64) (int64, error) {
-	return t.countWhere(ctx, index, timeRange(from, to))
+	return t.count(ctx, index, timeRange(from, to))
 }
 
 // Minutes counts the documents of an index by the minute of their timestamp,
@@ -114,18 +98,14 @@ func (t *Target) byMinute(ctx context.Context, what, index string, from, to int6
 		}},
 	}
 	var answer struct {
-		Shards       shards `json:"_shards"`
 		Aggregations struct {
 			Minutes struct {
 				Buckets []minuteBucket `json:"buckets"`
 			} `json:"minutes"`
 		} `json:"aggregations"`
 	}
-	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_search", query, &answer); err != nil {
-		return nil, err
-	}
-	if answer.Shards.Failed > 0 {
-		return nil, fmt.Errorf("%s: %d shards failed", what, answer.Shards.Failed)
+	if err := t.search(ctx, index, query, &answer); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return answer.Aggregations.Minutes.Buckets, nil
 }
