@@ -261,7 +261,7 @@ func (m *Migration) removeVanished(ctx context.Context, index string, from, to i
 		return err
 	}
 	for at, moments := range there {
-		if rows[at*1000] == moments {
+		if rows[at*1000].Sum == moments {
 			continue
 		}
 		if err := m.compareIDs(ctx, index, max(at*1000, from), min(at*1000+minute, to)); err != nil {

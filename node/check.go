@@ -25,6 +25,8 @@ type Reason string
 const (
 	// Accepted is no reason: the reader gets JSON lines.
 	Accepted Reason = ""
+	// NullData is a row of a view whose data is null: it has no payload.
+	NullData Reason = "null_data"
 	// Empty has no inner bytes: the reader finds no event in it.
 	Empty Reason = "empty"
 	// Pickle was written before February 2021. The Django backend reads it;

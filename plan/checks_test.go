@@ -35,7 +35,6 @@ func TestConditions(t *testing.T) {
 		{"transactions", healthy, OK, "1s"},
 		{"transactions", with(func(c *source.Condition) { c.OldestTransaction = &hour }), Warning, "1h0m0s"},
 		{"transactions", with(func(c *source.Condition) { c.OldestTransaction = nil }), Unknown, "hidden"},
-		{"statement_timeout", with(func(c *source.Condition) { c.StatementTimeout = time.Minute }), Warning, "1m0s"},
 		{"connection", with(func(c *source.Condition) { c.Pooled = true }), OK, "through a pooler"},
 		{"standby", healthy, OK, "a primary"},
 		{"standby", standby(source.Standby{Feedback: true}), OK, "a standby, 0s behind"},

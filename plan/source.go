@@ -144,22 +144,12 @@ func (m *maker) checkStatistics(c source.Condition) {
 	}
 }
 
-// shortTimeout is below what a slice may take on a busy server.
-const shortTimeout = 5 * time.Minute
-
 func (m *maker) checkSession(c source.Condition) {
 	connection := "direct"
 	if c.Pooled {
 		connection = "through a pooler"
 	}
 	m.ok(Source, "connection", connection+", encoding "+c.Encoding)
-	if c.StatementTimeout > 0 && c.StatementTimeout < shortTimeout {
-		m.add(Check{
-			Source, "statement_timeout", Warning,
-			fmt.Sprintf("the role's statements are cancelled after %s: a slice may take longer", c.StatementTimeout),
-			"run: ALTER ROLE name SET statement_timeout = 0",
-		})
-	}
 }
 
 // longLag is how old a standby's answers may be without a word.

@@ -157,12 +157,3 @@ func (s *Source) Bounds(ctx context.Context) (first, last int64, ok bool, err er
 	}
 	return first, last, true, nil
 }
-
-// Now returns the server's clock in microseconds since 1970.
-func (s *Source) Now(ctx context.Context) (int64, error) {
-	row, err := s.queryRow(ctx, "read server clock", "select clock_timestamp()")
-	if err != nil {
-		return 0, err
-	}
-	return parseTimestamp(row[0])
-}

@@ -4,13 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Entry is a row without its payload. ID is valid during the call that it is
-// handed to.
+// handed to, and nil if it is null.
 type Entry struct {
 	ID     []byte
 	Micros int64
@@ -32,10 +31,11 @@ func (s *Source) Entries(ctx context.Context, from, to int64, visit func(Entry) 
 			if err != nil {
 				return err
 			}
-			if len(fields[2]) != 4 {
-				return fmt.Errorf("row with id %q: size of %d bytes, want 4", fields[0], len(fields[2]))
+			e := Entry{ID: fields[0], Micros: micros}
+			if fields[2] != nil { // null data has no size
+				e.Bytes = int64(binary.BigEndian.Uint32(fields[2]))
 			}
-			return visitError(visit(Entry{ID: fields[0], Micros: micros, Bytes: int64(binary.BigEndian.Uint32(fields[2]))}))
+			return visitError(visit(e))
 		},
 	})
 }

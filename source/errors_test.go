@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,19 +69,45 @@ func TestQuotedTableAndUnusualTypes(t *testing.T) {
 	}
 }
 
-func TestNullDataIsNamed(t *testing.T) {
+func TestNullsOfAViewAreHandedOver(t *testing.T) {
 	db := newest(t)
-	db.exec(`create table n (id text, data text, "timestamp" timestamptz); insert into n values ('a', null, '2024-01-01 00:00+00'), ('b', 'x', null)`)
+	db.exec(`create table n (id text, data text, "timestamp" timestamptz);
+		insert into n values ('a', null, '2024-01-01 00:00+00'), (null, '', '2024-01-01 00:00+00'), (null, 'x', null), ('b', null, 'infinity')`)
 	s := db.open("n")
-	err := s.Stream(t.Context(), minMicros, maxMicros, func(node.Node) error { return nil })
-	checkError(t, err, `stream nodes: row with id "a": data is null`, "")
 	var rows []string
-	err = s.Unbounded(t.Context(), func(id []byte, timestamp string) error {
-		rows = append(rows, string(id)+timestamp)
+	see := func(id []byte, rest string) error {
+		rows = append(rows, fmt.Sprint(id == nil, string(id), rest))
 		return nil
-	})
-	if err != nil || len(rows) != 1 || rows[0] != "bnull" {
-		t.Errorf("Unbounded: %v, %v", rows, err)
+	}
+	methods := map[string]struct {
+		read func() error
+		want string
+	}{
+		"Stream": {func() error {
+			return s.Stream(t.Context(), minMicros, maxMicros, func(n node.Node) error { return see(n.ID, fmt.Sprint(" ", n.Data == nil)) })
+		}, "falsea true,true false"},
+		"Fetch": {func() error {
+			return s.Fetch(t.Context(), []string{"a", ""}, func(n node.Node) error { return see(n.ID, fmt.Sprint(" ", n.Data == nil)) })
+		}, "falsea true"},
+		"Keys": {func() error {
+			return s.Keys(t.Context(), minMicros, maxMicros, func(id []byte, _ int64) error { return see(id, "") })
+		}, "falsea,true"},
+		"Entries": {func() error {
+			return s.Entries(t.Context(), minMicros, maxMicros, func(e Entry) error { return see(e.ID, fmt.Sprint(" ", e.Bytes)) })
+		}, "falsea 0,true 0"},
+		"Unbounded": {func() error {
+			return s.Unbounded(t.Context(), func(id []byte, timestamp string) error { return see(id, timestamp) })
+		}, "falsebinfinity,truenull"},
+	}
+	for name, method := range methods {
+		rows = nil
+		if err := method.read(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		slices.Sort(rows)
+		if got := strings.Join(rows, ","); got != method.want {
+			t.Errorf("%s: got %s, want %s", name, got, method.want)
+		}
 	}
 }
 

@@ -32,9 +32,6 @@ func (s *Source) explain(ctx context.Context, sql string) ([]plan, error) {
 	}
 	var plans []plan
 	for _, rows := range results {
-		if len(rows) == 0 { // a SET
-			continue
-		}
 		var one []struct{ Plan plan }
 		if err := json.Unmarshal([]byte(rows[0][0]), &one); err != nil {
 			return nil, fmt.Errorf("read plan of a query of %s: %w", s.sql.relation, err)
@@ -43,9 +40,6 @@ func (s *Source) explain(ctx context.Context, sql string) ([]plan, error) {
 			return nil, fmt.Errorf("read plan of a query of %s: %d plans for one statement", s.sql.relation, len(one))
 		}
 		plans = append(plans, one[0].Plan)
-	}
-	if len(plans) == 0 {
-		return nil, fmt.Errorf("read plan of a query of %s: the server returned none", s.sql.relation)
 	}
 	return plans, nil
 }

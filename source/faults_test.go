@@ -229,11 +229,32 @@ func TestRoleWithItsOwnSettings(t *testing.T) {
 	})
 }
 
-func TestNowIsTheServersClock(t *testing.T) {
+func TestNowIsTheClockOfAPrimary(t *testing.T) {
 	db := newest(t)
 	db.exec(plain)
-	now, err := db.open("nodestore_node").Now(t.Context())
+	s := db.open("nodestore_node")
+	now, err := s.Now(t.Context())
 	if err != nil || now < day(t, "2024-01-01").Start() {
 		t.Errorf("%d, %v", now, err)
 	}
+	if r, err := s.Replay(t.Context()); err != nil || r != (Replay{}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestTimeoutsOfTheRoleAreLifted(t *testing.T) {
+	eachVersion(t, func(t *testing.T, db database) {
+		db.exec(plain)
+		names := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"}
+		if version := db.exec("show server_version_num")[0][0]; version >= "170000" {
+			names = append(names, "transaction_timeout")
+		}
+		for _, name := range names {
+			db.exec("do $$ begin execute format('alter database %I set " + name + " = 20', current_database()); end $$")
+		}
+		s := db.open("nodestore_node")
+		if _, err := s.queryRow(t.Context(), "sleep", "select 1 from pg_sleep(0.2)"); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -20,8 +20,6 @@ type Condition struct {
 	Encoding    string // of the server's text
 	Pooled      bool   // somebody between here and the server hands out server connections
 
-	StatementTimeout time.Duration // of this role, 0: none
-
 	// OldestTransaction is the age of the longest running one of other
 	// sessions, 0 if none runs.
 	OldestTransaction *time.Duration
@@ -106,14 +104,12 @@ func (s *Source) lookAtStatistics(ctx context.Context, c *Condition) error {
 }
 
 func (s *Source) lookAtSession(ctx context.Context, c *Condition) error {
-	const what = "read settings of the session"
-	row, err := s.queryRow(ctx, what, `select current_setting('server_encoding'), (select setting from pg_settings where name = 'statement_timeout')`)
+	row, err := s.queryRow(ctx, "read settings of the session", "select current_setting('server_encoding')")
 	if err != nil {
 		return err
 	}
 	c.Encoding = row[0]
-	c.StatementTimeout, err = milliseconds(row[1])
-	return err
+	return nil
 }
 
 // lookAtTransactions needs pg_read_all_stats: without it, PostgreSQL hides when
@@ -165,7 +161,7 @@ func (s *Source) lookAtPooler(ctx context.Context, c *Condition) error {
 	}
 	defer s.pool.release(conn)
 	const what = "read server process"
-	results, err := conn.Exec(ctx, prologue+"select pg_backend_pid()").ReadAll()
+	results, err := conn.Exec(ctx, s.prologue+"select pg_backend_pid()").ReadAll()
 	if err != nil {
 		return queryFailure(ctx, what, err)
 	}

@@ -7,39 +7,69 @@ import (
 	"strings"
 )
 
-// Moments sums the timestamps, in milliseconds since 1970, of the rows of
-// [from, to), microseconds since 1970, by minute, keyed by its first
-// microsecond. A row too many and another too few do not cancel out in a sum, as
-// they do in a count. It reads no payload.
-func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]float64, error) {
+// Moment is what has its timestamp within one minute.
+type Moment struct {
+	Count int64
+	Sum   float64 // of the timestamps, in milliseconds since 1970
+}
+
+// Moments counts the rows of [from, to), microseconds since 1970, and sums their
+// timestamps, by minute, keyed by its first microsecond. A row too many and
+// another too few do not cancel out in a sum, as they do in a count, nor does a
+// row that was rewritten. It reads no payload.
+func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]Moment, error) {
 	const what = "sum timestamps by minute"
 	results, err := s.query(ctx, what, s.sql.settings+fmt.Sprintf(
-		`select date_trunc('minute', "timestamp", 'UTC') as start, sum(floor(extract(epoch from "timestamp") * 1000)) from %s where %s group by start`,
-		s.sql.relation, inRange(from, to)))
+		`select date_trunc('minute', "timestamp", 'UTC') as start, count(*), sum(floor(extract(epoch from "timestamp") * 1000))
+		 from %s where %s group by start`, s.sql.relation, inRange(from, to)))
 	if err != nil {
 		return nil, err
 	}
-	minutes := make(map[int64]float64)
+	minutes := make(map[int64]Moment)
 	for _, row := range results[len(results)-1] {
 		start, err := parseTimestamp(row[0])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		if minutes[start], err = strconv.ParseFloat(row[1], 64); err != nil {
+		var m Moment
+		if m.Count, err = strconv.ParseInt(row[1], 10, 64); err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
+		if m.Sum, err = strconv.ParseFloat(row[2], 64); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		minutes[start] = m
 	}
 	return minutes, nil
 }
 
 // Locate hands over the timestamps of the rows with the given ids. Ids without
-// a row are passed over; a view can have several rows for one id.
+// a row are passed over; one id can have several rows. It may look them up in an
+// index of the ids, and an index can lack rows or hold them twice, whatever
+// Relation.UniqueID says: a row that another method has shown has vanished only
+// if LocateBetween does not find it either.
 func (s *Source) Locate(ctx context.Context, ids []string, visit func(id []byte, micros int64) error) error {
 	list := idList(ids)
 	if list == "" {
 		return nil
 	}
 	return s.keys(ctx, "locate ids", fmt.Sprintf(`"id" in (%s) and %s`, list, inRange(minMicros, maxMicros)), visit)
+}
+
+// LocateBetween is Locate within [from, to), microseconds since 1970. It reads
+// all keys of that time as Stream does and never uses an index of the ids, so
+// it finds what Stream, Keys and Entries find.
+func (s *Source) LocateBetween(ctx context.Context, ids []string, from, to int64, visit func(id []byte, micros int64) error) error {
+	list := idList(ids)
+	if list == "" {
+		return nil
+	}
+	return s.keys(ctx, "locate ids", s.among(list, from, to), visit)
+}
+
+// among is a condition that no index of the ids serves.
+func (s *Source) among(list string, from, to int64) string {
+	return fmt.Sprintf("%s || '' in (%s) and %s", s.sql.id, list, inRange(from, to))
 }
 
 // idList is a list of literals for IN, or "" if no id could be in the table.

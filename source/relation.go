@@ -98,6 +98,9 @@ func (s *Source) inspectServer(ctx context.Context) error {
 		return hint.Add(fmt.Errorf("%s: %.60q is not PostgreSQL 12 or newer", what, row[0]),
 			"connect to the PostgreSQL server that Sentry uses; a server older than 12 has to be upgraded first")
 	}
+	if s.relation.ServerVersion >= 170000 {
+		s.prologue += prologue17
+	}
 	return nil
 }
 

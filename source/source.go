@@ -36,6 +36,7 @@ type Source struct {
 	relation Relation
 	identity Identity
 	sql      statements
+	prologue string
 	opened   bool
 }
 
@@ -47,7 +48,7 @@ func Open(ctx context.Context, config Config) (*Source, error) {
 	if err != nil {
 		return nil, parseFailure(err)
 	}
-	s := &Source{pool: newPool(parsed, max(config.Connections, 1))}
+	s := &Source{pool: newPool(parsed, max(config.Connections, 1)), prologue: prologue}
 	if err := s.inspect(ctx, config.Table); err != nil {
 		s.Close()
 		return nil, err
@@ -66,18 +67,19 @@ func (s *Source) Relation() Relation { return s.relation }
 func (s *Source) Identity() Identity { return s.identity }
 
 // prologue makes the implicit transaction of a simple-protocol message read
-// only (promise 6) and its answers independent of the role's settings. Row
-// security is switched off so that a policy is an error instead of rows that
-// are silently missing (promise 1).
+// only (promise 6) and its answers independent of the role's settings, whose
+// timeouts are lifted. Row security is switched off so that a policy is an
+// error instead of rows that are silently missing (promise 1).
 const prologue = `set transaction isolation level read committed, read only;
+set local statement_timeout = 0;
 set local lock_timeout = '10s';
 set local row_security = off;
 set local timezone = 'UTC';
 set local datestyle = 'ISO';
 `
 
-// prologueStatements is the number of results that prologue yields.
-const prologueStatements = 5
+// prologue17 is for the servers that have this timeout.
+const prologue17 = "set local transaction_timeout = 0;\n"
 
 // queryTries is how often a question is asked while the connection breaks or
 // the server starts again: for about half a minute.
@@ -101,24 +103,26 @@ func (s *Source) query(ctx context.Context, what, sql string) ([][][]string, err
 	}
 }
 
-// ask runs SQL of one or more statements and returns each one's rows, a null
-// as "". what names the operation in errors.
+// ask runs SQL of one or more statements and returns the rows of each that is
+// no SET, a null as "". what names the operation in errors.
 func (s *Source) ask(ctx context.Context, what, sql string) ([][][]string, error) {
 	conn, err := s.pool.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.pool.release(conn)
-	results, err := conn.Exec(ctx, prologue+sql).ReadAll()
+	results, err := conn.Exec(ctx, s.prologue+sql).ReadAll()
 	if err != nil {
 		return nil, queryFailure(ctx, what, err)
 	}
-	if len(results) < prologueStatements {
-		return nil, fmt.Errorf("%s: %d results for %d statements", what, len(results), prologueStatements)
-	}
 	var all [][][]string
-	for _, result := range results[prologueStatements:] {
-		all = append(all, textRows(result.Rows))
+	for _, result := range results {
+		if result.CommandTag.String() != "SET" {
+			all = append(all, textRows(result.Rows))
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: the server did not answer", what)
 	}
 	return all, nil
 }
@@ -129,7 +133,7 @@ func (s *Source) queryRow(ctx context.Context, what, sql string) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(results) == 0 || len(results[len(results)-1]) != 1 {
+	if len(results[len(results)-1]) != 1 {
 		return nil, fmt.Errorf("%s: the server did not answer with one row", what)
 	}
 	return results[len(results)-1][0], nil

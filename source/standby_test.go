@@ -20,12 +20,7 @@ func primaryAndStandby(t *testing.T, schema string) (primary database, standby s
 		Settings: map[string]string{"max_standby_streaming_delay": "0", "autovacuum": "off"},
 	}
 	server := startPostgres(t, options)
-	conn, err := connectPlain(t.Context(), server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	primary = database{t: t, url: server.URL(), conn: conn}
+	primary = connect(t, server.URL())
 	primary.exec(schema)
 	options.StandbyOf = server
 	return primary, startPostgres(t, options).URL()
@@ -74,4 +69,69 @@ func TestStandby(t *testing.T) {
 		t.Errorf("%d rows, %v, retryable %v", rows, err, Retryable(err))
 	}
 	countRows(t, s)
+}
+
+func TestAStandbysNowIsWhatItHasReplayed(t *testing.T) {
+	primary, url := primaryAndStandby(t, plain+`insert into nodestore_node values ('a', 'x', '2024-01-01 00:00+00')`)
+	standby := connect(t, url)
+	s := standby.open("nodestore_node")
+
+	// It replays nothing but what is older than the standby, so it knows no time.
+	if now, err := s.Now(t.Context()); err != nil || now != day(t, "2024-01-01").Start()+1 {
+		t.Errorf("with nothing replayed: %d, %v", now, err)
+	}
+
+	primary.exec(`insert into nodestore_node values ('b', 'x', now())`)
+	standby.until(`select count(*) = 2 from nodestore_node`)
+	standby.exec("select pg_wal_replay_pause()")
+	standby.until("select pg_get_wal_replay_pause_state() = 'paused'")
+	paused := primary.micros("select clock_timestamp()")
+	primary.exec(`insert into nodestore_node values ('c', 'x', now())`)
+	now, err := s.Now(t.Context())
+	if err != nil || now >= paused || now < primary.micros(`select "timestamp" from nodestore_node where id = 'b'`) {
+		t.Errorf("paused at %d: %d, %v", paused, now, err)
+	}
+	r, err := s.Replay(t.Context())
+	if want := (Replay{InRecovery: true, Paused: true, Receiving: true, Until: now}); err != nil || r != want {
+		t.Errorf("paused: %+v, want %+v, %v", r, want, err)
+	}
+
+	standby.exec("select pg_wal_replay_resume()")
+	standby.until(`select count(*) = 3 from nodestore_node`)
+	if now, err := s.Now(t.Context()); err != nil || now < paused {
+		t.Errorf("resumed after %d: %d, %v", paused, now, err)
+	}
+	standby.exec("select pg_promote()")
+	promoted := standby.micros("select clock_timestamp()")
+	if now, err := s.Now(t.Context()); err != nil || now < promoted {
+		t.Errorf("promoted at %d: %d, %v", promoted, now, err)
+	}
+	if r, err := s.Replay(t.Context()); err != nil || r != (Replay{}) {
+		t.Errorf("promoted: %+v, %v", r, err)
+	}
+}
+
+func connect(t *testing.T, url string) database {
+	t.Helper()
+	conn, err := connectPlain(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return database{t: t, url: url, conn: conn}
+}
+
+// until waits for a condition.
+func (db database) until(condition string) {
+	db.t.Helper()
+	db.exec("do $$ begin while not (" + condition + ") loop perform pg_sleep(0.01); end loop; end $$")
+}
+
+func (db database) micros(sql string) int64 {
+	db.t.Helper()
+	micros, err := parseTimestamp(db.exec("set timezone = 'UTC'; " + sql)[0][0])
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	return micros
 }

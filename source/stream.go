@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 
@@ -15,7 +14,8 @@ import (
 const postgresEpoch = 946684800000000
 
 // Stream hands every node of [from, to), microseconds since 1970, to visit,
-// in no particular order. The node's slices are valid during the call. An
+// in no particular order. The node's slices are valid during the call; those of
+// a null id and of null data, which a view can have, are nil. An
 // error of visit stops the copy and is returned as it is. After any other
 // error, nodes may have been visited already.
 func (s *Source) Stream(ctx context.Context, from, to int64, visit func(node.Node) error) error {
@@ -23,13 +23,22 @@ func (s *Source) Stream(ctx context.Context, from, to int64, visit func(node.Nod
 }
 
 // Fetch hands the nodes with the given ids to visit. Ids without a row are
-// skipped; a view can have several rows for one id.
+// skipped; one id can have several rows. See Locate for what its silence is worth.
 func (s *Source) Fetch(ctx context.Context, ids []string, visit func(node.Node) error) error {
 	list := idList(ids)
 	if list == "" {
 		return nil
 	}
 	return s.nodes(ctx, "fetch nodes", fmt.Sprintf(`"id" in (%s) and %s`, list, inRange(minMicros, maxMicros)), visit)
+}
+
+// FetchBetween is Fetch as LocateBetween looks.
+func (s *Source) FetchBetween(ctx context.Context, ids []string, from, to int64, visit func(node.Node) error) error {
+	list := idList(ids)
+	if list == "" {
+		return nil
+	}
+	return s.nodes(ctx, "fetch nodes", s.among(list, from, to), visit)
 }
 
 // Keys is Stream without the data.
@@ -52,13 +61,13 @@ func (s *Source) keys(ctx context.Context, what, where string, visit func(id []b
 
 // Unbounded hands over the rows that no range has: their timestamp is infinity,
 // -infinity, null, or outside the years 0001 to 9999. It comes as PostgreSQL
-// writes it.
+// writes it. A null id is nil.
 func (s *Source) Unbounded(ctx context.Context, visit func(id []byte, timestamp string) error) error {
 	where := fmt.Sprintf(`"timestamp" < %s or "timestamp" >= %s or "timestamp" is null`,
 		timestampLiteral(minMicros), timestampLiteral(maxMicros))
 	return s.copyOut(ctx, copyQuery{
 		what: "read rows with unbounded timestamps", where: where, fields: 2,
-		columns: fmt.Sprintf(`coalesce(%s, 'null'), coalesce("timestamp"::text, 'null')`, s.sql.id),
+		columns: s.sql.id + `, coalesce("timestamp"::text, 'null')`,
 		row: func(fields [][]byte) error {
 			return visitError(visit(fields[0], string(fields[1])))
 		},
@@ -73,18 +82,12 @@ func (s *Source) nodes(ctx context.Context, what, where string, visit func(node.
 			if err != nil {
 				return err
 			}
-			if fields[1] == nil {
-				return fmt.Errorf("row with id %q: data is null", fields[0])
-			}
 			return visitError(visit(node.Node{ID: fields[0], Data: fields[1], Micros: micros}))
 		},
 	})
 }
 
 func rowMicros(id, timestamp []byte) (int64, error) {
-	if id == nil {
-		return 0, errors.New("row: id is null")
-	}
 	if len(timestamp) != 8 {
 		return 0, fmt.Errorf("row with id %q: timestamp of %d bytes, want 8", id, len(timestamp))
 	}
@@ -122,7 +125,7 @@ func (s *Source) copyOut(ctx context.Context, q copyQuery) error {
 	defer s.pool.release(conn)
 	parser := &copyParser{fields: q.fields, row: q.row}
 	sql := fmt.Sprintf("%s%scopy (select %s from %s where %s) to stdout (format binary)",
-		prologue, s.sql.settings, q.columns, s.sql.relation, q.where)
+		s.prologue, s.sql.settings, q.columns, s.sql.relation, q.where)
 	_, err = conn.CopyTo(ctx, parser, sql)
 	if err == nil {
 		err = parser.finish()

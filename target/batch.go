@@ -90,6 +90,9 @@ func (b *Batch) Append(n node.Node, check *node.Checker) node.Verdict {
 	if len(n.ID) == 0 || len(n.ID) > maxID || !utf8.Valid(n.ID) {
 		return node.Verdict{Reason: ReasonID}
 	}
+	if n.Data == nil {
+		return node.Verdict{Reason: node.NullData}
+	}
 	added := item{action: len(b.body), id: len(b.ids), micros: n.Micros}
 	b.appendAction(n)
 	added.source = len(b.body)

@@ -86,6 +86,17 @@ func TestUnusableIDsAreNotAppended(t *testing.T) {
 	}
 }
 
+func TestNullDataIsNotEmptyData(t *testing.T) {
+	t.Parallel()
+	batch := NewBatch(1000)
+	for want, data := range map[node.Reason][]byte{node.NullData: nil, node.Empty: {}} {
+		verdict := batch.Append(node.Node{ID: []byte("a"), Data: data}, node.NewChecker(node.Quick))
+		if verdict.Reason != want || batch.Len() != 0 {
+			t.Errorf("got %q, want %q", verdict.Reason, want)
+		}
+	}
+}
+
 func TestBatchDoesNotKeepTheBufferOfALargeNode(t *testing.T) {
 	t.Parallel()
 	batch := NewBatch(1 << 10)

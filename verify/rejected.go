@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -19,8 +20,17 @@ type rejection struct {
 	bounded bool // its timestamp belongs to a day
 }
 
-// rejections are the rejected nodes by id, the latest version of each.
+// rejections are the rejected nodes by key, the latest version of each.
 type rejections map[string]rejection
+
+// key is a node's id. Rows of a view whose id is null have none, so that each
+// timestamp of theirs is one of its own.
+func (r rejections) key(id string, micros int64) string {
+	if id != "" {
+		return id
+	}
+	return "\x00" + strconv.FormatInt(micros, 10)
+}
 
 // readRejections reads the first size bytes of the migration's list.
 func readRejections(path string, size int64) (rejections, error) {
@@ -51,14 +61,14 @@ func readRejections(path string, size int64) (rejections, error) {
 		if t, err := time.Parse(time.RFC3339Nano, line.Timestamp); err == nil {
 			r.micros, r.bounded = t.UnixMicro(), true
 		}
-		found[line.ID] = r
+		found[found.key(line.ID, r.micros)] = r
 	}
 }
 
 // has says whether this very version of a node was rejected. A row that Sentry
 // has rewritten since is a node like any other.
 func (r rejections) has(id []byte, micros int64) bool {
-	known, ok := r[string(id)]
+	known, ok := r[r.key(string(id), micros)]
 	return ok && known.bounded && known.micros == micros
 }
 
