@@ -67,6 +67,8 @@ type CatchUp struct {
 	Recent map[int64][]byte `json:"recent,omitempty"`
 	// SwitchedAt is when Sentry began to write to the target; 0: not yet.
 	SwitchedAt int64 `json:"switched_at,omitempty"`
+	// Overlap is how late a row can be committed, in µs, as it was last given.
+	Overlap int64 `json:"overlap,omitempty"`
 	// Retention is how many days Sentry keeps, as it was last given; 0: all.
 	Retention int `json:"retention,omitempty"`
 	// Completed is the last run that came to its end; nil: none did.

@@ -15,6 +15,9 @@ type Verify struct {
 	Complete bool                    `json:"complete,omitempty"` // nothing is left of what was asked for
 	Rate     float64                 `json:"rate,omitempty"`     // share of the nodes that are drawn
 	Findings int64                   `json:"findings"`           // bytes of the file of findings that count
+	Draws    uint64                  `json:"draws,omitempty"`    // samples that found a defect or served a repair, before this one
+	Defects  int64                   `json:"defects,omitempty"`  // that those found
+	Repaired bool                    `json:"repaired,omitempty"` // what this run found was repaired
 	Days     map[string]*VerifiedDay `json:"days"`               // by node.Day.String
 }
 

@@ -14,6 +14,7 @@ import (
 type Sight struct {
 	Copies int    // documents that its search finds; it reads only if there is exactly one
 	Index  string // where the one is
+	Millis int64
 	Data   []byte // the stored base64 text, nil if Sentry reads nothing
 }
 
@@ -35,6 +36,9 @@ func (t *Target) Read(ctx context.Context, id string) (Sight, error) {
 		return sight, nil
 	}
 	sight.Index = found.Hits.Hits[0].Index
+	if copies, err := t.Copies(ctx, sight.Index, []string{id}); err == nil && len(copies) == 1 {
+		sight.Millis = copies[0].Millis
+	}
 	got, err := t.api.Document.Get(ctx, opensearchapi.DocumentGetReq{
 		Index: sight.Index, DocumentID: id, Params: opensearchapi.DocumentGetParams{StoredFields: []string{"data"}},
 	})

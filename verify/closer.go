@@ -3,9 +3,11 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
@@ -16,16 +18,25 @@ const (
 	lastMilli  = 253402300800000
 )
 
+const (
+	minuteMicros = int64(60e6)
+	minuteMillis = minuteMicros / 1000
+	// maxExact is up to how many timestamps a sum is exact: they have 41 bits, and
+	// OpenSearch's sum 53.
+	maxExact = 1 << 12
+)
+
 // lookCloser accounts for every document of the day's index.
 //
-//  1. Minutes in which the index has more documents than nodes that are there
-//     are looked into: what has no row with that very timestamp is suspect.
-//  2. So is everything outside the day.
-//  3. If that does not explain how many documents there are too many, every
-//     document is looked at.
-//  4. What is left has no timestamp, and no row that it could belong to.
+//  1. Where the nodes and the documents of a minute differ in number or in the
+//     sum of their timestamps, or are too many for an exact sum, each is looked
+//     at: a row without a document of its timestamp is suspect, and a document
+//     without a row.
+//  2. So is every document of another time than the day.
+//  3. What is left has no timestamp.
 //
-// In an index that Sentry writes to, documents without a row are Sentry's own.
+// In an index that Sentry writes to, documents without a row are Sentry's own,
+// and only minutes that have rows are compared.
 func (p *dayPass) lookCloser(ctx context.Context) error {
 	if !p.behind {
 		return nil
@@ -34,104 +45,147 @@ func (p *dayPass) lookCloser(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	excess := p.result.Documents - p.result.Present
-	if !p.result.Ours {
-		p.result.Native = max(excess, 0)
-		return nil
-	}
-	found, err := p.lookAtMinutes(ctx)
-	if err != nil {
+	if err := p.lookAtMinutes(ctx); err != nil {
 		return err
 	}
-	outside := []span{{firstMilli, node.Millis(p.day.Start())}, {node.Millis(p.day.End()), lastMilli}}
-	for _, s := range outside {
-		n, err := p.lookAt(ctx, s)
+	if !p.result.Ours {
+		p.result.Native = max(p.result.Documents-p.result.Present, 0)
+		return nil
+	}
+	for _, s := range []span{{firstMilli, node.Millis(p.day.Start())}, {node.Millis(p.day.End()), lastMilli}} {
+		err := p.again(ctx, func() error {
+			return p.Target.Between(ctx, p.index, s.from, s.to, func(copies []target.Copy) error {
+				return p.suspectDocuments(ctx, copies)
+			})
+		})
 		if err != nil {
 			return err
 		}
-		found += n
 	}
-	if found >= excess {
-		return nil
-	}
-	if found, err = p.lookAt(ctx, span{firstMilli, lastMilli}); err != nil || found >= excess {
+	return p.lookForTimeless(ctx)
+}
+
+// lookForTimeless lists documents that no time finds.
+func (p *dayPass) lookForTimeless(ctx context.Context) error {
+	var timed int64
+	err := p.again(ctx, func() (err error) {
+		timed, err = p.Target.CountBetween(ctx, p.index, firstMilli, lastMilli)
+		return err
+	})
+	if err != nil || timed >= p.result.Documents {
 		return err
 	}
 	return p.findings.add(Finding{
 		Class: Extra, Day: p.result.Day, Indices: []string{p.index},
-		Known: fmt.Sprintf("%d documents of %d belong to no row and have no timestamp to find them by", excess-found, p.result.Documents),
+		Known: fmt.Sprintf("%d documents of %d have no timestamp to find them by", p.result.Documents-timed, p.result.Documents),
 	})
 }
 
 // span is a half-open time in milliseconds since 1970.
 type span struct{ from, to int64 }
 
-func (p *dayPass) lookAtMinutes(ctx context.Context) (found int64, err error) {
-	var documents map[int64]int64
+// lookAtMinutes compares the day minute by minute.
+func (p *dayPass) lookAtMinutes(ctx context.Context) error {
+	var counts map[int64]int64
+	var sums map[int64]float64
 	from, to := node.Millis(p.day.Start()), node.Millis(p.day.End())
-	err = p.again(ctx, func() (err error) { documents, err = p.Target.Minutes(ctx, p.index, from, to); return err })
-	if err != nil {
-		return 0, err
-	}
-	for start, n := range documents {
-		var present int64
-		if m := p.strata.minutes[start*1000]; m != nil {
-			present = m.present
+	err := p.again(ctx, func() (err error) {
+		if counts, err = p.Target.Minutes(ctx, p.index, from, to); err == nil {
+			sums, err = p.Target.Moments(ctx, p.index, from, to)
 		}
-		if n <= present {
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for start := from; start < to; start += minuteMillis {
+		m := p.strata.minutes[start*1000]
+		if m == nil {
+			m = &minute{}
+		}
+		n := counts[start]
+		sound := n == m.present && n <= maxExact && sums[start] == float64(m.millis)
+		if sound || m.present == 0 && !p.result.Ours {
 			continue
 		}
-		extra, err := p.lookAt(ctx, span{start, start + 60_000})
-		if err != nil {
-			return found, err
+		if err := p.compareMinute(ctx, span{start, start + minuteMillis}); err != nil {
+			return err
 		}
-		found += extra
 	}
-	return found, nil
+	return nil
 }
 
-// lookAt suspects the documents of a span that are not what the source has, and
-// returns how many of them have no row on this day.
-func (p *dayPass) lookAt(ctx context.Context, s span) (rowless int64, err error) {
+// compareMinute compares a minute's rows with its documents, in halves if there
+// are many.
+func (p *dayPass) compareMinute(ctx context.Context, s span) error {
+	var n int64
+	err := p.again(ctx, func() (err error) { n, err = p.Target.CountBetween(ctx, p.index, s.from, s.to); return err })
+	if err != nil {
+		return err
+	}
+	if n > maxExact && s.to-s.from > 1 {
+		middle := s.from + (s.to-s.from)/2
+		if err := p.compareMinute(ctx, span{s.from, middle}); err != nil {
+			return err
+		}
+		return p.compareMinute(ctx, span{middle, s.to})
+	}
+	documents := make(map[string]target.Copy)
 	err = p.again(ctx, func() error {
-		rowless = 0
 		return p.Target.Between(ctx, p.index, s.from, s.to, func(copies []target.Copy) error {
-			for part := range slices.Chunk(copies, idsAtOnce) {
-				n, err := p.compareCopies(ctx, part)
-				if err != nil {
-					return err
-				}
-				rowless += n
+			for _, c := range copies {
+				documents[c.ID] = c
 			}
 			return nil
 		})
 	})
-	return rowless, err
+	if err != nil {
+		return err
+	}
+	if err := p.suspectRows(ctx, s, documents); err != nil {
+		return err
+	}
+	if !p.result.Ours {
+		return nil
+	}
+	return p.suspectDocuments(ctx, slices.Collect(maps.Values(documents)))
 }
 
-func (p *dayPass) compareCopies(ctx context.Context, copies []target.Copy) (rowless int64, err error) {
-	ids := make([]string, len(copies))
-	for i, c := range copies {
-		ids[i] = c.ID
-	}
-	rows, err := p.locate(ctx, ids)
+// suspectRows suspects the rows of a span that have none of the documents with
+// their very timestamp, and takes out the documents of the others.
+func (p *dayPass) suspectRows(ctx context.Context, s span, documents map[string]target.Copy) error {
+	var alone []suspect
+	var explained []string
+	err := p.again(ctx, func() error {
+		alone, explained = nil, nil
+		return p.Source.Entries(ctx, max(s.from*1000, p.from), min(s.to*1000, p.to), func(e source.Entry) error {
+			c, ok := documents[string(e.ID)]
+			switch {
+			case p.rejected.has(e.ID, e.Micros):
+			case ok && c.Millis == node.Millis(e.Micros):
+				explained = append(explained, c.ID)
+			default:
+				alone = append(alone, suspect{id: string(e.ID), day: p.day, micros: e.Micros})
+			}
+			return nil
+		})
+	})
 	if err != nil {
-		return 0, err
+		return err
 	}
+	for _, id := range explained {
+		delete(documents, id)
+	}
+	return p.suspects.add(ctx, alone...)
+}
+
+func (p *dayPass) suspectDocuments(ctx context.Context, copies []target.Copy) error {
 	for _, c := range copies {
-		micros, ok := rows[c.ID]
-		here := ok && node.DayOf(micros) == p.day && !p.rejected.has([]byte(c.ID), micros)
-		if !here {
-			rowless++
-		}
-		if here && c.Millis == node.Millis(micros) {
-			continue
-		}
-		if err := p.suspects.add(ctx, suspect{id: c.ID, day: p.day, index: c.Index}); err != nil {
-			return 0, err
+		if err := p.suspects.add(ctx, suspect{id: c.ID, day: p.day, micros: documentOnly}); err != nil {
+			return err
 		}
 	}
-	return rowless, nil
+	return nil
 }
 
 // locate returns the latest timestamp that the source has for each id.

@@ -35,6 +35,7 @@ type Day struct {
 	Ours        bool               `json:"ours"`         // this tool alone filled the index
 	Source      int64              `json:"source"`       // rows
 	SourceBytes int64              `json:"source_bytes"` // of data; 0 where it is not known
+	Moments     uint64             `json:"timestamp_sum,string"` // of the rows, in µs since 1970, modulo 2^64
 	Rejected    int64              `json:"rejected"`     // rows that were listed as not copied
 	Present     int64              `json:"present"`      // rows with a document in the day's index
 	Documents   int64              `json:"documents"`    // in the day's index
@@ -68,6 +69,7 @@ func (d *Day) stratum(s stratum) *Compared {
 func (d *Day) add(other *Day) {
 	d.Source += other.Source
 	d.SourceBytes += other.SourceBytes
+	d.Moments += other.Moments
 	d.Rejected += other.Rejected
 	d.Present += other.Present
 	d.Documents += other.Documents

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"os"
 	"sync"
 
@@ -43,7 +44,7 @@ type Finding struct {
 
 // maxListed bounds the memory that keeps a finding from being listed twice. Of
 // more findings than this, some may be.
-const maxListed = 1 << 20
+const maxListed = 1 << 17
 
 // findings is the file of findings, one JSON object a line. What an interrupted
 // run wrote behind the size that the checkpoint knows is cut off.
@@ -91,11 +92,7 @@ func (f *findings) each(visit func(Finding) error) error {
 		return hint.Add(fmt.Errorf("%s has %d bytes where the checkpoint knows of %d", f.file.Name(), info.Size(), f.size),
 			"put the file back")
 	}
-	section := make([]byte, f.size)
-	if _, err := f.file.ReadAt(section, 0); err != nil && f.size > 0 {
-		return err
-	}
-	lines := bufio.NewScanner(bytes.NewReader(section))
+	lines := bufio.NewScanner(io.NewSectionReader(f.file, 0, f.size))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var found Finding
@@ -138,6 +135,21 @@ func (f *findings) add(found ...Finding) error {
 	f.size += int64(lines.Len())
 	return nil
 }
+
+// setAside copies the findings into another file, which is the caller's to
+// remove: they are too many to be held.
+func (f *findings) setAside() (aside *findings, err error) {
+	aside, err = openFindings(f.file.Name()+".repaired", 0)
+	if err != nil {
+		return nil, err
+	}
+	if aside.size, err = io.Copy(aside.file, io.NewSectionReader(f.file, 0, f.size)); err != nil {
+		return nil, errors.Join(fmt.Errorf("set findings aside: %w", err), aside.remove())
+	}
+	return aside, nil
+}
+
+func (f *findings) remove() error { return errors.Join(f.close(), os.Remove(f.file.Name())) }
 
 // reset forgets all findings.
 func (f *findings) reset() error {

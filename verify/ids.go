@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nodestore-migrate/nodestore-migrate/source"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 const (
@@ -65,10 +64,8 @@ type dayPass struct {
 	*Verification
 	scopeDay
 	index    string
-	behind   bool   // its index is behind the alias
-	others   string // foreign indices, in which its ids must not be
+	behind   bool // its index is behind the alias
 	suspects *suspects
-	unique   bool // no id comes twice
 
 	mu     sync.Mutex
 	strata *strata
@@ -79,11 +76,10 @@ func (v *Verification) newDayPass(d scopeDay) *dayPass {
 	name := v.Target.Backend().IndexOf(d.day)
 	holding, behind := v.scope.indices[name]
 	p := &dayPass{
-		Verification: v, scopeDay: d, index: name, behind: behind, others: v.scope.others(name),
-		unique: v.Source.Relation().UniqueID,
+		Verification: v, scopeDay: d, index: name, behind: behind,
 	}
 	p.strata = p.newStrata()
-	p.result = Day{Day: d.day.String(), Index: name, Ours: holding.Ours, TargetBytes: holding.Bytes, All: v.compared[d.day]}
+	p.result = Day{Day: d.day.String(), Index: name, Ours: v.scope.ours(holding), TargetBytes: holding.Bytes, All: v.compared[d.day]}
 	p.suspects = &suspects{Verification: v, look: v.lookIDs, count: p.count}
 	return p
 }
@@ -152,116 +148,90 @@ func (p *dayPass) readUnit(ctx context.Context, from, to int64) error {
 
 func (u *unit) add(ctx context.Context, e source.Entry) error {
 	u.result.Source++
+	u.result.Moments += uint64(e.Micros)
 	u.result.SourceBytes += e.Bytes
 	u.result.Sizes[sizeClass(e.Bytes)]++
 	if u.rejected.has(e.ID, e.Micros) {
 		u.result.Rejected++
 		return nil
 	}
-	u.batch = append(u.batch, pick{string(e.ID), e.Micros, e.Bytes, drawOrder(u.options.Seed, e.ID)})
+	u.batch = append(u.batch, pick{string(e.ID), e.Micros, e.Bytes, drawOrder(u.seed, e.ID)})
 	if len(u.batch) < idsAtOnce {
 		return nil
 	}
 	return u.ask(ctx)
 }
 
-// ask asks whether the batch is in the day's index, and nowhere else.
+// ask asks where the batch is behind the alias.
 func (u *unit) ask(ctx context.Context) error {
 	defer func() { u.batch = u.batch[:0] }()
-	ids := u.ids()
-	absent, err := u.absent(ctx, ids)
-	if err != nil {
+	if err := u.halve(ctx, u.batch); err != nil {
 		return err
-	}
-	for _, p := range u.batch {
-		if absent[p.id] {
-			u.suspects = append(u.suspects, suspect{id: p.id, day: u.day, row: true})
-			continue
-		}
-		u.strata.offer(p)
-		u.result.Present++
 	}
 	u.meter.add(int64(len(u.batch)), 0)
-	return u.askOthers(ctx, ids)
+	if len(u.suspects) < maxSuspects {
+		return nil
+	}
+	defer func() { u.suspects = nil }()
+	return u.dayPass.suspects.add(ctx, u.suspects...)
 }
 
-// ids returns the ids of the batch, each once: a view can have one twice.
-func (u *unit) ids() []string {
-	ids := make([]string, 0, len(u.batch))
-	known := make(map[string]bool)
-	for _, p := range u.batch {
-		if !u.unique && known[p.id] {
-			continue
-		}
-		if !u.unique {
-			known[p.id] = true
-		}
-		ids = append(ids, p.id)
+// halve asks how often the day's index and all behind the alias have nodes: if
+// both have as many as are asked for, each is there once and nowhere else. Where
+// that is not so, it continues with either half, down to single nodes. A day's
+// index that is not behind the alias shows nothing.
+func (u *unit) halve(ctx context.Context, batch []pick) error {
+	ids := u.ids(batch)
+	if len(ids) == 0 {
+		return nil
 	}
-	return ids
-}
-
-// absent returns those of the ids that the day's index does not have.
-func (u *unit) absent(ctx context.Context, ids []string) (map[string]bool, error) {
-	absent := make(map[string]bool)
-	if u.behind && len(ids) > 0 {
-		return absent, u.halve(ctx, ids, absent)
-	}
-	for _, id := range ids {
-		absent[id] = true
-	}
-	return absent, nil
-}
-
-// halve counts how many of the ids the day's index has, and where some but not
-// all are there, goes on with either half.
-func (u *unit) halve(ctx context.Context, ids []string, absent map[string]bool) error {
-	var n int64
-	err := u.again(ctx, func() (err error) { n, err = u.Target.Present(ctx, u.index, ids); return err })
-	switch {
+	var own, behind int64
+	err := u.again(ctx, func() (err error) { own, behind, err = u.Target.Seen(ctx, u.index, ids); return err })
+	switch n := int64(len(ids)); {
 	case err != nil:
 		return err
-	case n > int64(len(ids)):
-		return fmt.Errorf("index %s has %d documents for %d ids", u.index, n, len(ids))
-	case n == int64(len(ids)):
+	case own == n && behind == n:
+		u.present(batch)
 		return nil
-	case n == 0:
-		for _, id := range ids {
-			absent[id] = true
-		}
+	case n == 1 && own > 0:
+		u.present(batch)
+		u.suspect(batch)
+		return nil
+	case n == 1, behind == 0:
+		u.suspect(batch)
 		return nil
 	}
-	middle := len(ids) / 2
-	if err := u.halve(ctx, ids[:middle], absent); err != nil {
+	middle := len(batch) / 2
+	if err := u.halve(ctx, batch[:middle]); err != nil {
 		return err
 	}
-	return u.halve(ctx, ids[middle:], absent)
+	return u.halve(ctx, batch[middle:])
 }
 
-// maxNames is how long a list of indices in a URL may be, in bytes: servers
-// take a request line of 4 kB.
-const maxNames = 2000
+// present counts nodes that the day's index has.
+func (u *unit) present(batch []pick) {
+	for _, p := range batch {
+		u.strata.offer(p)
+	}
+	u.result.Present += int64(len(batch))
+}
 
-// askOthers suspects the ids that foreign indices have as well. In those a
-// document too many is no sign: Sentry writes to them.
-func (u *unit) askOthers(ctx context.Context, ids []string) error {
-	if u.others == "" || len(ids) == 0 {
-		return nil
+func (u *unit) suspect(batch []pick) {
+	for _, p := range batch {
+		u.suspects = append(u.suspects, suspect{id: p.id, day: u.day, micros: p.micros})
 	}
-	var copies []target.Copy
-	err := u.again(ctx, func() (err error) {
-		if len(u.others) > maxNames {
-			copies, err = u.Target.Elsewhere(ctx, u.index, ids)
-			return err
+}
+
+// ids returns the ids of a batch, each once: a view can have one twice, and so
+// can a table whose primary key is damaged.
+func (u *unit) ids(batch []pick) []string {
+	ids := make([]string, 0, len(batch))
+	known := make(map[string]bool, len(batch))
+	for _, p := range batch {
+		if !known[p.id] {
+			known[p.id] = true
+			ids = append(ids, p.id)
 		}
-		copies, err = u.Target.Copies(ctx, u.others, ids)
-		return err
-	})
-	if err != nil && !target.IsGone(err) {
-		return err
 	}
-	for _, c := range copies {
-		u.suspects = append(u.suspects, suspect{id: c.ID, day: u.day, row: true})
-	}
-	return nil
+	return ids
 }

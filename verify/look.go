@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"slices"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
@@ -42,6 +43,14 @@ func (c *comparer) look(ctx context.Context, list []suspect, judgements []judgem
 	if err != nil {
 		return err
 	}
+	for i, s := range list {
+		latest := judgements[i].row
+		if r, there := rows[s.id]; judgements[i].verdict == cleared && latest.there && damaged[s.id] == "" && (!there || r.micros < latest.micros) {
+			if err := c.fetchAt(ctx, s.id, latest.micros, rows); err != nil {
+				return err
+			}
+		}
+	}
 	found, err := c.differences(ctx, ids, rows)
 	if err != nil {
 		return err
@@ -61,6 +70,9 @@ func (c *comparer) look(ctx context.Context, list []suspect, judgements []judgem
 		}
 		if judgements[i], err = c.judgePayload(ctx, s, r, seenAs{f, seen}); err != nil {
 			return err
+		}
+		if judgements[i].verdict == blamed && r.micros >= c.horizon() {
+			judgements[i] = judgement{verdict: pending}
 		}
 	}
 	return nil
@@ -87,7 +99,7 @@ func (c *comparer) judgePayload(ctx context.Context, s suspect, r row, as seenAs
 		return judgement{}, err
 	}
 	f.ID, f.Day = s.id, s.day.String()
-	return judgement{blamed, f}, nil
+	return judgement{verdict: blamed, finding: f}, nil
 }
 
 func (c *comparer) lookAsSentry(ctx context.Context, r row) (Finding, error) {
@@ -111,6 +123,17 @@ func (c *comparer) differences(ctx context.Context, ids []string, rows map[strin
 		})
 	})
 	return found, err
+}
+
+// fetchAt reads a row by its time: an index of the ids that is damaged does not
+// lead to it.
+func (c *comparer) fetchAt(ctx context.Context, id string, micros int64, rows map[string]row) error {
+	return c.again(ctx, func() error {
+		return c.Source.FetchBetween(ctx, []string{id}, micros, micros+1, func(n node.Node) error {
+			rows[id] = row{id, n.Micros, slices.Clone(n.Data)}
+			return nil
+		})
+	})
 }
 
 // fetch reads rows, and says of those that the server cannot read why not.

@@ -34,6 +34,9 @@ func (v *Verification) newComparer() *comparer {
 // Sentry's reader gets are the inner bytes, so those are compared; a document
 // that is the very text of its row needs only to be readable.
 func (c *comparer) difference(r row, d target.Document) (class Class, known string) {
+	if d.Millis > node.Millis(r.micros) && c.scope.sentrys(d.Millis) {
+		return "", "" // a newer version that Sentry wrote
+	}
 	if d.Data == nil {
 		return Unreadable, "its document stores no data"
 	}
@@ -41,8 +44,8 @@ func (c *comparer) difference(r row, d target.Document) (class Class, known stri
 	if c.text[0], verdict = c.check.Append(c.text[0][:0], d.Data); verdict.Reason != node.Accepted {
 		return c.unreadable(r, verdict.Reason)
 	}
-	if bytes.Equal(r.data, d.Data) || d.Millis > node.Millis(r.micros) {
-		return "", "" // the same text, or a newer version that Sentry wrote
+	if bytes.Equal(r.data, d.Data) {
+		return "", ""
 	}
 	if c.text[1], verdict = c.check.Append(c.text[1][:0], r.data); verdict.Reason != node.Accepted {
 		return Different, "the row is " + string(verdict.Reason) + ", its document is readable"
@@ -59,8 +62,8 @@ func (c *comparer) difference(r row, d target.Document) (class Class, known stri
 	switch {
 	case bytes.Equal(c.inner[0], c.inner[1]):
 		return "", ""
-	case d.Millis < node.Millis(r.micros):
-		return Different, olderKnown(r.micros, d.Millis)
+	case d.Millis != node.Millis(r.micros):
+		return Different, otherVersion(r.micros, d.Millis)
 	}
 	return Different, fmt.Sprintf("the row has %d inner bytes and its document %d, both of %s", len(c.inner[1]), len(c.inner[0]), isoTime(r.micros))
 }
@@ -99,6 +102,10 @@ func (k *chunk) add(n node.Node) {
 	k.bytes += len(n.Data)
 }
 
+func (k *chunk) suspect(r row) suspect {
+	return suspect{id: r.id, day: k.day, micros: r.micros, stratum: k.stratum}
+}
+
 // compare compares the rows of a chunk with the documents of their day's index
 // and returns the suspects.
 func (c *comparer) compare(ctx context.Context, k *chunk) ([]suspect, error) {
@@ -124,9 +131,9 @@ func (c *comparer) compare(ctx context.Context, k *chunk) ([]suspect, error) {
 	}
 	c.meter.add(int64(len(ids)), int64(k.bytes))
 	var found []suspect
-	for _, id := range ids {
-		if !sound[id] {
-			found = append(found, suspect{id: id, day: k.day, row: true, stratum: k.stratum})
+	for _, r := range k.rows {
+		if !sound[r.id] {
+			found = append(found, k.suspect(r))
 		}
 	}
 	return found, nil
@@ -139,6 +146,6 @@ func (c *comparer) compareAsSentry(ctx context.Context, r row) (sound bool, err 
 	if err != nil || sight.Copies != 1 || sight.Data == nil {
 		return false, err
 	}
-	class, _ := c.difference(r, target.Document{ID: r.id, Index: sight.Index, Millis: node.Millis(r.micros), Data: sight.Data})
+	class, _ := c.difference(r, target.Document{ID: r.id, Index: sight.Index, Millis: sight.Millis, Data: sight.Data})
 	return class == "", nil
 }

@@ -14,14 +14,19 @@ import (
 func (v *Verification) request() string {
 	o := v.options
 	text := fmt.Sprintf("%s since=%d until=%d horizon=%d", o.Level, o.Since, o.Until, v.horizon())
+	v.Checkpoint.View(func(s *checkpoint.State) {
+		text += fmt.Sprintf(" switched=%d", s.CatchUp.SwitchedAt)
+		if c := s.CatchUp.Completed; c != nil {
+			text += fmt.Sprintf(" completed=%d", c.Until)
+		}
+	})
 	if o.Level == Sample {
 		text += fmt.Sprintf(" seed=%d confidence=%g max-defects=%g", o.Seed, o.Confidence, o.MaxDefects)
 	}
 	return text
 }
 
-// resume goes on with the record of an unfinished run that was asked for the
-// same, or begins a new one.
+// resume continues the record of an unfinished run that was asked for the same, or begins a new one.
 func (v *Verification) resume(ctx context.Context) (err error) {
 	request := v.request()
 	var size int64
@@ -36,8 +41,11 @@ func (v *Verification) resume(ctx context.Context) (err error) {
 	} else if err = v.restart(ctx, request); err != nil {
 		return err
 	}
-	v.findings, err = openFindings(v.options.Findings, size)
-	return err
+	if v.findings, err = openFindings(v.options.Findings, size); err != nil {
+		return err
+	}
+	v.seed = v.drawSeed()
+	return nil
 }
 
 // restart begins a new record.
@@ -46,9 +54,36 @@ func (v *Verification) restart(ctx context.Context, request string) error {
 	if err != nil {
 		return err
 	}
+	found, err := v.sampleDefects()
+	if err != nil {
+		return err
+	}
 	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
-		s.Verify = &checkpoint.Verify{Run: request, Started: time.Now().UTC(), Rate: rate}
+		fresh := &checkpoint.Verify{Run: request, Started: time.Now().UTC(), Rate: rate}
+		if before := s.Verify; before != nil {
+			fresh.Draws, fresh.Defects = before.Draws, before.Defects+found
+			if found > 0 || before.Repaired {
+				fresh.Draws++ // that sample is known: it says nothing about the rest any more
+			}
+		}
+		s.Verify = fresh
 	})
+}
+
+// sampleDefects counts what the recorded run found in payloads that it drew.
+func (v *Verification) sampleDefects() (n int64, err error) {
+	days, err := v.results()
+	for _, d := range days {
+		n += d.Sample.Defects + d.Certain.Defects
+	}
+	return n, err
+}
+
+// drawSeed is the seed of this run: the one that was given, mixed with the number
+// of samples that are used up.
+func (v *Verification) drawSeed() (seed uint64) {
+	v.Checkpoint.View(func(s *checkpoint.State) { seed = v.options.Seed + s.Verify.Draws*0x9e3779b97f4a7c15 })
+	return seed
 }
 
 // drawRate is the share of the nodes that are drawn: so many that the bound is
@@ -126,6 +161,9 @@ func (v *Verification) complete() bool {
 // results returns what is recorded of each day, by the order of the days.
 func (v *Verification) results() (days []Day, err error) {
 	v.Checkpoint.View(func(s *checkpoint.State) {
+		if s.Verify == nil {
+			return
+		}
 		for name, record := range s.Verify.Days {
 			if record.Result == nil {
 				continue

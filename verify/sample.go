@@ -106,7 +106,7 @@ func (c *comparer) comparePart(ctx context.Context, payloads *suspects, p picks)
 			}
 		}
 		if !sound {
-			found = append(found, suspect{id: id, day: p.day, row: true, stratum: p.stratum})
+			found = append(found, suspect{id: id, day: p.day, micros: p.list[i].micros, stratum: p.stratum})
 		}
 	}
 	more, err := c.compare(ctx, &k)
@@ -178,7 +178,7 @@ func (c *comparer) compareChunk(ctx context.Context, k *chunk) (found []suspect,
 		return nil, counted, err
 	}
 	if found, err = c.compare(ctx, k); err == nil && !sound {
-		found = append(found, suspect{id: k.rows[0].id, day: k.day, row: true, stratum: k.stratum})
+		found = append(found, k.suspect(k.rows[0]))
 	}
 	return found, counted, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,14 +16,32 @@ import (
 type scope struct {
 	from, until int64 // rows with timestamps in it, half-open, µs since 1970
 	certain     int64 // from here on every payload is compared: the day of the switch, and what was caught up
+	switchedAt  int64 // when Sentry began to write to the target; 0: not yet
 	days        []scopeDay
-	indices     map[string]target.Holding // behind the alias, by name
-	foreign     []string                  // of these, the ones that this tool did not fill alone
-	fresh       int64                     // rows that came after the last pass of the migration
-	retired     map[node.Day]bool         // days beyond retention, which were not copied
-	retiredRows int64
+	indices     map[string]target.Holding      // behind the alias, by name
+	apart       map[node.Day]why               // days that are not compared
+	apartDays   []scopeDay                     // of these, those that have rows
 	sentAgain   map[node.Day]checkpoint.Ranges // timestamps of batches that the migration sent more than once
 	planned     int64                          // rows of all days
+}
+
+// why a day is not compared.
+type why uint8
+
+const (
+	retired why = iota + 1 // out of retention
+	expired                // it was when it was passed over, but is not by the retention that was given last
+	lost                   // its index is gone, and no retention covers the day
+)
+
+// sentrys reports whether a document is Sentry's own: written after the switch.
+func (s *scope) sentrys(millis int64) bool {
+	return s.switchedAt != 0 && millis >= node.Millis(s.switchedAt)
+}
+
+// ours reports whether this tool alone fills an index.
+func (s *scope) ours(h target.Holding) bool {
+	return h.Ours && h.Daily && (s.switchedAt == 0 || h.Day < node.DayOf(s.switchedAt))
 }
 
 // scopeDay is a day that has rows.
@@ -46,7 +63,12 @@ func (s *scope) maxCertain(d scopeDay) int {
 // readScope lists the days with rows, counts them, and lists the indices.
 func (v *Verification) readScope(ctx context.Context) (scope, error) {
 	var s scope
-	v.Checkpoint.View(func(state *checkpoint.State) { s = limits(state, v.options) })
+	var now int64
+	err := v.again(ctx, func() (err error) { now, err = v.Source.Now(ctx); return err })
+	if err != nil {
+		return s, err
+	}
+	v.Checkpoint.View(func(state *checkpoint.State) { s = limits(state, v.options, now) })
 	if s.until == 0 {
 		return s, notMigrated()
 	}
@@ -56,40 +78,60 @@ func (v *Verification) readScope(ctx context.Context) (scope, error) {
 	if err := v.countDays(ctx, &s); err != nil {
 		return s, err
 	}
-	err := v.again(ctx, func() (err error) { s.fresh, err = v.Source.Count(ctx, v.horizon(), math.MaxInt64); return err })
-	if err != nil {
-		return s, err
-	}
 	return s, v.readIndices(ctx, &s)
 }
 
-// limits takes from the checkpoint what bounds the comparison.
-func limits(state *checkpoint.State, options Options) scope {
-	s := scope{from: math.MinInt64, until: state.CopyUntil, retired: map[node.Day]bool{}, sentAgain: map[node.Day]checkpoint.Ranges{}}
+// limits takes from the checkpoint what bounds the comparison, at a time by the
+// source's clock.
+func limits(state *checkpoint.State, options Options, now int64) scope {
+	s := scope{
+		from: math.MinInt64, until: state.CopyUntil, switchedAt: state.CatchUp.SwitchedAt,
+		apart: map[node.Day]why{}, sentAgain: map[node.Day]checkpoint.Ranges{},
+	}
 	if options.Since != 0 {
 		s.from = options.Since.Start()
 	}
 	last := state.CopyUntil
-	if state.CatchUp.SwitchedAt != 0 {
-		last = min(last, state.CatchUp.SwitchedAt)
+	if s.switchedAt != 0 {
+		last = min(last, s.switchedAt)
 	}
 	s.certain = node.DayOf(last).Start()
 	if len(state.CatchUp.Edges) > 0 {
 		s.certain = min(s.certain, state.CatchUp.Edges[0])
+	}
+	kept := int64(math.MinInt64) // days that begin before are out of retention
+	if state.CatchUp.Retention > 0 {
+		kept = now - int64(state.CatchUp.Retention)*24*hour
 	}
 	for name, record := range state.Days {
 		day, err := node.ParseDay(name)
 		if err != nil {
 			continue // no run wrote it: the checkpoint was checked when it was read
 		}
-		if beyond := record.Fates[node.OutOfRetention]; beyond > 0 && beyond == record.Fates.Sum() {
-			s.retired[day] = true
+		if reason := whyApart(record, day.Start() < kept); reason != 0 {
+			s.apart[day] = reason
 		}
 		if len(record.SentAgain) > 0 {
 			s.sentAgain[day] = slices.Clone(record.SentAgain)
 		}
 	}
 	return s
+}
+
+// whyApart says why a day is not compared, or 0.
+func whyApart(record *checkpoint.Day, covered bool) why {
+	beyond := record.Fates[node.OutOfRetention]
+	switch {
+	case !record.Lost.IsZero(), !record.Dropped.IsZero() && !covered:
+		return lost
+	case !record.Dropped.IsZero():
+		return retired
+	case beyond == 0 || beyond != record.Fates.Sum():
+		return 0
+	case covered:
+		return retired
+	}
+	return expired
 }
 
 // horizon is where the last pass of the migration ended.
@@ -125,8 +167,8 @@ func (v *Verification) countDays(ctx context.Context, s *scope) error {
 		return err
 	}
 	for _, d := range found {
-		if s.retired[d.day] {
-			s.retiredRows += d.rows
+		if s.apart[d.day] != 0 {
+			s.apartDays = append(s.apartDays, d)
 			continue
 		}
 		s.planned += d.rows
@@ -144,22 +186,8 @@ func (v *Verification) readIndices(ctx context.Context, s *scope) error {
 	s.indices = make(map[string]target.Holding, len(holdings))
 	for _, h := range holdings {
 		s.indices[h.Name] = h
-		if !h.Ours || !h.Daily {
-			s.foreign = append(s.foreign, h.Name)
-		}
 	}
 	return nil
-}
-
-// others names the foreign indices but own, for a request, or is "".
-func (s scope) others(own string) string {
-	var names []string
-	for _, name := range s.foreign {
-		if name != own {
-			names = append(names, name)
-		}
-	}
-	return strings.Join(names, ",")
 }
 
 // rowless lists the indices that this tool filled for days in scope that have
@@ -170,7 +198,7 @@ func (s scope) rowless() (days []scopeDay) {
 		known[d.day] = true
 	}
 	for _, h := range s.indices {
-		if h.Ours && h.Daily && h.Docs > 0 && !known[h.Day] && !s.retired[h.Day] && h.Day.Start() >= s.from && h.Day.End() <= s.until {
+		if s.ours(h) && h.Docs > 0 && !known[h.Day] && s.apart[h.Day] == 0 && h.Day.Start() >= s.from && h.Day.End() <= s.until {
 			days = append(days, scopeDay{day: h.Day, from: h.Day.Start(), to: h.Day.End()})
 		}
 	}

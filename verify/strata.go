@@ -89,6 +89,7 @@ func (s *smallest) offer(p pick) {
 // of a slice.
 type minute struct {
 	present     int64 // nodes that are in the day's index
+	millis      int64 // sum of their timestamps, ms since 1970
 	bytes       int64
 	first, last pick
 }
@@ -124,7 +125,7 @@ func newStrata(day node.Day, certain int64, sent checkpoint.Ranges, limit int) *
 // offer considers a node that is in the day's index.
 func (s *strata) offer(p pick) {
 	start := p.micros - modulo(p.micros, 60e6)
-	s.minute(start).add(minute{present: 1, bytes: p.bytes, first: p, last: p})
+	s.minute(start).add(minute{present: 1, millis: node.Millis(p.micros), bytes: p.bytes, first: p, last: p})
 	if p.micros >= s.certain {
 		return
 	}
@@ -158,6 +159,7 @@ func (m *minute) add(other minute) {
 		m.last = other.last
 	}
 	m.present += other.present
+	m.millis += other.millis
 	m.bytes += other.bytes
 }
 

@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 
@@ -14,10 +16,12 @@ import (
 type suspect struct {
 	id      string
 	day     node.Day
-	row     bool   // its row was seen; otherwise only a document
-	index   string // where a document made it suspect, if one did
+	micros  int64 // of its row that was seen; documentOnly if none was
 	stratum stratum
 }
+
+// documentOnly says of a suspect that its row was not seen.
+const documentOnly = math.MinInt64
 
 // verdict is what became of a suspect.
 type verdict uint8
@@ -33,6 +37,7 @@ const (
 type judgement struct {
 	verdict verdict
 	finding Finding
+	row     rowSeen // that it is about
 }
 
 const (
@@ -49,17 +54,22 @@ type suspects struct {
 	look  func(context.Context, []suspect) ([]judgement, error)
 	count func(func(*Day))
 
-	mu      sync.Mutex
+	mu      sync.Mutex // held while suspects are settled: whoever finds more waits
 	waiting []suspect
 }
 
 func (s *suspects) add(ctx context.Context, found ...suspect) error {
 	s.mu.Lock()
-	s.waiting = append(s.waiting, found...)
-	full := len(s.waiting) >= maxSuspects
-	s.mu.Unlock()
-	if full {
-		return s.flush(ctx)
+	defer s.mu.Unlock()
+	for len(found) > 0 {
+		n := min(len(found), maxSuspects-len(s.waiting))
+		s.waiting, found = append(s.waiting, found[:n]...), found[n:]
+		if len(s.waiting) < maxSuspects {
+			return nil
+		}
+		if err := s.settleWaiting(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -67,26 +77,20 @@ func (s *suspects) add(ctx context.Context, found ...suspect) error {
 // flush settles all suspects.
 func (s *suspects) flush(ctx context.Context) error {
 	s.mu.Lock()
-	list := s.waiting
-	s.waiting = nil
-	s.mu.Unlock()
-	return s.settle(ctx, distinct(list))
+	defer s.mu.Unlock()
+	return s.settleWaiting(ctx)
 }
 
-// distinct keeps one suspect of each id; having seen the row counts for more.
+func (s *suspects) settleWaiting(ctx context.Context) error {
+	list := distinct(s.waiting)
+	s.waiting = nil
+	return s.settle(ctx, list)
+}
+
+// distinct keeps one suspect of each id: one whose row was seen, the newest.
 func distinct(list []suspect) []suspect {
 	slices.SortStableFunc(list, func(a, b suspect) int {
-		switch {
-		case a.id != b.id && a.id < b.id:
-			return -1
-		case a.id != b.id:
-			return 1
-		case a.row == b.row:
-			return 0
-		case a.row:
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(b.micros, a.micros))
 	})
 	return slices.CompactFunc(list, func(a, b suspect) bool { return a.id == b.id })
 }
@@ -97,41 +101,40 @@ func (s *suspects) settle(ctx context.Context, list []suspect) error {
 	if len(list) > 0 {
 		s.options.Notify(Event{Kind: LookingAgain, Nodes: int64(len(list))})
 	}
-	var found []Finding
 	for round := 0; len(list) > 0; round++ {
 		if round < len(s.options.Pauses) {
 			if err := sleep(ctx, s.options.Pauses[round]); err != nil {
 				return err
 			}
 		}
-		var remaining []suspect
+		last := round+1 >= len(s.options.Pauses)
+		remaining := list[:0]
 		for part := range slices.Chunk(list, suspectsAtOnce) {
 			judgements, err := s.look(ctx, part)
 			if err != nil {
 				return err
 			}
 			for i, j := range judgements {
-				if j.verdict != blamed {
+				switch {
+				case j.verdict != blamed:
 					s.acquit(part[i], j.verdict)
-					continue
-				}
-				remaining = append(remaining, part[i])
-				if round+1 >= len(s.options.Pauses) {
-					found = append(found, j.finding)
+				case !last:
+					remaining = append(remaining, part[i])
+				default:
+					if err := s.blame(part[i], j.finding); err != nil {
+						return err
+					}
 				}
 			}
 		}
-		if round+1 >= len(s.options.Pauses) {
-			s.count(func(d *Day) {
-				for _, one := range remaining {
-					d.stratum(one.stratum).Defects++
-				}
-			})
-			break
-		}
 		list = remaining
 	}
-	return s.findings.add(found...)
+	return nil
+}
+
+func (s *suspects) blame(one suspect, found Finding) error {
+	s.count(func(d *Day) { d.stratum(one.stratum).Defects++ })
+	return s.findings.add(found)
 }
 
 func (s *suspects) acquit(one suspect, v verdict) {
@@ -158,21 +161,59 @@ type sighting struct {
 // lookIDs judges suspects by their ids and timestamps.
 func (v *Verification) lookIDs(ctx context.Context, list []suspect) ([]judgement, error) {
 	ids := idsOf(list)
-	rows, err := v.locate(ctx, ids)
+	seen, err := v.sightings(ctx, v.Target.Backend().Alias, ids)
 	if err != nil {
 		return nil, err
 	}
-	alias := v.Target.Backend().Alias
-	seen, err := v.sightings(ctx, alias, ids)
+	rows, err := v.latest(ctx, list, seen)
 	if err != nil {
 		return nil, err
 	}
 	judgements := make([]judgement, len(list))
 	for i, s := range list {
 		micros, ok := rows[s.id]
-		judgements[i] = v.judge(s, rowSeen{micros, ok}, seen[s.id])
+		row := rowSeen{micros, ok}
+		judgements[i] = v.judge(s, row, seen[s.id])
+		judgements[i].row = row
 	}
 	return judgements, v.lookBesideAlias(ctx, judgements)
+}
+
+// latest returns the latest timestamp of each suspect's rows. An index of the
+// ids may be damaged, so that it lacks a row: where it does not confirm the row
+// that was seen before, or the version of the document, that time is read again.
+func (v *Verification) latest(ctx context.Context, list []suspect, seen map[string][]sighting) (map[string]int64, error) {
+	rows, err := v.locate(ctx, idsOf(list))
+	if err != nil {
+		return nil, err
+	}
+	doubts := make(map[int64][]string) // ids by the minute to look at
+	for _, s := range list {
+		micros, ok := rows[s.id]
+		if s.micros != documentOnly && (!ok || micros != s.micros) {
+			start := s.micros - modulo(s.micros, minuteMicros)
+			doubts[start] = append(doubts[start], s.id)
+		}
+		for _, one := range seen[s.id] {
+			if at := one.millis * 1000; ok && one.millis > node.Millis(micros) && !v.scope.sentrys(one.millis) {
+				doubts[at-modulo(at, minuteMicros)] = append(doubts[at-modulo(at, minuteMicros)], s.id)
+			}
+		}
+	}
+	for start, ids := range doubts {
+		err := v.again(ctx, func() error {
+			return v.Source.LocateBetween(ctx, ids, start, start+minuteMicros, func(id []byte, micros int64) error {
+				if known, ok := rows[string(id)]; !ok || micros > known {
+					rows[string(id)] = micros
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }
 
 func idsOf(list []suspect) []string {
@@ -202,16 +243,27 @@ type rowSeen struct {
 	there  bool
 }
 
-// judge says what an id's row and its documents behind the alias mean.
+// judge says what an id's row and its documents behind the alias mean. What
+// Sentry wrote after the switch is right wherever it is. A row that the last pass
+// of the migration did not know is no finding, whatever its document is like.
 func (v *Verification) judge(s suspect, row rowSeen, seen []sighting) judgement {
+	j := v.judgeRow(s, row, seen)
+	if j.verdict == blamed && row.there && row.micros >= v.horizon() {
+		return judgement{verdict: pending}
+	}
+	return j
+}
+
+func (v *Verification) judgeRow(s suspect, row rowSeen, seen []sighting) judgement {
+	own := len(seen) == 1 && v.scope.sentrys(seen[0].millis)
 	rejected := row.there && v.rejected.has([]byte(s.id), row.micros)
 	switch {
-	case !row.there && (s.row || len(seen) == 0):
+	case !row.there && (s.micros != documentOnly || len(seen) == 0):
 		return judgement{verdict: vanished}
+	case !row.there && own, row.there && own && seen[0].millis > node.Millis(row.micros):
+		return judgement{}
 	case !row.there:
 		return accused{s, s.day}.of(Extra, "a document, but no row: deleted since it was copied, or never there", seen)
-	case row.micros >= v.horizon():
-		return judgement{verdict: pending}
 	case rejected && len(seen) == 0:
 		return judgement{}
 	case rejected:
@@ -227,22 +279,21 @@ func (v *Verification) judge(s suspect, row rowSeen, seen []sighting) judgement 
 // judgePlace judges the one document of a row by its day and its version.
 func (v *Verification) judgePlace(s suspect, micros int64, seen []sighting) judgement {
 	document, day := seen[0], node.DayOf(micros)
-	newer := document.millis > node.Millis(micros)
-	home := v.Target.Backend().IndexOf(day)
-	if newer { // Sentry wrote it after the switch, on the day that it says
-		home = v.Target.Backend().IndexOf(node.DayOf(document.millis * 1000))
-	}
 	switch {
-	case document.index != home:
+	case document.index != v.Target.Backend().IndexOf(day):
 		return accused{s, day}.of(WrongDay, "row of "+isoTime(micros)+", its document is in another day's index", seen)
-	case document.millis < node.Millis(micros):
-		return accused{s, day}.of(Different, olderKnown(micros, document.millis), seen)
+	case document.millis != node.Millis(micros):
+		return accused{s, day}.of(Different, otherVersion(micros, document.millis), seen)
 	}
 	return judgement{}
 }
 
-func olderKnown(micros, millis int64) string {
-	return "the row is of " + isoTime(micros) + ", its document of " + isoMillis(millis)
+func otherVersion(micros, millis int64) string {
+	which := "older"
+	if millis > node.Millis(micros) {
+		which = "newer"
+	}
+	return "the row is of " + isoTime(micros) + ", its document of " + isoMillis(millis) + ", which is " + which
 }
 
 // accused is a suspect with the day that its row or document belongs to.
@@ -257,25 +308,21 @@ func (a accused) of(class Class, known string, seen []sighting) judgement {
 		f.Indices = append(f.Indices, one.index)
 	}
 	slices.Sort(f.Indices)
-	return judgement{blamed, f}
+	return judgement{verdict: blamed, finding: f}
 }
 
-// lookBesideAlias tells nodes that are missing from those that are in their
-// day's index while that is not behind the alias.
+// lookBesideAlias tells nodes that are missing from those that their day's index
+// has but does not show: Sentry asks the alias.
 func (v *Verification) lookBesideAlias(ctx context.Context, judgements []judgement) error {
-	beside := make(map[string][]string)
+	missing := make(map[string][]string)
 	for _, j := range judgements {
-		day, err := node.ParseDay(j.finding.Day)
-		if j.finding.Class != Missing || err != nil {
-			continue
-		}
-		name := v.Target.Backend().IndexOf(day)
-		if _, behind := v.scope.indices[name]; !behind {
-			beside[name] = append(beside[name], j.finding.ID)
+		if j.finding.Class == Missing {
+			name := v.Target.Backend().IndexOf(node.DayOf(j.row.micros))
+			missing[name] = append(missing[name], j.finding.ID)
 		}
 	}
 	there := make(map[string]string)
-	for name, ids := range beside {
+	for name, ids := range missing {
 		seen, err := v.sightings(ctx, name, ids)
 		if err != nil {
 			return err
@@ -285,9 +332,14 @@ func (v *Verification) lookBesideAlias(ctx context.Context, judgements []judgeme
 		}
 	}
 	for i, j := range judgements {
-		if name, ok := there[j.finding.ID]; ok && j.finding.Class == Missing {
-			f := &judgements[i].finding
-			f.Class, f.Known, f.Indices = Unreadable, "its index is not behind the alias that Sentry reads through", []string{name}
+		name, ok := there[j.finding.ID]
+		if !ok || j.finding.Class != Missing {
+			continue
+		}
+		f := &judgements[i].finding
+		f.Class, f.Known, f.Indices = Unreadable, "its index is not behind the alias that Sentry reads through", []string{name}
+		if _, behind := v.scope.indices[name]; behind {
+			f.Known = "its index has it, but a search through the alias does not find it: look for a filter or a routing of the alias"
 		}
 	}
 	return nil

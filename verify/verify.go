@@ -49,6 +49,7 @@ type Options struct {
 	Seed       uint64        // which nodes are drawn
 	Subset     Subset        // of the payloads, for Full
 	Accept     []node.Reason // reasons for which rejected nodes are given up
+	GiveUp     int64         // rows out of retention that are given up, at most
 	Repair     RepairMode    // what to do about findings
 	Workers    int           // questions that are asked at the same time; 4
 
@@ -112,9 +113,11 @@ type Verification struct {
 	scope    scope
 	meter    meter
 	started  time.Time
+	seed     uint64 // of this run's sample
 
 	repairs  map[string]int64      // what a repair did
 	compared map[node.Day]Compared // of all payloads, before a repair
+	ahead    tally                 // rows that the last pass of the migration did not know, with a sound document
 }
 
 // New prepares a verification. Nothing is asked yet.
@@ -157,7 +160,10 @@ func (v *Verification) compare(ctx context.Context) error {
 	if err := v.finish(ctx); err != nil {
 		return err
 	}
-	return v.repair(ctx)
+	if err := v.repair(ctx); err != nil {
+		return err
+	}
+	return v.compareAhead(ctx)
 }
 
 // begin learns what there is to compare, and goes on with the record of an

@@ -1,0 +1,88 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+)
+
+// tally is what a reading of rows saw. A sum tells two rows apart where a count
+// does not: an index that lacks one row and has another twice.
+type tally struct {
+	rows    int64
+	moments uint64 // sum of timestamps, in µs since 1970, modulo 2^64
+}
+
+func (t *tally) add(micros int64) {
+	t.rows++
+	t.moments += uint64(micros)
+}
+
+// maxAhead is how many rows newer than the last pass of the migration are looked
+// at: they can be rows dated in the future. With more, the migration is behind.
+const maxAhead = 100_000
+
+// compareAhead compares the rows that are newer than the last pass of the
+// migration. They are what it has not copied yet, or are dated in the future.
+func (v *Verification) compareAhead(ctx context.Context) error {
+	var list []suspect
+	err := v.again(ctx, func() error {
+		list = nil
+		return v.Source.Entries(ctx, v.horizon(), math.MaxInt64, func(e source.Entry) error {
+			if len(list) < maxAhead {
+				list = append(list, suspect{id: string(e.ID), micros: e.Micros})
+			}
+			return nil
+		})
+	})
+	if err != nil || len(list) == maxAhead {
+		return err
+	}
+	for start := 0; start < len(list); start += suspectsAtOnce {
+		part := list[start:min(start+suspectsAtOnce, len(list))]
+		judgements, err := v.lookPayloads(ctx, part)
+		if err != nil {
+			return fmt.Errorf("compare rows newer than the last pass: %w", err)
+		}
+		for i, j := range judgements {
+			if j.verdict == cleared && j.row.micros >= v.horizon() {
+				v.ahead.add(part[i].micros)
+			}
+		}
+	}
+	return nil
+}
+
+// unaccounted counts the table without any index, and says how that differs from
+// what was compared, or "".
+func (v *Verification) unaccounted(ctx context.Context, r *Report) (difference string, err error) {
+	seen := tally{r.Total.Source + v.ahead.rows, r.Total.Moments + v.ahead.moments}
+	for _, d := range v.scope.apartDays {
+		apart := tally{}
+		err := v.again(ctx, func() error {
+			apart = tally{}
+			return v.Source.Entries(ctx, d.from, d.to, func(e source.Entry) error { apart.add(e.Micros); return nil })
+		})
+		if err != nil {
+			return "", err
+		}
+		seen = tally{seen.rows + apart.rows, seen.moments + apart.moments}
+	}
+	var plain source.PlainCount
+	if err := v.again(ctx, func() (err error) { plain, err = v.Source.PlainCount(ctx); return err }); err != nil {
+		return "", err
+	}
+	plain.Rows -= r.Fresh // they have a reason of their own
+	unbounded := v.rejected.unbounded()
+	switch {
+	case plain.Rows != seen.rows:
+		return fmt.Sprintf("a count of the table that uses no index has %s rows with a timestamp, and %s were compared", Number(plain.Rows), Number(seen.rows)), nil
+	case plain.Sum != seen.moments && r.Fresh == 0:
+		return "the timestamps of the table, summed without an index, are not those of the rows that were compared", nil
+	case plain.Unbounded > unbounded:
+		return fmt.Sprintf("%s rows have no usable timestamp, and %s of them are listed as rejected", Number(plain.Unbounded), Number(unbounded)), nil
+	}
+	return "", nil
+}
