@@ -14,7 +14,7 @@ import (
 type Sight struct {
 	Copies int    // documents that its search finds; it reads only if there is exactly one
 	Index  string // where the one is
-	Millis int64
+	Millis int64  // its timestamp, milliseconds since 1970
 	Data   []byte // the stored base64 text, nil if Sentry reads nothing
 }
 

@@ -47,7 +47,7 @@ func (v *Verification) compareAhead(ctx context.Context) error {
 			return fmt.Errorf("compare rows newer than the last pass: %w", err)
 		}
 		for i, j := range judgements {
-			if j.verdict == cleared && j.row.micros >= v.horizon() {
+			if j.verdict == cleared {
 				v.ahead.add(part[i].micros)
 			}
 		}
@@ -82,7 +82,7 @@ func (v *Verification) unaccounted(ctx context.Context, r *Report) (difference s
 	case plain.Sum != seen.moments && r.Fresh == 0:
 		return "the timestamps of the table, summed without an index, are not those of the rows that were compared", nil
 	case plain.Unbounded > unbounded:
-		return fmt.Sprintf("%s rows have no usable timestamp, and %s of them are listed as rejected", Number(plain.Unbounded), Number(unbounded)), nil
+		return fmt.Sprintf("%s of no usable timestamp, and %s of them listed as rejected", plural(plain.Unbounded, "row"), Number(unbounded)), nil
 	}
 	return "", nil
 }

@@ -48,7 +48,7 @@ func TestABusyClusterIsNoFinding(t *testing.T) {
 // TestAClusterThatDoesNotAnswerIsNoPass refuses one kind of question for good.
 func TestAClusterThatDoesNotAnswerIsNoPass(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"_count", "_search", "_stats", "_doc"} {
+	for _, path := range []string{"_search", "_stats", "_doc"} {
 		t.Run(path, func(t *testing.T) {
 			w := newWorld(t, 60, synth.Clean())
 			w.through(func(r *http.Request, _ int) faulty.Fault {

@@ -106,6 +106,22 @@ func (f *findings) each(visit func(Finding) error) error {
 	return lines.Err()
 }
 
+// portions hands over the findings, at most n at a time.
+func (f *findings) portions(n int, visit func([]Finding) error) error {
+	var part []Finding
+	err := f.each(func(found Finding) error {
+		if part = append(part, found); len(part) < n {
+			return nil
+		}
+		defer func() { part = part[:0] }()
+		return visit(part)
+	})
+	if err != nil || len(part) == 0 {
+		return err
+	}
+	return visit(part)
+}
+
 func (f *findings) key(found Finding) uint64 {
 	return maphash.Comparable(f.seed, [2]string{string(found.Class), found.ID + "\x00" + found.Day})
 }

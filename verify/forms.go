@@ -4,8 +4,10 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +45,24 @@ func (r *Report) WriteFile(path string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("write report %s: %w", path, err)
+	}
+	return nil
+}
+
+// CheckWritable makes sure that a file can be written, before work begins whose
+// result it is to hold. It leaves no new file behind.
+func CheckWritable(path string) error {
+	_, err := os.Stat(path)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	if err == nil && fresh {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return hint.Add(fmt.Errorf("check that a file can be written: %w", err), "name a file in a directory that exists and can be written to; nothing was compared")
 	}
 	return nil
 }

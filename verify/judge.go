@@ -2,57 +2,76 @@ package verify
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// judge says what the report proves. The old table may be dropped only if every
-// one of its nodes is accounted for.
-func (r *Report) judge(wholeScope bool) Verdict {
-	verdict := Verdict{Sentence: r.sentence()}
-	reasons := []struct {
-		holds bool
-		text  string
-	}{
-		{r.Level == Counts, "only numbers were compared"},
-		{r.Level == IDs, "no payload was compared"},
-		{!r.Complete, "only a part of the payloads was compared so far"},
-		{!wholeScope, "only some of the days were compared"},
-		{r.Findings.Total > 0, plural(r.Findings.Total, "finding") + " open"},
-		{r.Rejected.Open > 0, plural(r.Rejected.Open, "node") + " rejected for a reason that is not accepted by name"},
-		{r.Fresh > 0, plural(r.Fresh, "row") + " newer than the last pass of the migration"},
-		{r.Total.Pending > 0, plural(r.Total.Pending, "node") + " rewritten since the last pass of the migration"},
-		{r.Borrowed > 0, plural(int64(r.Borrowed), "index") + " with settings that are still to be given back"},
+// conclude says what the report proves. The old table may be dropped only if
+// there is no doubt.
+func (r *Report) conclude(doubts []doubt) {
+	r.Verdict = Verdict{Sentence: r.sentence(), SafeToDrop: len(doubts) == 0}
+	if r.Verdict.SafeToDrop {
+		r.NextSteps = []string{"Safe to drop the old table: keep this report, make sure that nothing writes to " + r.Source.Table + ", then drop or truncate it."}
+		return
 	}
-	for _, reason := range reasons {
-		if reason.holds {
-			verdict.Because = append(verdict.Because, reason.text)
+	for _, d := range doubts {
+		r.Verdict.Because = append(r.Verdict.Because, d.reason)
+		for _, step := range d.steps {
+			if !slices.Contains(r.NextSteps, step) {
+				r.NextSteps = append(r.NextSteps, step)
+			}
 		}
 	}
-	verdict.SafeToDrop = len(verdict.Because) == 0
-	return verdict
 }
 
 func (r *Report) sentence() string {
 	nodes := r.Total.Source - r.Total.Rejected
+	var wrong []string
+	if len(r.Lost) > 0 {
+		wrong = append(wrong, plural(int64(len(r.Lost)), "day")+" lost with "+plural(r.lostRows(), "row"))
+	}
 	if r.Findings.Total > 0 {
-		return fmt.Sprintf("Not all is well: %s of %s nodes: %s.", plural(r.Findings.Total, "finding"), Number(nodes), r.classes())
+		wrong = append(wrong, fmt.Sprintf("%s of %s nodes: %s", plural(r.Findings.Total, "finding"), Number(nodes), r.classes()))
+	}
+	if len(wrong) > 0 {
+		return "Not all is well: " + strings.Join(wrong, "; ") + r.besides()
 	}
 	all := fmt.Sprintf("All %s nodes are there, each once and in its day", Number(nodes))
 	switch r.Level {
 	case Counts:
-		return fmt.Sprintf("The numbers of rows and documents agree on all %s days, for %s nodes; no node was looked at.", Number(int64(len(r.Days))), Number(nodes))
+		return fmt.Sprintf("The numbers of rows and documents agree on all %s days, for %s nodes; no node was looked at%s", Number(int64(len(r.Days))), Number(nodes), r.besides())
 	case IDs:
-		return all + "; no payload was compared."
+		return all + "; no payload was compared" + r.besides()
 	case Sample:
-		return all + "; " + r.Bound.Statement(r.Total.Certain) + "."
+		return all + "; " + r.Bound.Statement(r.Total.Certain) + r.besides()
 	}
 	if !r.Complete {
-		return fmt.Sprintf("%s; %s payloads are compared so far, and each has the bytes of its row.", all, Number(r.Total.All.Nodes))
+		return fmt.Sprintf("%s; %s payloads are compared so far, and each has the bytes of its row%s", all, Number(r.Total.All.Nodes), r.besides())
 	}
-	return all + ", and every payload has the bytes of its row: verified in full."
+	return all + ", and every payload has the bytes of its row: verified in full" + r.besides()
+}
+
+// besides ends a sentence with the rows that it is not about.
+func (r *Report) besides() string {
+	text := ""
+	if r.Earlier > 0 {
+		text += fmt.Sprintf(" (samples before this one found %s)", plural(r.Earlier, "defect"))
+	}
+	if r.Retired.Rows > 0 {
+		text += fmt.Sprintf("; out of retention and not copied: %s of %s", plural(r.Retired.Rows, "row"), plural(int64(r.Retired.Days), "day"))
+	}
+	if r.Rejected.Total > 0 {
+		text += "; rejected and not copied: " + plural(r.Rejected.Total, "row")
+	}
+	return text + "."
+}
+
+func (r *Report) lostRows() (n int64) {
+	for _, day := range r.Lost {
+		n += day.Rows
+	}
+	return n
 }
 
 // Statement says in words what a sample shows, with the nodes that were
@@ -80,44 +99,6 @@ func (r *Report) classes() string {
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// nextSteps says what to do now, each step as a sentence that begins with it.
-func (r *Report) nextSteps() (steps []string) {
-	repairable := r.Findings.Counts[Missing] + r.Findings.Counts[TwoPlaces] + r.Findings.Counts[WrongDay] + r.Findings.Counts[Different]
-	switch {
-	case r.Verdict.SafeToDrop:
-		return []string{"Safe to drop the old table: keep this report, stop writing to it, then drop or truncate " + r.Source.Table + "."}
-	case r.Fresh+r.Total.Pending > 0:
-		steps = append(steps, "Run nodestore-migrate migrate: it copies what came since; then verify again.")
-	}
-	if repairable > 0 {
-		steps = append(steps, "Run nodestore-migrate verify --repair --dry-run to see what a repair would do, then without --dry-run.")
-	}
-	if n := r.Findings.Counts[Extra]; n > 0 {
-		steps = append(steps, fmt.Sprintf("Look at the %s in %s: rows that Sentry deleted after they were copied go with the next nodestore-migrate migrate.", plural(n, "document without a row"), r.Findings.File))
-	}
-	if n := r.Findings.Counts[Unreadable] + r.Findings.Counts[Uncompared]; n > 0 {
-		steps = append(steps, fmt.Sprintf("Look at the %s in %s that cannot be read or compared.", plural(n, "node"), r.Findings.File))
-	}
-	if r.Rejected.Open > 0 {
-		reasons := slices.Sorted(maps.Keys(r.Rejected.ByReason))
-		names := make([]string, len(reasons))
-		for i, reason := range reasons {
-			names[i] = string(reason)
-		}
-		steps = append(steps, fmt.Sprintf("Look at the rejected nodes in %s; give them up with --accept-rejected %s.", r.Rejected.File, strings.Join(names, ",")))
-	}
-	if r.Borrowed > 0 {
-		steps = append(steps, "Run nodestore-migrate migrate --restore-settings, or migrate to its end.")
-	}
-	if !r.Complete {
-		steps = append(steps, "Run the other subsets, or verify without --subset: what is compared already is not compared again.")
-	}
-	if r.Level == Counts || r.Level == IDs {
-		steps = append(steps, "Run nodestore-migrate verify with --level sample or full: payloads have not been compared.")
-	}
-	return steps
 }
 
 func plural(n int64, what string) string {

@@ -21,6 +21,7 @@ func levels() []verify.Level {
 
 func TestNothingIsFoundInWhatWasMigrated(t *testing.T) {
 	w := newWorld(t, 1500, synth.Everything())
+	w.switchOver()
 	for _, level := range levels() {
 		r := w.verify(w.options(level))
 		if r.Findings.Total != 0 || r.Verdict.SafeToDrop {
@@ -203,6 +204,7 @@ func TestFullSample(t *testing.T) {
 
 func TestRowsThatNobodyCouldRead(t *testing.T) {
 	w := newWorldChecked(t, node.Quick, synth.Options{Rows: 200, Mix: synth.Mix{synth.ErrorEvent: 9, synth.CorruptZlib: 1}})
+	w.switchOver()
 	o := w.options(verify.Full)
 	first := w.verify(o)
 	if first.Findings.Total == 0 || first.Findings.Total != first.Findings.Counts[verify.Unreadable] {

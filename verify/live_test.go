@@ -86,6 +86,7 @@ func TestSentrysOwnDocuments(t *testing.T) {
 
 func TestNothingIsSafeWhileRowsCome(t *testing.T) {
 	w := newWorld(t, 60, synth.Clean())
+	w.switchOver()
 	if r := w.verify(w.options(verify.Full)); !r.Verdict.SafeToDrop {
 		t.Fatalf("verdict %+v", r.Verdict)
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,27 +40,49 @@ const (
 //
 //  1. Nodes that are missing, in the wrong place or older than their row are
 //     copied again. The migration's rules hold: nothing newer is overwritten.
-//  2. Of a node in several places, the copies go that the newest one supersedes,
-//     each only if it is still the document that was looked at.
+//  2. Of a node in several places, the older copies go, each only if it is still
+//     the document that was looked at.
 //  3. The days that findings were about are verified again, and what was
 //     repaired also by its payload.
-func (v *Verification) repair(ctx context.Context) error {
+//
+// Findings can be as many as nodes, so they are read from a file in portions.
+func (v *Verification) repair(ctx context.Context) (err error) {
 	if v.options.Repair == NoRepair || v.findings.total() == 0 {
 		return nil
 	}
-	var broken []Finding
+	if err := v.announceRepair(); err != nil || v.options.Repair == SayRepair {
+		return err
+	}
+	aside, err := v.findings.setAside()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, aside.remove()) }()
+	days := make(map[node.Day]bool)
+	err = aside.portions(repairBatch, func(part []Finding) error {
+		for _, f := range part {
+			v.daysOf(f, days)
+		}
+		return v.repairPart(ctx, part)
+	})
+	if err != nil {
+		return fmt.Errorf("repair: %w", err)
+	}
+	return v.verifyAgain(ctx, days, aside)
+}
+
+// announceRepair says what a repair does, or would do.
+func (v *Verification) announceRepair() error {
 	var can, stale, cannot int64
 	err := v.findings.each(func(f Finding) error {
 		switch {
 		case !v.repairable(f):
 			cannot++
+			return nil
 		case f.Class == TwoPlaces || f.Class == WrongDay:
 			stale++
-			can++
-		default:
-			can++
 		}
-		broken = append(broken, f)
+		can++
 		return nil
 	})
 	if err != nil {
@@ -68,16 +91,11 @@ func (v *Verification) repair(ctx context.Context) error {
 	v.options.Notify(Event{Kind: Repairing, Findings: can, Cause: fmt.Sprintf(
 		"repair: %s to copy again, %s to leave with one copy; %s that no repair is known for",
 		plural(can, "node"), plural(stale, "node"), plural(cannot, "finding"))})
-	if v.options.Repair == SayRepair {
-		return nil
-	}
 	v.repairs = map[string]int64{copiedAgain: 0, staleRemoved: 0, notRepairable: cannot}
-	for part := range slices.Chunk(broken, repairBatch) {
-		if err := v.repairPart(ctx, part); err != nil {
-			return fmt.Errorf("repair: %w", err)
-		}
+	if v.options.Repair == SayRepair {
+		v.repairs = nil
 	}
-	return v.verifyAgain(ctx, broken)
+	return nil
 }
 
 // repairable says whether copying again or removing copies can help. After the
@@ -86,156 +104,222 @@ func (v *Verification) repair(ctx context.Context) error {
 func (v *Verification) repairable(f Finding) bool {
 	switch f.Class {
 	case Missing:
-		return f.ID != "" && v.switchedAt() == 0
+		return f.ID != "" && v.scope.switchedAt == 0
 	case TwoPlaces, WrongDay, Different:
 		return f.ID != ""
 	}
 	return false
 }
 
-func (v *Verification) switchedAt() (micros int64) {
-	v.Checkpoint.View(func(s *checkpoint.State) { micros = s.CatchUp.SwitchedAt })
-	return micros
+// daysOf adds the days that a finding is about.
+func (v *Verification) daysOf(f Finding, days map[node.Day]bool) {
+	if day, err := node.ParseDay(f.Day); err == nil {
+		days[day] = true
+	}
+	for _, index := range f.Indices {
+		if day, ok := v.Target.Backend().DayOf(index); ok {
+			days[day] = true
+		}
+	}
 }
 
+// made is a document that a repair created in place of others.
+type made struct {
+	row    row
+	index  string
+	copies []target.Copy // that were there before
+}
+
+// repairPart repairs some nodes by what both sides have at this moment.
 func (v *Verification) repairPart(ctx context.Context, part []Finding) error {
-	var ids, doubled []string
+	var ids []string
 	for _, f := range part {
-		if !v.repairable(f) {
-			continue
-		}
-		ids = append(ids, f.ID)
-		if f.Class == TwoPlaces || f.Class == WrongDay {
-			doubled = append(doubled, f.ID)
+		if v.repairable(f) {
+			ids = append(ids, f.ID)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	if err := v.copyAgain(ctx, ids); err != nil {
-		return err
-	}
-	if len(doubled) == 0 {
-		return nil
-	}
-	return v.removeStale(ctx, doubled)
-}
-
-// copyAgain writes the rows of the ids to their days' indices.
-func (v *Verification) copyAgain(ctx context.Context, ids []string) error {
 	rows, _, err := v.newComparer().fetch(ctx, ids)
 	if err != nil {
 		return err
 	}
-	days := make(map[node.Day][]row)
+	copies, err := v.copiesOf(ctx, ids)
+	if err != nil {
+		return err
+	}
+	created, err := v.copyAgain(ctx, rows, copies)
+	if err != nil {
+		return err
+	}
+	removed, err := v.removeStale(ctx, rows)
+	if err != nil {
+		return err
+	}
+	return v.undo(ctx, created, removed)
+}
+
+func (v *Verification) copiesOf(ctx context.Context, ids []string) (map[string][]target.Copy, error) {
+	var found []target.Copy
+	err := v.again(ctx, func() (err error) { found, err = v.Target.Copies(ctx, v.Target.Backend().Alias, ids); return err })
+	if err != nil && !target.IsGone(err) {
+		return nil, err
+	}
+	copies := make(map[string][]target.Copy)
+	for _, c := range found {
+		copies[c.ID] = append(copies[c.ID], c)
+	}
+	return copies, nil
+}
+
+// wanted says whether a row is to be written, where its copies are: not if one of
+// them is as it should be, if one is newer, or if Sentry has deleted it since the
+// switch.
+func (v *Verification) wanted(r row, copies []target.Copy) bool {
+	if r.micros >= v.horizon() || v.rejected.has([]byte(r.id), r.micros) || len(copies) == 0 && v.scope.switchedAt != 0 {
+		return false
+	}
+	home := v.Target.Backend().IndexOf(node.DayOf(r.micros))
+	for _, c := range copies {
+		if c.Millis > node.Millis(r.micros) || v.scope.sentrys(c.Millis) || c.Index == home && c.Millis == node.Millis(r.micros) {
+			return false
+		}
+	}
+	return true
+}
+
+// copyAgain writes rows to their days' indices, and returns what it created.
+func (v *Verification) copyAgain(ctx context.Context, rows map[string]row, copies map[string][]target.Copy) (created []made, err error) {
+	days := make(map[node.Day][]made)
 	for _, r := range rows {
-		if r.micros < v.horizon() && !v.rejected.has([]byte(r.id), r.micros) {
-			days[node.DayOf(r.micros)] = append(days[node.DayOf(r.micros)], r)
+		if day := node.DayOf(r.micros); v.wanted(r, copies[r.id]) {
+			days[day] = append(days[day], made{r, v.Target.Backend().IndexOf(day), copies[r.id]})
 		}
 	}
 	for day, list := range days {
-		// An index that is gone was dropped by Sentry's cleanup or by hand: that
-		// is not undone, by no verb.
+		// An index that is gone was dropped by Sentry's cleanup or by hand: no verb
+		// makes it again. One that the reader cannot use is not written to.
+		holding, behind := v.scope.indices[v.Target.Backend().IndexOf(day)]
 		index, there, err := v.Target.Daily(ctx, day)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !there {
+		if !there || !behind || holding.Problem != "" || v.scope.apart[day] != 0 {
 			v.repairs[notRepairable] += int64(len(list))
 			continue
 		}
-		index.SwitchedAt = v.switchedAt() // what Sentry wrote since is left alone
-		if err := v.writeRows(ctx, index, list); err != nil {
-			return err
+		index.SwitchedAt = v.scope.switchedAt // what Sentry wrote since is left alone
+		for _, one := range list {
+			fresh, err := v.writeRow(ctx, index, one.row)
+			if err != nil {
+				return nil, err
+			}
+			if fresh {
+				created = append(created, one)
+			}
+		}
+		if err := v.Target.Refresh(ctx, index.Name); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return created, nil
 }
 
-func (v *Verification) writeRows(ctx context.Context, index target.Index, list []row) error {
-	batch, check := target.NewBatch(repairBytes), node.NewChecker(node.Full)
+// writeRow writes a row, and says whether no document was in its place.
+func (v *Verification) writeRow(ctx context.Context, index target.Index, r row) (created bool, err error) {
+	n := node.Node{ID: []byte(r.id), Data: r.data, Micros: r.micros}
+	batch := target.NewBatch(repairBytes)
 	// With an external version, the trace of a document that was deleted within
 	// the last minute (index.gc_deletes) would refuse the node.
 	batch.Reset(target.CreateOnly)
-	send := func() error {
-		outcome, err := v.Target.Write(ctx, index, batch)
-		v.repairs[copiedAgain] += outcome.Fates[node.Stored]
-		batch.Reset(target.CreateOnly)
-		return err
+	batch.Append(n, node.NewChecker(node.Full)) // what is not accepted stays listed
+	if batch.Len() == 0 {
+		return false, nil
 	}
-	for _, r := range list {
-		n := node.Node{ID: []byte(r.id), Data: r.data, Micros: r.micros}
-		if batch.Len() > 0 && batch.Size()+batch.Room(n) > repairBytes {
-			if err := send(); err != nil {
-				return err
-			}
-		}
-		batch.Append(n, check) // what is not accepted stays listed
-	}
-	if batch.Len() > 0 {
-		if err := send(); err != nil {
-			return err
-		}
-	}
-	return v.Target.Refresh(ctx, index.Name)
+	outcome, err := v.Target.Write(ctx, index, batch)
+	stored := outcome.Fates[node.Stored]
+	v.repairs[copiedAgain] += stored
+	return stored > int64(outcome.Replaced), err
 }
 
-// removeStale leaves one copy of each id: the newest of those that are in the
-// index that their own timestamp asks for.
-func (v *Verification) removeStale(ctx context.Context, ids []string) error {
-	copies, err := v.Target.Copies(ctx, v.Target.Backend().Alias, ids)
+// removeStale leaves one copy of each row's id: Sentry's own since the switch, or
+// else the row's version in its day's index. Only older copies go, and only while
+// the alias shows the one that stays.
+func (v *Verification) removeStale(ctx context.Context, rows map[string]row) (removed []target.Copy, err error) {
+	copies, err := v.copiesOf(ctx, slices.Collect(maps.Keys(rows)))
 	if err != nil {
-		return err
-	}
-	rows, err := v.locate(ctx, ids)
-	if err != nil {
-		return err
-	}
-	newest := make(map[string]target.Copy)
-	for _, c := range copies {
-		home := c.Index == v.Target.Backend().IndexOf(node.DayOf(c.Millis*1000))
-		micros, there := rows[c.ID]
-		known, ok := newest[c.ID]
-		if home && there && c.Millis >= node.Millis(micros) && (!ok || c.Millis > known.Millis) {
-			newest[c.ID] = c
-		}
+		return nil, err
 	}
 	var stale []target.Copy
-	for _, c := range copies {
-		if keep, ok := newest[c.ID]; ok && c != keep {
-			stale = append(stale, c)
+	for id, list := range copies {
+		keep, ok := v.keeper(rows[id], list)
+		for _, c := range list {
+			if ok && c != keep && c.Millis <= keep.Millis && !v.scope.sentrys(c.Millis) {
+				stale = append(stale, c)
+			}
 		}
 	}
-	removed, err := v.Target.Remove(ctx, stale)
+	removed, err = v.Target.Remove(ctx, stale)
 	v.repairs[staleRemoved] += int64(len(removed))
-	if err != nil || len(removed) == 0 {
-		return err
+	return removed, errors.Join(err, v.refresh(ctx, removed))
+}
+
+// keeper returns the copy that stays.
+func (v *Verification) keeper(r row, copies []target.Copy) (keep target.Copy, ok bool) {
+	home := v.Target.Backend().IndexOf(node.DayOf(r.micros))
+	for _, c := range copies {
+		own := v.scope.sentrys(c.Millis)
+		if own && (!ok || c.Millis > keep.Millis) || !ok && c.Index == home && c.Millis == node.Millis(r.micros) && r.micros < v.horizon() {
+			keep, ok = c, true
+		}
 	}
+	return keep, ok
+}
+
+// undo takes back what was created after the switch if the copies that it was to
+// take the place of went meanwhile: then Sentry has deleted the node.
+func (v *Verification) undo(ctx context.Context, created []made, removed []target.Copy) error {
+	var undone []target.Copy
+	for _, m := range created {
+		gone := slices.ContainsFunc(m.copies, func(c target.Copy) bool { return !slices.Contains(removed, c) })
+		if v.scope.switchedAt == 0 || !gone {
+			continue
+		}
+		var found []target.Copy
+		err := v.again(ctx, func() (err error) { found, err = v.Target.Copies(ctx, m.index, []string{m.row.id}); return err })
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			if c.Millis == node.Millis(m.row.micros) && !v.scope.sentrys(c.Millis) {
+				undone = append(undone, c)
+			}
+		}
+	}
+	undone, err := v.Target.Remove(ctx, undone)
+	v.repairs[copiedAgain] -= int64(len(undone))
+	return errors.Join(err, v.refresh(ctx, undone))
+}
+
+func (v *Verification) refresh(ctx context.Context, copies []target.Copy) error {
 	indices := make(map[string]bool)
-	for _, c := range removed {
+	for _, c := range copies {
 		indices[c.Index] = true
+	}
+	if len(indices) == 0 {
+		return nil
 	}
 	return v.Target.Refresh(ctx, slices.Collect(maps.Keys(indices))...)
 }
 
-// verifyAgain compares anew the days that findings were about. The payloads
+// verifyAgain compares the days again that findings were about. The payloads
 // that are all compared already are not compared again, but for the findings'.
-func (v *Verification) verifyAgain(ctx context.Context, broken []Finding) error {
-	days := make(map[node.Day]bool)
-	for _, f := range broken {
-		if day, err := node.ParseDay(f.Day); err == nil {
-			days[day] = true
-		}
-		for _, index := range f.Indices {
-			if day, ok := v.Target.Backend().DayOf(index); ok {
-				days[day] = true
-			}
-		}
-	}
-	if err := v.findings.reset(); err != nil {
+func (v *Verification) verifyAgain(ctx context.Context, days map[node.Day]bool, before *findings) error {
+	if err := v.forget(ctx, days); err != nil {
 		return err
 	}
-	if err := v.forget(ctx, days); err != nil {
+	if err := v.findings.reset(); err != nil {
 		return err
 	}
 	if err := v.readIndices(ctx, &v.scope); err != nil {
@@ -245,7 +329,7 @@ func (v *Verification) verifyAgain(ctx context.Context, broken []Finding) error 
 		return err
 	}
 	if v.options.Level != IDs {
-		if err := v.comparePayloadsAgain(ctx, broken); err != nil {
+		if err := v.comparePayloadsAgain(ctx, before); err != nil {
 			return err
 		}
 	}
@@ -257,37 +341,41 @@ func (v *Verification) verifyAgain(ctx context.Context, broken []Finding) error 
 }
 
 // forget takes the results of days out of the record, but for what was counted
-// of all payloads.
+// of all payloads, and for the defects that a sample found.
 func (v *Verification) forget(ctx context.Context, days map[node.Day]bool) error {
 	results, err := v.results()
 	if err != nil {
 		return err
 	}
+	var defects int64
 	v.compared = make(map[node.Day]Compared)
 	for _, result := range results {
 		if day, err := node.ParseDay(result.Day); err == nil && days[day] {
-			result.All.Defects = 0 // counted anew
+			result.All.Defects = 0 // counted again
 			v.compared[day] = result.All
+			defects += result.Sample.Defects + result.Certain.Defects
 		}
 	}
 	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
-		s.Verify.Findings = 0
+		s.Verify.Findings, s.Verify.Repaired = 0, true
+		s.Verify.Defects += defects
 		for day := range days {
 			s.Verify.Day(day.String()).Result = nil
 		}
 	})
 }
 
-func (v *Verification) comparePayloadsAgain(ctx context.Context, broken []Finding) error {
+func (v *Verification) comparePayloadsAgain(ctx context.Context, before *findings) error {
 	payloads := &suspects{Verification: v, look: v.lookPayloads, count: func(change func(*Day)) { change(&Day{}) }}
-	for _, f := range broken {
+	err := before.each(func(f Finding) error {
 		day, err := node.ParseDay(f.Day)
 		if err != nil || f.ID == "" || f.Class == Extra {
-			continue // it has no row to compare with
+			return nil // it has no row to compare with
 		}
-		if err := payloads.add(ctx, suspect{id: f.ID, day: day, row: true}); err != nil {
-			return err
-		}
+		return payloads.add(ctx, suspect{id: f.ID, day: day})
+	})
+	if err != nil {
+		return err
 	}
 	return payloads.flush(ctx)
 }

@@ -13,7 +13,7 @@ import (
 
 // reportSchema is the version of the JSON report; docs/report.schema.json
 // describes it.
-const reportSchema = 1
+const reportSchema = 2
 
 // Report is all that a verification has to say. Its JSON is what the other
 // forms are made from. It holds no payload and no password.
@@ -36,9 +36,13 @@ type Report struct {
 	SizeLimits []int64           `json:"size_limits"`     // upper ends of the size classes in bytes; the last has none
 	Bound      *Bound            `json:"bound,omitempty"` // of a random sample
 	Rejected   RejectedReport    `json:"rejected"`
-	Retired    int64             `json:"out_of_retention"` // rows of days that were not copied
-	Fresh      int64             `json:"fresh"`            // rows that came after the migration's last pass
-	Borrowed   int               `json:"borrowed"`         // indices that still have settings for loading
+	SwitchedAt string            `json:"switched_at,omitempty"`    // when Sentry began to write to the target
+	MigratedTo string            `json:"migrated_until,omitempty"` // what the last migrate of all days that ended has copied
+	Retired    RetiredReport     `json:"out_of_retention"`
+	Lost       []LostDay         `json:"lost_days"`
+	Fresh      int64             `json:"fresh"`           // rows that the migration's last pass did not know, and that have no document
+	Borrowed   int               `json:"borrowed"`        // indices that still have settings for loading
+	Earlier    int64             `json:"earlier_defects"` // that samples before this one found
 	Findings   FindingsReport    `json:"findings"`
 	Repairs    map[string]int64  `json:"repairs,omitempty"` // what was done, by what it was
 	NextSteps  []string          `json:"next_steps"`
@@ -61,6 +65,22 @@ type RejectedReport struct {
 	File     string                `json:"file"`
 }
 
+// RetiredReport counts the rows that Sentry's cleanup would have removed, and that
+// are not on the target.
+type RetiredReport struct {
+	Rows   int64 `json:"rows"`
+	Days   int   `json:"days"`
+	Open   int64 `json:"open"`     // of these, rows that the recorded retention does not cover now
+	GiveUp int64 `json:"accepted"` // how many of those the operator accepts
+}
+
+// LostDay is a day whose index is gone, with rows that no retention covers.
+type LostDay struct {
+	Day   string `json:"day"`
+	Index string `json:"index"`
+	Rows  int64  `json:"rows"`
+}
+
 // FindingsReport counts what was found.
 type FindingsReport struct {
 	Total    int64           `json:"total"`
@@ -77,16 +97,26 @@ func (v *Verification) report(ctx context.Context) (*Report, error) {
 	r := &Report{
 		Type: "report", Schema: reportSchema, Level: v.options.Level, Complete: v.complete(),
 		Finished: time.Now().UTC(), Seconds: time.Since(v.started).Seconds(),
-		SizeLimits: slices.Collect(sizeLimitSeq), Retired: v.scope.retiredRows, Throughput: v.meter.taken(), Repairs: v.repairs,
-		Versions: v.versions(), Settings: v.settings(),
+		SizeLimits: slices.Collect(sizeLimitSeq), Throughput: v.meter.taken(), Repairs: v.repairs,
+		Versions: v.versions(), Settings: v.settings(), Lost: []LostDay{},
 	}
 	v.Checkpoint.View(func(s *checkpoint.State) {
 		r.Started, r.Source, r.Target, r.Borrowed = s.Verify.Started, s.Binding.Source, s.Binding.Target, len(s.Borrowed)
+		r.Earlier = s.Verify.Defects
+		if at := s.CatchUp.SwitchedAt; at != 0 {
+			r.SwitchedAt = isoTime(at)
+		}
+		if c := s.CatchUp.Completed; c != nil && c.Whole {
+			r.MigratedTo = isoTime(c.Until)
+		}
 	})
-	err := v.again(ctx, func() (err error) { r.Fresh, err = v.Source.Count(ctx, v.horizon(), math.MaxInt64); return err })
+	v.reportApart(r)
+	var ahead int64
+	err := v.again(ctx, func() (err error) { ahead, err = v.Source.Count(ctx, v.horizon(), math.MaxInt64); return err })
 	if err != nil {
 		return nil, err
 	}
+	r.Fresh = max(ahead-v.ahead.rows, 0)
 	if r.Days, err = v.results(); err != nil {
 		return nil, err
 	}
@@ -102,9 +132,44 @@ func (v *Verification) report(ctx context.Context) (*Report, error) {
 	if v.options.Level == Sample {
 		r.Bound = v.bound(r.Total.Sample)
 	}
-	r.Verdict = r.judge(v.wholeScope())
-	r.NextSteps = r.nextSteps()
+	doubts, err := v.doubts(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	r.conclude(doubts)
 	return r, nil
+}
+
+// reportApart counts the days that were not compared.
+func (v *Verification) reportApart(r *Report) {
+	rows := make(map[node.Day]int64)
+	for _, d := range v.scope.apartDays {
+		rows[d.day] = d.rows
+	}
+	for day, reason := range v.scope.apart {
+		if !v.inScope(day) {
+			continue
+		}
+		n := rows[day]
+		if reason == lost {
+			r.Lost = append(r.Lost, LostDay{day.String(), v.Target.Backend().IndexOf(day), n})
+			continue
+		}
+		if n == 0 {
+			continue
+		}
+		r.Retired.Rows += n
+		r.Retired.Days++
+		if reason == expired {
+			r.Retired.Open += n
+		}
+	}
+	r.Retired.GiveUp = v.options.GiveUp
+	slices.SortFunc(r.Lost, func(a, b LostDay) int { return cmp.Compare(a.Day, b.Day) })
+}
+
+func (v *Verification) inScope(day node.Day) bool {
+	return day.End() > v.scope.from && day.Start() < v.scope.until
 }
 
 func sizeLimitSeq(yield func(int64) bool) {

@@ -16,7 +16,7 @@ import (
 type suspect struct {
 	id      string
 	day     node.Day
-	micros  int64 // of its row that was seen; documentOnly if none was
+	micros  int64 // of its row that was seen; documentOnly if none was, 0 if it is not known when
 	stratum stratum
 }
 
@@ -190,7 +190,7 @@ func (v *Verification) latest(ctx context.Context, list []suspect, seen map[stri
 	doubts := make(map[int64][]string) // ids by the minute to look at
 	for _, s := range list {
 		micros, ok := rows[s.id]
-		if s.micros != documentOnly && (!ok || micros != s.micros) {
+		if s.micros != documentOnly && s.micros != 0 && (!ok || micros != s.micros) {
 			start := s.micros - modulo(s.micros, minuteMicros)
 			doubts[start] = append(doubts[start], s.id)
 		}

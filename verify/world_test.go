@@ -42,6 +42,8 @@ type world struct {
 	dir     string
 	rows    []synth.Row // readable, ids once
 	depth   node.Depth  // to which payloads were checked when they were copied
+
+	switchedAt int64 // µs since 1970, 0 before the switch
 }
 
 // start and days are when the nodes of a world were written.
@@ -135,8 +137,24 @@ func (w *world) migrate() {
 	defer func() { w.must(rejects.Close()) }()
 	_, err = migrate.New(migrate.Parts{
 		Source: w.parts.Source, Target: w.parts.Target, Checkpoint: w.parts.Checkpoint, Rejects: rejects,
-	}, migrate.Options{Readers: 2, Senders: 2, BatchBytes: 1 << 20, Depth: w.depth}).Run(w.t.Context())
+	}, migrate.Options{Readers: 2, Senders: 2, BatchBytes: 1 << 20, Depth: w.depth, SwitchedAt: w.switchedAt}).Run(w.t.Context())
 	w.must(err)
+}
+
+// switchOver is the switch, an hour ago, and the migration that follows it.
+func (w *world) switchOver() {
+	w.t.Helper()
+	w.switchedAt = time.Now().Add(-time.Hour).UnixMicro()
+	w.migrate()
+	w.change(func(s *checkpoint.State) {
+		s.CatchUp.Completed = &checkpoint.Completed{Until: s.CopyUntil, At: time.Now(), Switched: true, Whole: true}
+	})
+}
+
+// change changes the record of the migration.
+func (w *world) change(how func(*checkpoint.State)) {
+	w.t.Helper()
+	w.must(w.parts.Checkpoint.Update(w.t.Context(), how))
 }
 
 // options look again at once: nothing moves in these tests unless they say so.

@@ -33,6 +33,8 @@ type verifyCommand struct {
 	Subset         subsetValue  `help:"With --level full: the n-th of t parts of the payloads; all t add up in the checkpoint." placeholder:"N/T" group:"Verify"`
 	Workers        countValue   `help:"Questions that are asked at the same time; ${default} by default." default:"4" placeholder:"N" group:"Verify"`
 	AcceptRejected []string     `help:"Reasons for which rejected nodes are given up, such as pickle." placeholder:"REASON" group:"Verify"`
+	AcceptRetired  int64        `name:"accept-out-of-retention" help:"How many rows of days out of retention may be given up that the retention which migrate was last given does not cover." placeholder:"N" group:"Verify"`
+	RequireSafe    bool         `help:"Exit with 3 unless the verdict is that the old table is safe to drop." group:"Verify"`
 	Report         []string     `help:"Write a report: a file that ends in .html, .json or .md. Can be given several times." placeholder:"FILE" group:"Output"`
 	Repair         bool         `help:"Copy again what is missing or older, remove stale copies, and verify those again." group:"Repair"`
 	DryRun         bool         `help:"With --repair: only say what it would do." group:"Repair"`
@@ -42,13 +44,15 @@ type verifyCommand struct {
 func (verifyCommand) Help() string {
 	return `Compares the source with the target. counts: numbers of each day. ids: every node is there, once, in its day,
 and nothing else. sample: ids, and the payloads of a random sample. full: ids, and every payload. What is found is
-listed in FILE.findings.jsonl beside the checkpoint. After a crash or Ctrl-C the same command goes on.
+listed in FILE.findings.jsonl beside the checkpoint. After a crash or Ctrl-C the same command resumes.
+Use --require-safe before anything is dropped: without it, 0 only means that nothing was found.
 
 Examples:
   nodestore-migrate verify --target https://opensearch:9200 --report verify.html --report verify.json
   nodestore-migrate verify --target https://opensearch:9200 --level full --subset 1/12
   nodestore-migrate verify --target https://opensearch:9200 --repair --dry-run
   nodestore-migrate verify --target https://opensearch:9200 --accept-rejected pickle,empty --report verify.md
+  nodestore-migrate verify --target https://opensearch:9200 --require-safe && echo "the table may be dropped"
 
 ` + exitCodes
 }
@@ -76,6 +80,9 @@ func (c *verifyCommand) problems(found []string) []string {
 	if c.Repair && c.Level == string(verify.Counts) {
 		found = append(found, "--repair needs to know which nodes: --level ids, sample or full")
 	}
+	if c.AcceptRetired < 0 {
+		found = append(found, "--accept-out-of-retention is a number of rows, not below 0")
+	}
 	for _, name := range c.Report {
 		if !slices.Contains(verify.Forms(), filepath.Ext(name)) {
 			found = append(found, fmt.Sprintf("--report: %q does not end in %s", name, strings.Join(verify.Forms(), ", ")))
@@ -84,11 +91,19 @@ func (c *verifyCommand) problems(found []string) []string {
 	return found
 }
 
-// errFindings makes the exit code 3. The summary has said what was found.
-var errFindings = fmt.Errorf("%w: not all is well", errRejected)
+// These make the exit code 3. The summary has said what was found.
+var (
+	errFindings = fmt.Errorf("%w: not all is well", errRejected)
+	errUnsafe   = fmt.Errorf("%w: not safe to drop the old table", errRejected)
+)
 
 // Run compares, writes the reports, and repairs if that was asked for.
 func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
+	for _, name := range append(c.Report, c.options(p, nil).Findings) {
+		if err := verify.CheckWritable(name); err != nil {
+			return err
+		}
+	}
 	s, err := c.open(ctx, p)
 	if err != nil {
 		return err
@@ -108,8 +123,11 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := c.write(p, s, report); err != nil {
 		return err
 	}
-	if report.Findings.Total > 0 {
+	switch {
+	case report.Findings.Total > 0, len(report.Lost) > 0:
 		return errFindings
+	case c.RequireSafe && !report.Verdict.SafeToDrop:
+		return errUnsafe
 	}
 	return nil
 }
@@ -120,7 +138,7 @@ func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options 
 		Level: verify.Level(c.Level), Since: c.Since.Day, Until: c.Until.Day,
 		Confidence: c.Confidence.share, MaxDefects: c.MaxDefects.share, Seed: c.Seed, Subset: c.Subset.Subset,
 		Workers: c.Workers.n, RejectedList: rejectedFile(c.Checkpoint), Findings: base + ".findings.jsonl",
-		Stop: p.stop, Notify: show.event,
+		GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event,
 	}
 	switch {
 	case c.DryRun:
@@ -179,6 +197,8 @@ type verifySummary struct {
 	Level    verify.Level          `json:"level"`
 	Nodes    int64                 `json:"nodes"` // that are to be found
 	Fates    node.Fates            `json:"fates"` // of the migration
+	Retired  verify.RetiredReport  `json:"out_of_retention"`
+	Lost     []verify.LostDay      `json:"lost_days"`
 	Findings verify.FindingsReport `json:"findings"`
 	Bound    *verify.Bound         `json:"bound,omitempty"`
 	Seconds  float64               `json:"seconds"`
@@ -198,7 +218,7 @@ func (c *verifyCommand) write(p *process, s *session, r *verify.Report) error {
 	}
 	summary := verifySummary{
 		Type: "summary", Verdict: r.Verdict, Level: r.Level, Nodes: r.Total.Source - r.Total.Rejected,
-		Findings: r.Findings, Bound: r.Bound, Seconds: r.Seconds,
+		Retired: r.Retired, Lost: r.Lost, Findings: r.Findings, Bound: r.Bound, Seconds: r.Seconds,
 	}
 	s.Checkpoint.View(func(state *checkpoint.State) {
 		if state.Unbounded != nil {
@@ -222,6 +242,9 @@ func verifyText(r *verify.Report) string {
 	}
 	if r.Findings.Total > 0 {
 		fmt.Fprintf(&out, "They are listed in %s.\n", r.Findings.File)
+	}
+	for _, d := range r.Lost {
+		fmt.Fprintf(&out, "  lost day %s, index %s, rows: %s\n", d.Day, d.Index, count(d.Rows))
 	}
 	for _, reason := range r.Verdict.Because {
 		fmt.Fprintln(&out, "Not yet safe to drop the old table:", reason)

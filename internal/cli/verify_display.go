@@ -77,7 +77,7 @@ func verifyEventText(e verify.Event) string {
 	case verify.DayCompared:
 		return fmt.Sprintf("%s: compared, findings: %s", e.Day, count(e.Findings))
 	case verify.Resumed:
-		return "going on with the verification that was interrupted"
+		return "resuming the verification that was interrupted"
 	case verify.LookingAgain:
 		return fmt.Sprintf("nodes that do not look right: %s; looking again", count(e.Nodes))
 	case verify.Waiting:
