@@ -3,9 +3,6 @@ package source
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Entry is a row without its payload. ID is valid during the call that it is
@@ -38,15 +35,4 @@ func (s *Source) Entries(ctx context.Context, from, to int64, visit func(Entry) 
 			return visitError(visit(e))
 		},
 	})
-}
-
-// Damaged reports whether an error says that the server could not read a row
-// that it has: other rows may well be readable.
-func Damaged(err error) bool {
-	f, ok := errors.AsType[*failure](err)
-	if !ok {
-		return false
-	}
-	pg, ok := errors.AsType[*pgconn.PgError](f)
-	return ok && (pg.Code == codeDataCorrupted || pg.Code == codeIndexCorrupted)
 }

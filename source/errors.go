@@ -15,26 +15,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
 
-// SQLSTATEs, from appendix A of PostgreSQL's manual.
-const (
-	codeInvalidPassword      = "28P01"
-	codeInvalidAuthorization = "28000"
-	codeNoSuchDatabase       = "3D000"
-	codeTooManyConnections   = "53300"
-	codeInsufficientRights   = "42501"
-	codeUndefinedFunction    = "42883"
-	codeSerializationFailure = "40001"
-	codeDeadlock             = "40P01"
-	codeLockNotAvailable     = "55P03"
-	codeQueryCanceled        = "57014"
-	codeAdminShutdown        = "57P01"
-	codeCrashShutdown        = "57P02"
-	codeCannotConnectNow     = "57P03"
-	codeDataCorrupted        = "XX001"
-	codeIndexCorrupted       = "XX002"
-	classConnection          = "08"
-)
-
 // failure is an error of the connection or the server, as opposed to one of a
 // caller's function, which Retryable never judges.
 type failure struct {
@@ -46,27 +26,29 @@ func (f *failure) Error() string { return f.what + ": " + f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
 // Retryable reports whether the same call can succeed when it is made again: the
-// connection broke or could not be made, the server is restarting or has no
-// free connection, a standby cancelled the query, or a lock was not to be had.
-// It is false for a cancelled context and for what a visit function returned.
-func Retryable(err error) bool {
+// connection broke or could not be made, or the server's answer says so. It is
+// false for a cancelled context and for what a visit function returned.
+func Retryable(err error) bool { return classOf(err) == again }
+
+// Damaged reports whether an error says that the server could not read a row
+// that it has, or not give it: others may well be readable.
+func Damaged(err error) bool { return classOf(err) == thisRow }
+
+// TooLong reports whether an error says that less at once could be read.
+func TooLong(err error) bool { return classOf(err) == smaller }
+
+func classOf(err error) class {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
-		return false
+		return stop
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](f); ok {
-		return retryableCode(pg.Code)
+		return judge(pg).class
 	}
-	return isBroken(f)
-}
-
-func retryableCode(code string) bool {
-	switch code {
-	case codeSerializationFailure, codeDeadlock, codeLockNotAvailable, codeTooManyConnections,
-		codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow:
-		return true
+	if isBroken(f) {
+		return again
 	}
-	return strings.HasPrefix(code, classConnection)
+	return stop
 }
 
 // isBroken tells a transport that broke from answers that will not change:
@@ -101,23 +83,12 @@ func queryFailure(ctx context.Context, what string, err error) error {
 	}
 	f := &failure{what, err}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return hint.Add(f, queryRemedy(pg.Code))
+		if said := words(pg); said != pg.Message {
+			f.err = &pgconn.PgError{Code: pg.Code, Severity: pg.Severity, Message: said}
+		}
+		return hint.Add(f, judge(pg).remedy)
 	}
 	return f
-}
-
-func queryRemedy(code string) string {
-	switch code {
-	case codeInsufficientRights:
-		return "grant the role SELECT on the table (and USAGE on its schema); where row security is in force, use a role with BYPASSRLS"
-	case codeQueryCanceled:
-		return "if the role has a statement_timeout, lift it for this migration: ALTER ROLE name SET statement_timeout = 0"
-	case codeSerializationFailure:
-		return "on a standby, set hot_standby_feedback = on or raise max_standby_streaming_delay, or read from the primary"
-	case codeDataCorrupted, codeIndexCorrupted:
-		return "the table is damaged: find the rows with amcheck or pg_dump, and repair or delete them before going on"
-	}
-	return ""
 }
 
 // connectFailure shortens pgconn's list of every attempt to one line: the last
@@ -129,7 +100,7 @@ func connectFailure(ctx context.Context, config *pgconn.Config, err error) error
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}
 	cause := lastCause(err)
-	return hint.Add(&failure{what, cause}, connectRemedy(config, cause))
+	return hint.Add(&failure{what, cause}, connectRemedy(cause))
 }
 
 func lastCause(err error) error {
@@ -151,9 +122,9 @@ func lastCause(err error) error {
 	return err
 }
 
-func connectRemedy(config *pgconn.Config, err error) string {
+func connectRemedy(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return loginRemedy(config, pg.Code)
+		return judge(pg).remedy
 	}
 	if isCertificate(err) {
 		return "give the server's CA with sslrootcert=FILE and the host name that is in its certificate; sslmode=require encrypts without verifying"
@@ -165,18 +136,4 @@ func connectRemedy(config *pgconn.Config, err error) string {
 		return fmt.Sprintf("no address for %q: check the host's spelling, and that its name resolves on this machine (in a container, its network)", dns.Name)
 	}
 	return "check host and port, that the server is up and listens there, and that no firewall is in between; inside docker compose the host is the service's name"
-}
-
-func loginRemedy(config *pgconn.Config, code string) string {
-	switch code {
-	case codeInvalidPassword:
-		return "check user and password; the password may come from the connection string, PGPASSWORD or ~/.pgpass"
-	case codeInvalidAuthorization:
-		return "the role or this machine may not log in this way: check the user, pg_hba.conf, and sslmode (a server may insist on TLS or a client certificate)"
-	case codeNoSuchDatabase:
-		return fmt.Sprintf("there is no database %q on this server: Sentry's is usually called postgres or sentry", config.Database)
-	case codeTooManyConnections:
-		return "the server has no connection free: read with fewer (--readers), or through pgbouncer"
-	}
-	return ""
 }

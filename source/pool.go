@@ -3,7 +3,10 @@ package source
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,70 +22,138 @@ const connectTimeout = 15 * time.Second
 // in. That saves a tenth of the CPU of a whole copy.
 const readBytes = 128 << 10
 
-// pool is a fixed number of places for connections. A place holds a
-// connection, or a closed one or nil where one has to be made on its next use.
+const (
+	// restTime is how long a place is not used after the server had no
+	// connection free for it.
+	restTime = time.Minute
+	// freshTime is how long a connection is taken for alive without asking.
+	freshTime = time.Second
+)
+
+// pool is a number of places for connections, each of which is made on its
+// first use: one call after another needs only one.
 type pool struct {
 	config *pgconn.Config
-	places chan *pgconn.PgConn
+	warn   func(string)
+	places chan struct{}
+
+	mu      sync.Mutex
+	idle    []idle        // the last was used last
+	open    int           // connections, idle or in use
+	resting []*time.Timer // of places that are not used
+	warned  bool
 }
 
-func newPool(config *pgconn.Config, size int) *pool {
+type idle struct {
+	conn  *pgconn.PgConn
+	since time.Time
+}
+
+func newPool(config *pgconn.Config, size int, warn func(string)) *pool {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "nodestore-migrate"
 	}
+	config.RuntimeParams["client_encoding"] = "UTF8" // whatever the role or the database says
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return pgproto3.NewFrontend(bufio.NewReaderSize(r, readBytes), w)
 	}
-	p := &pool{config: config, places: make(chan *pgconn.PgConn, size)}
+	p := &pool{config: config, warn: warn, places: make(chan struct{}, size)}
 	for range size {
-		p.places <- nil
+		p.places <- struct{}{}
 	}
 	return p
 }
 
-// acquire waits for a place and returns its connection, a new one if need be.
+// acquire waits for a place and returns a connection, a new one if need be.
 // release has to follow.
 func (p *pool) acquire(ctx context.Context) (*pgconn.PgConn, error) {
-	select {
-	case conn := <-p.places:
-		fresh, err := p.renew(ctx, conn)
-		if err != nil {
-			p.places <- conn
+	for {
+		select {
+		case <-p.places:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		conn, err := p.connection(ctx)
+		if err == nil {
+			return conn, nil
+		}
+		if !p.rest(err) {
+			p.places <- struct{}{}
 			return nil, err
 		}
-		return fresh, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
-func (p *pool) release(conn *pgconn.PgConn) { p.places <- conn }
+// rest leaves a place out for a while when the server has no connection free
+// for it, unless it would be the last.
+func (p *pool) rest(err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || p.open == 0 || judge(pg).remedy != occupied {
+		return false
+	}
+	p.resting = append(p.resting, time.AfterFunc(restTime, func() { p.places <- struct{}{} }))
+	if !p.warned && p.warn != nil {
+		p.warned = true
+		p.warn(fmt.Sprintf("PostgreSQL gives %d of %d connections (%s): continuing with those", p.open, cap(p.places), pg.Message))
+	}
+	return true
+}
 
-// renew returns conn if it is alive. The round trip costs nothing beside a
-// slice, and a connection that a server or pooler ended while it was idle is
-// replaced instead of failing a call.
-func (p *pool) renew(ctx context.Context, conn *pgconn.PgConn) (*pgconn.PgConn, error) {
-	if conn != nil {
-		if !conn.IsClosed() && conn.Ping(ctx) == nil {
-			return conn, nil
+// connection returns the connection that was used last, if there is one that is
+// alive: one that a server or pooler ended while it was idle is replaced instead
+// of failing a call.
+func (p *pool) connection(ctx context.Context) (*pgconn.PgConn, error) {
+	for {
+		last, ok := p.take()
+		if !ok {
+			break
 		}
-		if err := discard(ctx, conn); err != nil {
+		if !last.conn.IsClosed() && (time.Since(last.since) < freshTime || last.conn.Ping(ctx) == nil) {
+			return last.conn, nil
+		}
+		if err := p.discard(ctx, last.conn); err != nil {
 			return nil, err
 		}
 	}
-	fresh, err := pgconn.ConnectConfig(ctx, p.config)
+	conn, err := pgconn.ConnectConfig(ctx, p.config)
 	if err != nil {
 		return nil, connectFailure(ctx, p.config, err)
 	}
-	return fresh, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open++
+	return conn, nil
+}
+
+func (p *pool) take() (last idle, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return idle{}, false
+	}
+	last = p.idle[len(p.idle)-1]
+	p.idle = p.idle[:len(p.idle)-1]
+	return last, true
+}
+
+func (p *pool) release(conn *pgconn.PgConn) {
+	p.mu.Lock()
+	p.idle = append(p.idle, idle{conn, time.Now()})
+	p.mu.Unlock()
+	p.places <- struct{}{}
 }
 
 // discard waits until the server no longer counts conn, which is closed in the
 // background after an error.
-func discard(ctx context.Context, conn *pgconn.PgConn) error {
+func (p *pool) discard(ctx context.Context, conn *pgconn.PgConn) error {
+	p.mu.Lock()
+	p.open--
+	p.mu.Unlock()
 	_ = conn.Close(ctx) // nothing is in flight: a broken connection is as closed as a healthy one
 	select {
 	case <-conn.CleanupDone():
@@ -92,13 +163,27 @@ func discard(ctx context.Context, conn *pgconn.PgConn) error {
 	}
 }
 
-// close takes every place, so it returns when no call is in progress.
+// close takes every place that does not rest, so it returns when no call is in
+// progress.
 func (p *pool) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	for range cap(p.places) {
-		if conn := <-p.places; conn != nil {
-			_ = discard(ctx, conn) // pgconn itself gives up after 15 seconds
+	for range cap(p.places) - p.wake() {
+		<-p.places
+	}
+	for _, i := range p.idle {
+		_ = p.discard(ctx, i.conn) // pgconn itself gives up after 15 seconds
+	}
+}
+
+// wake ends the rest of places, and returns how many never come back by it.
+func (p *pool) wake() (ended int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, timer := range p.resting {
+		if timer.Stop() {
+			ended++
 		}
 	}
+	return ended
 }

@@ -282,7 +282,7 @@ func (s *Source) inspectIdentity(ctx context.Context) error {
 	}
 	s.identity = Identity{Database: row[0], Table: s.relation.Schema + "." + s.relation.Name}
 	row, err = s.queryRow(ctx, "read system identifier", "select system_identifier from pg_control_system()")
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == codeInsufficientRights || pg.Code == codeUndefinedFunction) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == codeInsufficientPrivilege || pg.Code == codeUndefinedFunction) {
 		return nil
 	}
 	if err != nil {

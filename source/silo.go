@@ -109,7 +109,7 @@ func (s *Source) siloTables(ctx context.Context, silo *Silo) (readable map[strin
 func (s *Source) siloRows(ctx context.Context, silo *Silo, readable map[string]string) error {
 	for name, quoted := range readable {
 		row, err := s.queryRow(ctx, "look for rows of "+quoted, "select exists (select 1 from "+quoted+")")
-		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == codeInsufficientRights {
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == codeInsufficientPrivilege {
 			continue // row security hides an unknown part of it
 		}
 		if err != nil {

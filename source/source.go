@@ -27,6 +27,10 @@ type Config struct {
 	ConnString  string // a URL or a DSN; what it leaves out comes from libpq's PG* variables, service and password files
 	Table       string // as in SQL: perhaps with a schema, perhaps quoted
 	Connections int    // at most so many at once; less than 1 counts as 1
+
+	// Warn is told once when the server gives fewer Connections: what there are
+	// is used, and the others are tried again from time to time. May be nil.
+	Warn func(string)
 }
 
 // Source is one relation of one database. Its methods may be called by several
@@ -48,7 +52,7 @@ func Open(ctx context.Context, config Config) (*Source, error) {
 	if err != nil {
 		return nil, parseFailure(err)
 	}
-	s := &Source{pool: newPool(parsed, max(config.Connections, 1)), prologue: prologue}
+	s := &Source{pool: newPool(parsed, max(config.Connections, 1), config.Warn), prologue: prologue}
 	if err := s.inspect(ctx, config.Table); err != nil {
 		s.Close()
 		return nil, err
@@ -85,19 +89,28 @@ const prologue17 = "set local transaction_timeout = 0;\n"
 // the server starts again: for about half a minute.
 const queryTries = 8
 
-// query asks until there is an answer. While the source is being opened it asks
-// once: whoever mistyped an address should not wait.
-func (s *Source) query(ctx context.Context, what, sql string) ([][][]string, error) {
+// query asks until there is an answer.
+func (s *Source) query(ctx context.Context, what, sql string) (results [][][]string, err error) {
+	err = s.patiently(ctx, func() error {
+		results, err = s.ask(ctx, what, sql)
+		return err
+	})
+	return results, err
+}
+
+// patiently tries something that can be repeated. While the source is being
+// opened it tries once: whoever mistyped an address should not wait.
+func (s *Source) patiently(ctx context.Context, attempt func() error) error {
 	for try := 1; ; try++ {
-		results, err := s.ask(ctx, what, sql)
+		err := attempt()
 		if err == nil || !s.opened || try == queryTries || !Retryable(err) {
-			return results, err
+			return err
 		}
 		timer := time.NewTimer(100 * time.Millisecond << try)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-timer.C:
 		}
 	}
