@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -11,6 +12,35 @@ import (
 type Slice struct {
 	From, To    int64
 	Rows, Bytes int64
+
+	// Cuts are the ids, in the order of their bytes, at which the rows of a
+	// slice are divided that time cannot divide: those of one microsecond, such
+	// as a load with now() makes. They have no commit of their own: StreamSlice
+	// reads the parts one after another, each in a statement that is short.
+	Cuts []string
+}
+
+// part is what one statement reads of a slice.
+type part struct {
+	from, to int64
+	also     string // a further condition, beginning with "and"
+}
+
+// parts divide a slice: every row is in one of them, those with a null id are in
+// the first. Ids are compared by their bytes, so no index that an operating
+// system's new collation broke serves the comparison.
+func (s *Source) parts(span Slice) []part {
+	if len(span.Cuts) == 0 {
+		return []part{{span.From, span.To, ""}}
+	}
+	id := s.sql.id + ` collate "C"`
+	parts := make([]part, 0, len(span.Cuts)+1)
+	low := ` and ("id" is null or `
+	for _, cut := range span.Cuts {
+		parts = append(parts, part{span.From, span.To, low + id + " < " + textLiteral(cut) + ")"})
+		low = " and (" + id + " >= " + textLiteral(cut) + " and "
+	}
+	return append(parts, part{span.From, span.To, low + "true)"})
 }
 
 // bucket is what has timestamps in [start, start+width of its unit).
@@ -30,7 +60,8 @@ func units() []unit {
 }
 
 // Slices divides [from, to), a day or less, into slices of about aimBytes, and
-// at most two times that unless rows of one microsecond are more. The slices
+// at most two times that; those that rows of one microsecond make larger have
+// Cuts. The slices
 // follow each other without a gap, the first begins at from, the last ends at
 // to. Rows are exact at the time of the call, and so are Bytes of a table, at
 // the cost of reading the range's rows without their payloads; Bytes of a view
@@ -40,26 +71,58 @@ func (s *Source) Slices(ctx context.Context, from, to, aimBytes int64) ([]Slice,
 	if err != nil {
 		return nil, err
 	}
-	slices := []Slice{{From: from, To: to}}
+	spans := []Slice{{From: from, To: to}}
 	for _, b := range buckets {
-		last := &slices[len(slices)-1]
+		last := &spans[len(spans)-1]
 		if last.Rows > 0 && last.Bytes+b.bytes > aimBytes {
 			last.To = b.start
-			slices = append(slices, Slice{From: b.start, To: to})
-			last = &slices[len(slices)-1]
+			spans = append(spans, Slice{From: b.start, To: to})
+			last = &spans[len(spans)-1]
 		}
 		last.Rows += b.rows
 		last.Bytes += b.bytes
 	}
-	return slices, nil
+	for i := range spans {
+		if spans[i].Bytes > 2*aimBytes && spans[i].Rows > 1 {
+			if spans[i].Cuts, err = s.cuts(ctx, spans[i], aimBytes); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return spans, nil
+}
+
+// maxParts bounds how often the keys of a slice are read.
+const maxParts = 256
+
+// cuts divides the rows of a slice into parts of about aimBytes.
+func (s *Source) cuts(ctx context.Context, span Slice, aimBytes int64) ([]string, error) {
+	parts := min(span.Bytes/aimBytes+1, span.Rows, maxParts)
+	results, err := s.query(ctx, "cut rows of one moment", s.sql.settings+fmt.Sprintf(
+		`select unnest(percentile_disc(array(select n::float8 / %[1]d from generate_series(1, %[1]d - 1) n))
+		   within group (order by %[2]s collate "C")) from %[3]s where %[4]s`,
+		parts, s.sql.id, s.sql.relation, inRange(span.From, span.To)))
+	if err != nil {
+		return nil, err
+	}
+	var cuts []string
+	for _, row := range results[len(results)-1] {
+		cuts = append(cuts, row[0])
+	}
+	slices.Sort(cuts)
+	return slices.Compact(cuts), nil // one id can have many rows
 }
 
 type bucketRange struct{ from, to, maxBytes int64 }
 
 // measure returns the buckets of the first unit that have rows, and instead of
-// each that has more than maxBytes, its buckets of the next unit.
+// each that has more than maxBytes, its buckets of the next unit. A minute that
+// cannot be measured is one that is full.
 func (s *Source) measure(ctx context.Context, r bucketRange, widths []unit) ([]bucket, error) {
 	coarse, err := s.group(ctx, r, widths[0])
+	if err != nil && divisible(err) {
+		return s.measureHalves(ctx, r, widths)
+	}
 	if err != nil || len(widths) == 1 {
 		return coarse, err
 	}
@@ -77,6 +140,24 @@ func (s *Source) measure(ctx context.Context, r bucketRange, widths []unit) ([]b
 		buckets = append(buckets, fine...)
 	}
 	return buckets, nil
+}
+
+// measureHalves measures a range that cannot be measured as a whole.
+func (s *Source) measureHalves(ctx context.Context, r bucketRange, widths []unit) ([]bucket, error) {
+	width := widths[0].micros
+	half := r.from + (r.to-r.from)/2
+	if half -= (half%width + width) % width; half <= r.from {
+		half += width
+	}
+	if half >= r.to {
+		return []bucket{{r.from, 1, r.maxBytes}}, nil
+	}
+	first, err := s.measure(ctx, bucketRange{r.from, half, r.maxBytes}, widths)
+	if err != nil {
+		return nil, err
+	}
+	second, err := s.measure(ctx, bucketRange{half, r.to, r.maxBytes}, widths)
+	return append(first, second...), err
 }
 
 func (s *Source) group(ctx context.Context, r bucketRange, width unit) ([]bucket, error) {

@@ -1,9 +1,12 @@
 package source
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 func checkCover(t *testing.T, got []Slice, from, to int64) (rows, bytes int64) {
@@ -51,9 +54,56 @@ func TestSlicesSplitTimeUntilTheyFit(t *testing.T) {
 			}
 		}
 		if len(over) != 1 || over[0].Rows != 200 {
-			t.Errorf("want only the full microsecond over the limit, got %v", over)
+			t.Fatalf("want only the full microsecond over the limit, got %v", over)
 		}
+		checkParts(t, s, over[0], 20)
 	})
+}
+
+// checkParts reads a slice part by part: each row is in one of them.
+func checkParts(t *testing.T, s *Source, span Slice, most int) {
+	t.Helper()
+	seen := map[string]int{}
+	for _, part := range s.parts(span) {
+		rows := 0
+		err := s.keys(t.Context(), "part", inRange(part.from, part.to)+part.also, func([]byte, int64) error { rows++; return nil })
+		if err != nil || rows > most {
+			t.Errorf("%d rows in a part, %v", rows, err)
+		}
+	}
+	err := s.StreamSlice(t.Context(), span, func(n node.Node) error { seen[string(n.ID)]++; return nil })
+	for id, times := range seen {
+		if times != 1 {
+			t.Errorf("%q came %d times", id, times)
+		}
+	}
+	if err != nil || len(seen) != int(span.Rows) {
+		t.Errorf("%d rows, want %d; %v", len(seen), span.Rows, err)
+	}
+}
+
+func TestSlicesOfABulkLoad(t *testing.T) {
+	t.Parallel()
+	for name, load := range map[string]string{
+		"table":           plain + `insert into nodestore_node select md5(i::text), repeat('x', 100), '2024-01-01 10:00+00' from generate_series(1, 1000) i`,
+		"odd ids":         plain + `insert into nodestore_node select E'\'\\' || chr(200 + i), repeat('x', 100), '2024-01-01 10:00+00' from generate_series(1, 1000) i`,
+		"uuid":            `create table nodestore_node (id uuid, data text, "timestamp" timestamptz); insert into nodestore_node select md5(i::text)::uuid, repeat('x', 100), '2024-01-01 10:00+00' from generate_series(1, 1000) i`,
+		"with a null id":  `create table nodestore_node (id text, data text, "timestamp" timestamptz); insert into nodestore_node select nullif(i, 7)::text, repeat('x', 100), '2024-01-01 10:00+00' from generate_series(1, 1000) i`,
+		"hardly any byte": plain + `insert into nodestore_node select i, repeat('x', case i when 1 then 99000 else 1 end), '2024-01-01 10:00+00' from generate_series(1, 1000) i`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachVersion(t, func(t *testing.T, db database) {
+				db.exec(load)
+				s := db.open("nodestore_node")
+				d := day(t, "2024-01-01")
+				got, err := s.Slices(t.Context(), d.Start(), d.End(), 1000)
+				if err != nil || len(got) != 1 || len(got[0].Cuts) < 90 {
+					t.Fatalf("%v, %v", got, err)
+				}
+				checkParts(t, s, got[0], 12)
+			})
+		})
+	}
 }
 
 func TestSlicesOfPartOfADay(t *testing.T) {
@@ -77,7 +127,7 @@ func TestSlicesOfAnEmptyRange(t *testing.T) {
 	db.exec(plain)
 	d := day(t, "2024-01-01")
 	got, err := db.open("nodestore_node").Slices(t.Context(), d.Start(), d.End(), 1000)
-	if want := []Slice{{From: d.Start(), To: d.End()}}; err != nil || !slices.Equal(got, want) {
+	if want := []Slice{{From: d.Start(), To: d.End()}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }

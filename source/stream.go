@@ -17,9 +17,20 @@ const postgresEpoch = 946684800000000
 // in no particular order. The node's slices are valid during the call; those of
 // a null id and of null data, which a view can have, are nil. An
 // error of visit stops the copy and is returned as it is. After any other
-// error, nodes may have been visited already.
+// error, nodes may have been visited already: if it is Retryable, the same call
+// can succeed, if it is Damaged or TooLong, StreamApart.
 func (s *Source) Stream(ctx context.Context, from, to int64, visit func(node.Node) error) error {
-	return s.nodes(ctx, "stream nodes", inRange(from, to), visit)
+	return s.StreamSlice(ctx, Slice{From: from, To: to}, visit)
+}
+
+// StreamSlice is Stream for what Slices returned.
+func (s *Source) StreamSlice(ctx context.Context, span Slice, visit func(node.Node) error) error {
+	for _, part := range s.parts(span) {
+		if err := s.nodes(ctx, "stream nodes", inRange(part.from, part.to)+part.also, visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Fetch hands the nodes with the given ids to visit. Ids without a row are
