@@ -45,10 +45,21 @@ func classOf(err error) class {
 	if pg, ok := errors.AsType[*pgconn.PgError](f); ok {
 		return judge(pg).class
 	}
-	if isBroken(f) {
+	if isBroken(f) || isUnmet(f) {
 		return again
 	}
 	return stop
+}
+
+// isUnmet says that no server that was named meets target_session_attrs, such
+// as between a failover's two halves.
+func isUnmet(err error) bool {
+	for _, unmet := range []error{pgconn.ErrReadOnlyConnection, pgconn.ErrReadWriteConnection, pgconn.ErrPrimaryConnection, pgconn.ErrStandbyConnection} {
+		if errors.Is(err, unmet) {
+			return true
+		}
+	}
+	return false
 }
 
 // isBroken tells a transport that broke from answers that will not change:
@@ -125,6 +136,9 @@ func lastCause(err error) error {
 func connectRemedy(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return judge(pg).remedy
+	}
+	if isUnmet(err) {
+		return "none of the servers that were named is what target_session_attrs asks for: name another, or leave it out"
 	}
 	if isCertificate(err) {
 		return "give the server's CA with sslrootcert=FILE and the host name that is in its certificate; sslmode=require encrypts without verifying"

@@ -37,8 +37,12 @@ func eachVersion(t *testing.T, test func(t *testing.T, db database)) {
 // newest is a fresh database on the newest server.
 func newest(t *testing.T) database {
 	t.Parallel()
+	return newDatabase(t, latest())
+}
+
+func latest() string {
 	versions := testservers.PostgresVersions()
-	return newDatabase(t, versions[len(versions)-1])
+	return versions[len(versions)-1]
 }
 
 func newDatabase(t *testing.T, version string) database {

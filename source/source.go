@@ -28,8 +28,9 @@ type Config struct {
 	Table       string // as in SQL: perhaps with a schema, perhaps quoted
 	Connections int    // at most so many at once; less than 1 counts as 1
 
-	// Warn is told once when the server gives fewer Connections: what there are
-	// is used, and the others are tried again from time to time. May be nil.
+	// Warn is told which parameters are ignored, and once when the server gives
+	// fewer Connections: what there are is used, and the others are tried again
+	// from time to time. May be nil.
 	Warn func(string)
 }
 
@@ -48,9 +49,12 @@ type Source struct {
 // is known: an unreachable server, a refused login, a missing table or column
 // or privilege, a server that is not PostgreSQL 12 or newer.
 func Open(ctx context.Context, config Config) (*Source, error) {
-	parsed, err := pgconn.ParseConfig(config.ConnString)
+	parsed, ignored, err := parse(config.ConnString)
 	if err != nil {
-		return nil, parseFailure(err)
+		return nil, err
+	}
+	if len(ignored) > 0 && config.Warn != nil {
+		config.Warn("parameters of the connection string that are ignored: " + strings.Join(ignored, ", "))
 	}
 	s := &Source{pool: newPool(parsed, max(config.Connections, 1), config.Warn), prologue: prologue}
 	if err := s.inspect(ctx, config.Table); err != nil {
