@@ -47,7 +47,7 @@ func TestOneOfTwoURLsDies(t *testing.T) {
 	gate.die()
 	c.wants(exitRejected)
 	w.wantAllStored(c)
-	if !strings.Contains(c.stdout.String(), `"cause":"the connection broke: `) {
+	if !strings.Contains(c.stdout.String(), `"cause":"bulk: the connection broke: `) {
 		t.Error("it does not tell that the connection broke")
 	}
 }

@@ -260,8 +260,8 @@ func (m *Migration) removeVanished(ctx context.Context, index string, from, to i
 	if err != nil {
 		return err
 	}
-	for at, moments := range there {
-		if rows[at*1000].Sum == moments {
+	for at, moment := range there {
+		if rows[at*1000].Sum == moment.Sum {
 			continue
 		}
 		if err := m.compareIDs(ctx, index, max(at*1000, from), min(at*1000+minute, to)); err != nil {

@@ -252,14 +252,25 @@ func indexRefusals() []refusal {
 			name: "daily index with a bad mapping", state: func(w *world) {
 				w.must(http.MethodPut, "/{index}", `{"aliases":{"{alias}":{}},"mappings":{"properties":{"data":{"type":"keyword"},"timestamp":{"type":"date"}}}}`)
 			},
-			side: Target, check: "mapping", detail: "store=false", remedy: "reindex or remove",
+			side: Target, check: "index", detail: "store=false", remedy: "reindex or remove",
 		},
 		{
 			name: "daily index outside the alias", state: func(w *world) {
 				index("")(w)
 				w.must(http.MethodPost, "/_aliases", `{"actions":[{"remove":{"index":"{index}","alias":"{alias}"}}]}`)
 			},
-			side: Target, check: "alias", detail: "is not behind alias", remedy: "add it to the alias",
+			side: Target, check: "index", detail: "is not behind alias", remedy: "add it to the alias",
+		},
+		{
+			name: "daily index whose alias has a filter", state: func(w *world) {
+				index("")(w)
+				w.must(http.MethodPost, "/_aliases", `{"actions":[{"add":{"index":"{index}","alias":"{alias}","filter":{"term":{"_id":"x"}}}}]}`)
+			},
+			side: Target, check: "index", detail: "has a filter", remedy: "neither a filter",
+		},
+		{
+			name: "daily index with a pipeline", state: index(`{"settings":{"index.default_pipeline":"drops"}}`),
+			side: Target, check: "index", detail: "index.default_pipeline=drops", remedy: "_none",
 		},
 		{
 			name: "index block", state: index(`{"settings":{"index.blocks.read_only_allow_delete":true}}`),

@@ -66,13 +66,12 @@ func (m *maker) checkLimits(ctx context.Context) {
 	}
 }
 
-// checkContract asks about the newest day: its index is the one that a new
-// template would make.
+// checkContract asks about every day that has no index yet.
 func (m *maker) checkContract(ctx context.Context) {
 	if m.target == nil || m.misnamed {
 		return
 	}
-	preview, err := m.target.Preview(ctx, m.newestDay())
+	preview, err := m.target.Preview(ctx, m.days()...)
 	if err != nil {
 		m.judge(Target, "contract", err, "whether the daily indices would fit Sentry's reader is not known")
 		return
@@ -105,11 +104,21 @@ func (m *maker) checkContract(ctx context.Context) {
 	}
 }
 
-func (m *maker) newestDay() node.Day {
-	if n := len(m.plan.Days); n > 0 {
-		return m.plan.Days[n-1].planned
+// days are those that are planned, or today, in order.
+func (m *maker) days() []node.Day {
+	days := make([]node.Day, 0, len(m.plan.Days))
+	for _, day := range m.plan.Days {
+		days = append(days, day.planned)
 	}
-	return node.DayOf(m.now)
+	if len(days) == 0 {
+		return []node.Day{node.DayOf(m.now)}
+	}
+	return days
+}
+
+func (m *maker) newestDay() node.Day {
+	days := m.days()
+	return days[len(days)-1]
 }
 
 func (m *maker) checkExisting(ctx context.Context) {
@@ -144,16 +153,8 @@ func (m *maker) checkExisting(ctx context.Context) {
 
 func (m *maker) checkIndex(e target.Existing) {
 	switch {
-	case e.Problem != "":
-		m.add(Check{
-			Target, "mapping", NoGo, "index " + e.Name + ": " + e.Problem,
-			"a mapping cannot be changed in place: reindex or remove the index, with the template right before",
-		})
-	case !e.Behind:
-		m.add(Check{
-			Target, "alias", NoGo, fmt.Sprintf("index %s is named like a daily index but is not behind alias %s: Sentry would not find what goes there", e.Name, m.target.Backend().Alias),
-			"add it to the alias (POST /_aliases), or remove it",
-		})
+	case e.Problem() != "":
+		m.add(Check{Target, "index", NoGo, "index " + e.Name + ": " + e.Problem(), e.Remedy()})
 	case len(e.Blocks) > 0:
 		m.add(Check{
 			Target, "index_block", NoGo, fmt.Sprintf("index %s refuses writes (%s)", e.Name, strings.Join(e.Blocks, ", ")),

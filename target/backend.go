@@ -62,6 +62,9 @@ func (b Backend) IndexOf(day node.Day) string {
 	return strings.ReplaceAll(b.Index, datePlaceholder, day.String())
 }
 
+// anyDaily is an expression for every daily index; DayOf tells what else it matches.
+func (b Backend) anyDaily() string { return strings.ReplaceAll(b.Index, datePlaceholder, "*") }
+
 // DayOf is the day that a daily index of this backend holds; ok is false for
 // an index that IndexOf would not name.
 func (b Backend) DayOf(index string) (day node.Day, ok bool) {

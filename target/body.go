@@ -14,9 +14,13 @@ type memoryBody struct{ *bytes.Reader }
 // Close is io.Closer.
 func (memoryBody) Close() error { return nil }
 
-// newRequest makes a POST request of a body that must not change until its end.
-func newRequest(ctx context.Context, path string, body []byte) (*http.Request, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, path, memoryBody{bytes.NewReader(body)})
+// newRequest makes a request of a body that must not change until its end; nil
+// is no body.
+func newRequest(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
+	if body == nil {
+		return http.NewRequestWithContext(ctx, method, path, http.NoBody)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, path, memoryBody{bytes.NewReader(body)})
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func TestBodiesAreWrittenWhole(t *testing.T) {
 	t.Cleanup(transport.CloseIdleConnections)
 	for _, size := range []int{1, 5000, 3 << 20, 8 << 20} {
 		content := bytes.Repeat([]byte("a line\n"), size/7+1)[:size]
-		request, err := newRequest(t.Context(), server.URL, content)
+		request, err := newRequest(t.Context(), http.MethodPost, server.URL, content)
 		if err != nil {
 			t.Fatal(err)
 		}

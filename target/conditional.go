@@ -2,63 +2,116 @@ package target
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 )
 
-// conditional sends a bulk whose items each name the version of a document
-// that they are about, and reports for each whether it was carried out. Where
-// somebody changed the document meanwhile it was not, which is no error. The
-// request can be repeated, since a condition holds at most once.
-func (t *Target) conditional(ctx context.Context, path string, body []byte, items int) ([]bool, error) {
+// conditionalAction is the action line of a bulk item that is about exactly one
+// version of a document.
+func conditionalAction(action string, c Copy) (line []byte) {
+	line = fmt.Appendf(line, `{"%s":{"_id":`, action)
+	line = appendString(line, []byte(c.ID))
+	return fmt.Appendf(line, `,"if_seq_no":%d,"if_primary_term":%d}}`+"\n", c.seqNo, c.primaryTerm)
+}
+
+// conditional sends items that each name the version of a document that they
+// are about, and reports for each whether it was carried out. Where it was not,
+// somebody changed or removed the document meanwhile, which is no error; there
+// is no third answer, since items are sent again until they have theirs. After
+// an answer that was lost, a deletion that finds no document counts as carried
+// out, and an overwriting that was carried out as changed by somebody: the
+// caller, who looks again, then finds its own document.
+func (t *Target) conditional(ctx context.Context, path string, items [][]byte) ([]bool, error) {
+	done := make([]bool, len(items))
+	waiting := make([]int, len(items))
+	for i := range waiting {
+		waiting[i] = i
+	}
 	var patience backoff
-	for {
-		a, err := t.post(ctx, path, body)
+	for uncertain := false; len(waiting) > 0; {
+		var body []byte
+		for _, i := range waiting {
+			body = append(body, items[i]...)
+		}
+		a, err := t.exchange(ctx, http.MethodPost, path, body)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		verdict := judge(a, err)
+		verdict := judge("conditional bulk", a, err)
 		switch verdict.action {
-		case read:
-			return carriedOut(a.body, items)
-		case split:
-			return nil, refusal("conditional bulk", a.status, a.body)
-		case stop:
+		case split, stop:
 			return nil, verdict.err
+		case read:
+			before := len(waiting)
+			if waiting, verdict.err, err = carriedOut(a.body, waiting, done, uncertain); err != nil {
+				return nil, err
+			}
+			if len(waiting) < before {
+				patience = backoff{}
+			}
+		case again:
+			uncertain = uncertain || verdict.uncertain
 		}
-		if err := t.pause(ctx, &patience, verdict.cause); err != nil {
+		if len(waiting) == 0 {
+			break
+		}
+		if err := t.pause(ctx, &patience, verdict.err); err != nil {
 			return nil, err
 		}
 	}
+	return done, nil
 }
 
-func carriedOut(body []byte, items int) ([]bool, error) {
-	var answers struct {
-		Items []map[string]itemAnswer `json:"items"`
+// carriedOut marks the items that are done, and returns those that have no
+// answer yet, and why.
+func carriedOut(body []byte, sent []int, done []bool, uncertain bool) (waiting []int, cause, err error) {
+	answers, err := itemAnswers(body, len(sent))
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := json.Unmarshal(body, &answers); err != nil {
-		return nil, fmt.Errorf("decode the answer: %w", err)
-	}
-	if len(answers.Items) != items {
-		return nil, fmt.Errorf("the answer has %d items, not %d", len(answers.Items), items)
-	}
-	done := make([]bool, items)
-	for i, item := range answers.Items {
-		if len(item) != 1 {
-			return nil, fmt.Errorf("the answer has %d words on one node", len(item))
+	for k, a := range answers {
+		switch {
+		case a.Result == "noop":
+			return nil, nil, errNoop
+		case a.Status < http.StatusMultipleChoices:
+			done[sent[k]] = true
+		case a.Status == http.StatusConflict || a.Status == http.StatusNotFound:
+			done[sent[k]] = uncertain && a.absent()
+		case a.passing():
+			waiting, cause = append(waiting, sent[k]), a.refusal()
+		default:
+			return nil, nil, a.refusal()
 		}
-		for _, a := range item {
-			switch {
-			case a.Status < http.StatusMultipleChoices:
-				done[i] = true
-			case a.Status == http.StatusConflict || a.Status == http.StatusNotFound ||
-				a.Status == http.StatusTooManyRequests && a.Error.Type != "cluster_block_exception" || a.Status == http.StatusServiceUnavailable:
-				// not carried out; the caller looks again
-			default:
-				return nil, withHint(&Error{Op: "conditional bulk item", Status: a.Status, Type: a.Error.Type, Reason: withoutPayload(a.Error.Reason)})
+	}
+	return waiting, cause, nil
+}
+
+// Remove deletes the given copies, each only if it is still the document that
+// was looked at, and returns those that it deleted. Searches see it after the
+// next refresh.
+func (t *Target) Remove(ctx context.Context, copies []Copy) (removed []Copy, err error) {
+	byIndex := make(map[string][]Copy)
+	for _, c := range copies {
+		byIndex[c.Index] = append(byIndex[c.Index], c)
+	}
+	for _, index := range slices.Sorted(maps.Keys(byIndex)) {
+		of := byIndex[index]
+		lines := make([][]byte, len(of))
+		for i, c := range of {
+			lines[i] = conditionalAction("delete", c)
+		}
+		done, err := t.conditional(ctx, "/"+url.PathEscape(index)+"/_bulk?filter_path="+itemFields, lines)
+		if err != nil {
+			return removed, fmt.Errorf("remove %d copies of index %s: %w", len(of), index, err)
+		}
+		for i, c := range of {
+			if done[i] {
+				removed = append(removed, c)
 			}
 		}
 	}
-	return done, nil
+	return removed, nil
 }

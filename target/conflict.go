@@ -3,7 +3,8 @@ package target
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -25,41 +26,74 @@ type Copy struct {
 const maxLookup = 10_000
 
 // Copies returns the documents that a search in the index or alias finds for
-// the given ids, at most maxLookup of them: more is an error. It does not see
-// what was written since the last refresh.
-func (t *Target) Copies(ctx context.Context, index string, ids []string) ([]Copy, error) {
-	return t.find(ctx, index, map[string]any{"ids": map[string]any{"values": ids}})
+// the given ids. It does not see what was written since the last refresh.
+func (t *Target) Copies(ctx context.Context, index string, ids []string) (copies []Copy, err error) {
+	err = t.find(ctx, index, ofIDs(ids), collect(&copies))
+	return copies, err
 }
 
-// find returns all documents that match, or an error.
-func (t *Target) find(ctx context.Context, index string, query map[string]any) ([]Copy, error) {
-	request := map[string]any{
-		"query": query, "size": maxLookup, "track_total_hits": true, "_source": false, "version": true, "seq_no_primary_term": true,
-		"docvalue_fields": []any{map[string]string{"field": "timestamp", "format": "epoch_millis"}},
+func collect(into *[]Copy) func([]Copy) error {
+	return func(page []Copy) error {
+		*into = append(*into, page...)
+		return nil
 	}
-	var found struct {
-		Hits struct {
-			Total struct {
-				Value int `json:"value"`
-			} `json:"total"`
-			Hits []hit `json:"hits"`
-		} `json:"hits"`
+}
+
+// find hands over all documents that match, at most maxLookup at a time. Pages
+// follow each other by sequence number, which only grows when a document is
+// written again: it may then come twice, but none is passed over.
+func (t *Target) find(ctx context.Context, index string, query map[string]any, visit func([]Copy) error) error {
+	page, whole, err := t.page(ctx, index, map[string]any{"query": query})
+	for from := int64(0); err == nil && !whole; {
+		if page, whole, err = t.page(ctx, index, map[string]any{
+			"sort":  []any{map[string]string{"_seq_no": "asc"}},
+			"query": map[string]any{"bool": map[string]any{"filter": []any{query, atLeast("_seq_no", from)}}},
+		}); err != nil || whole {
+			break
+		}
+		// Shards count alike, so the last number may have more documents.
+		last := page[len(page)-1].seqNo
+		page = slices.DeleteFunc(page, func(c Copy) bool { return c.seqNo == last })
+		if len(page) == 0 {
+			return fmt.Errorf("look up documents of %s: more than %d have the sequence number %d", index, maxLookup, last)
+		}
+		if err := visit(page); err != nil {
+			return err
+		}
+		from = last
 	}
+	if err != nil {
+		return fmt.Errorf("look up documents of %s: %w", index, err)
+	}
+	return visit(page)
+}
+
+func atLeast(field string, value int64) map[string]any {
+	return map[string]any{"range": map[string]any{field: map[string]any{"gte": value}}}
+}
+
+// page returns the first documents that a request is about, and whether these are all.
+func (t *Target) page(ctx context.Context, index string, request map[string]any) (copies []Copy, whole bool, err error) {
+	maps.Copy(request, map[string]any{
+		"size": maxLookup, "track_total_hits": true, "_source": false, "version": true, "seq_no_primary_term": true,
+		"docvalue_fields": millisField(),
+	})
+	var found hits[hit]
 	if err := t.search(ctx, index, request, &found); err != nil {
-		return nil, fmt.Errorf("look up documents: %w", err)
+		return nil, false, err
 	}
-	if found.Hits.Total.Value != len(found.Hits.Hits) {
-		return nil, fmt.Errorf("look up documents of %s: %d of %d came", index, len(found.Hits.Hits), found.Hits.Total.Value)
+	if n := len(found.Hits.Hits); !found.whole() && n < maxLookup {
+		return nil, false, fmt.Errorf("%d of %d came", n, found.total())
 	}
-	copies := make([]Copy, 0, len(found.Hits.Hits))
+	copies = make([]Copy, 0, len(found.Hits.Hits))
 	for _, h := range found.Hits.Hits {
 		c, err := h.copy()
 		if err != nil {
-			return nil, fmt.Errorf("look up documents of %s: %w", index, err)
+			return nil, false, err
 		}
 		copies = append(copies, c)
 	}
-	return copies, nil
+	return copies, found.whole(), nil
 }
 
 // hit is a search's answer for one document.
@@ -92,7 +126,11 @@ func (d *delivery) resolve(ctx context.Context, g group, conflicts []int) (conte
 	if len(conflicts) == 0 {
 		return nil, nil
 	}
-	if err := d.target.Refresh(ctx, d.index.Name); err != nil {
+	err = d.target.Refresh(ctx, d.index.Name)
+	if IsGone(err) {
+		return conflicts, d.reload(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for start := 0; start < len(conflicts); start += maxLookup {
@@ -112,6 +150,12 @@ func (d *delivery) compare(ctx context.Context, g group, conflicts []int) (conte
 		ids[k] = d.batch.id(i)
 	}
 	copies, err := d.target.Copies(ctx, d.index.Name, ids)
+	if IsGone(err) {
+		return conflicts, d.reload(ctx)
+	}
+	if err == nil && len(copies) < len(ids) { // what another index lacks has not vanished
+		err = d.intact(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -142,30 +186,64 @@ func (d *delivery) compare(ctx context.Context, g group, conflicts []int) (conte
 // replace overwrites older documents, each only if it is still the one that
 // was looked at.
 func (d *delivery) replace(ctx context.Context, older []int, there map[string]Copy) (contested []int, err error) {
-	if len(older) == 0 {
-		return nil, nil
-	}
-	var body []byte
-	for _, i := range older {
-		id := d.batch.id(i)
-		body = append(body, `{"index":{"_id":`...)
-		body = appendString(body, []byte(id))
-		body = fmt.Appendf(body, `,"if_seq_no":%d,"if_primary_term":%d}}`+"\n", there[id].seqNo, there[id].primaryTerm)
-		body = append(body, d.batch.document(i)...)
-	}
-	outcome, err := d.target.conditional(ctx, "/"+url.PathEscape(d.index.Name)+"/_bulk?filter_path=items", body, len(older))
+	done, err := d.overwrite(ctx, older, there)
 	if err != nil {
 		return nil, err
 	}
-	for k, done := range outcome {
-		if !done {
-			contested = append(contested, older[k])
+	for k, i := range older {
+		if !done[k] {
+			contested = append(contested, i)
 			continue
 		}
 		d.outcome.Fates[node.Stored]++
 		d.outcome.Replaced++
 	}
 	return contested, nil
+}
+
+// overwrite writes items over exactly the copies that are given for their ids,
+// and reports for each whether it did.
+func (d *delivery) overwrite(ctx context.Context, items []int, there map[string]Copy) (done []bool, err error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	lines := make([][]byte, len(items))
+	for k, i := range items {
+		id := d.batch.id(i)
+		lines[k] = append(conditionalAction("index", there[id]), d.batch.document(i)...)
+	}
+	if err := d.intact(ctx); err != nil {
+		return nil, err
+	}
+	return d.target.conditional(ctx, d.address(itemFields), lines)
+}
+
+// Replace writes the nodes of a batch over exactly the given copies of their
+// ids in an index, whatever the versions are, and returns the copies that it
+// replaced. A copy that somebody changed or removed meanwhile is not; a node
+// whose id has no copy is not written.
+func (t *Target) Replace(ctx context.Context, index Index, b *Batch, copies []Copy) (replaced []Copy, err error) {
+	there := make(map[string]Copy, len(copies))
+	for _, c := range copies {
+		there[c.ID] = c
+	}
+	d := t.delivery(index, b)
+	var items []int
+	for i := range b.Len() {
+		if c, ok := there[b.id(i)]; ok && c.Index == index.Name {
+			items = append(items, i)
+		}
+	}
+	done, err := d.overwrite(ctx, items, there)
+	if err != nil {
+		return nil, fmt.Errorf("replace %d documents of index %s: %w", len(items), index.Name, err)
+	}
+	for k, i := range items {
+		if done[k] {
+			replaced = append(replaced, there[b.id(i)])
+		}
+	}
+	return replaced, nil
 }
 
 // writtenBySentry reports whether a document dates from after the switch.

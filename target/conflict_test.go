@@ -123,15 +123,14 @@ func TestReplacementMeetsFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := oldest(t)
 			var armed atomic.Bool
-			n := 0
-			target := b.through(func(*http.Request, int) faulty.Fault {
-				if !armed.Load() {
+			met := make(map[string]bool)
+			target := b.through(func(r *http.Request, _ int) faulty.Fault {
+				step := r.URL.String()
+				if !armed.Load() || met[step] {
 					return faulty.Fault{}
 				}
-				if n++; n%2 == 1 {
-					return faulty.Fault{Cut: cut}
-				}
-				return faulty.Fault{}
+				met[step] = true
+				return faulty.Fault{Cut: cut}
 			})
 			index := b.plain(target)
 			b.sentryWrites("older", noon-5000, "Sentry's")

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
-
-	"github.com/opensearch-project/opensearch-go/v4"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
@@ -21,11 +18,16 @@ type Error struct {
 	Status int    // HTTP status
 	Type   string // OpenSearch's name of the error, may be empty
 	Reason string // OpenSearch's explanation, without any payload
+
+	foreign bool // it is not OpenSearch that spoke
 }
 
 // Error writes the refusal as one line.
 func (e *Error) Error() string {
 	parts := []string{fmt.Sprintf("%s: status %d", e.Op, e.Status)}
+	if e.foreign {
+		parts[0] += " without OpenSearch's words: a proxy in between, or a wrong path in --target?"
+	}
 	if e.Type != "" {
 		parts = append(parts, e.Type)
 	}
@@ -45,11 +47,12 @@ var ErrExists = errors.New("the daily index is there already")
 var ErrBlocked = errors.New("the cluster blocks writes")
 
 const (
+	hintForeign     = "ask the same URL with curl from this machine; --target must lead to OpenSearch itself, with the path under which a proxy offers it"
 	hintCredentials = "check --target-username and --target-password-file"
 	hintPrivileges  = "the user needs cluster_monitor and manage_index_templates on the cluster, and crud, create_index and manage on the daily indices and the alias"
 	hintClosed      = "open the index (POST /NAME/_open), or move it away from the alias; then run the same command again"
 	hintShards      = "raise cluster.max_shards_per_node, remove indices that are not needed, or give the template fewer shards"
-	hintBlock       = "make room on the data nodes (see _cat/allocation) or remove the block; then run the same command again, it goes on where it stopped"
+	hintBlock       = "make room on the data nodes (see _cat/allocation) or remove the block; then run the same command again to resume"
 )
 
 // withHint adds the remedies that follow from the status alone.
@@ -57,7 +60,7 @@ func withHint(e *Error) error {
 	switch {
 	case e.Status == http.StatusUnauthorized:
 		return hint.Add(e, hintCredentials)
-	case e.Type == "cluster_block_exception":
+	case e.Type == "cluster_block_exception" && e.Status != http.StatusServiceUnavailable: // else no cluster manager is elected
 		return hint.Add(fmt.Errorf("%w: %w", ErrBlocked, e), hintBlock)
 	case e.Status == http.StatusForbidden:
 		return hint.Add(e, hintPrivileges)
@@ -65,41 +68,58 @@ func withHint(e *Error) error {
 		return hint.Add(e, hintClosed)
 	case strings.Contains(e.Reason, " shards open"):
 		return hint.Add(e, hintShards)
+	case e.foreign:
+		return hint.Add(e, hintForeign)
 	}
 	return e
 }
 
 // refusal makes an Error of an answer's status and body.
-func refusal(op string, status int, body []byte) error {
-	e := &Error{Op: op, Status: status}
-	var answer struct {
-		Error json.RawMessage `json:"error"`
-	}
-	var cause struct{ Type, Reason string }
-	if json.Unmarshal(body, &answer) == nil && json.Unmarshal(answer.Error, &cause) == nil {
-		e.Type, e.Reason = cause.Type, withoutPayload(cause.Reason)
-	}
-	return withHint(e)
+func refusal(op string, status int, body []byte) *Error {
+	kind, reason, ok := words(status, body)
+	return &Error{Op: op, Status: status, Type: kind, Reason: withoutPayload(reason), foreign: !ok && !common(status)}
 }
 
-// classify gives the library's errors the form of ours.
-func classify(op string, err error) error {
-	if err == nil {
-		return nil
+// common reports whether a status says enough without OpenSearch's words: the
+// security plugin asks for a password in plain text, and a proxy whose servers
+// are away has no others.
+func common(status int) bool { return status == http.StatusUnauthorized || passing(status) }
+
+const (
+	typeIndexMissing   = "index_not_found_exception"
+	typeAliasesMissing = "aliases_not_found_exception"
+	// typeDocumentMissing is our name for the answer to a GET that OpenSearch has no type for.
+	typeDocumentMissing = "document_missing_exception"
+)
+
+// words finds in the body of a refusal what OpenSearch says, in any of its
+// forms. It is not OK if a proxy could have said it as well.
+func words(status int, body []byte) (kind, reason string, ok bool) {
+	var answer struct {
+		Error       json.RawMessage `json:"error"`
+		Status      int             `json:"status"`
+		Found       *bool           `json:"found"`
+		ID          *string         `json:"_id"`
+		ClusterName string          `json:"cluster_name"`
 	}
-	if structured, ok := errors.AsType[*opensearch.StructError](err); ok {
-		return withHint(&Error{Op: op, Status: structured.Status, Type: structured.Err.Type, Reason: withoutPayload(structured.Err.Reason)})
+	var cause struct{ Type, Reason string }
+	var text string
+	switch {
+	case json.Unmarshal(body, &answer) != nil:
+		return "", "", false
+	case json.Unmarshal(answer.Error, &cause) == nil && cause.Type != "":
+		return cause.Type, cause.Reason, true
+	case json.Unmarshal(answer.Error, &text) == nil && missingAlias.MatchString(text):
+		return typeAliasesMissing, text, true
+	case text != "" && (answer.Status == status || strings.HasPrefix(text, "no handler found for uri")):
+		return "", text, true
+	case answer.Found != nil && !*answer.Found && answer.ID != nil:
+		return typeDocumentMissing, "", true
 	}
-	if plain, ok := errors.AsType[*opensearch.StringError](err); ok {
-		return withHint(&Error{Op: op, Status: plain.Status, Reason: withoutPayload(plain.Err)})
-	}
-	// The security plugin answers a wrong password with plain text. The library
-	// quotes the whole of what it cannot read, which may be a payload.
-	if errors.Is(err, opensearch.ErrJSONUnmarshalBody) {
-		return withHint(&Error{Op: op, Status: statusIn(err.Error()), Reason: "the answer is not the JSON that was expected"})
-	}
-	return fmt.Errorf("%s: %w", op, withoutRequest(err))
+	return "", "", answer.ClusterName != "" // a health that was waited for in vain
 }
+
+var missingAlias = regexp.MustCompile(`^alias(es)? \[.*\] missing$`)
 
 // withoutRequest removes what the library puts before a transport's error, the
 // method and the address in quotes: op says it.
@@ -111,18 +131,13 @@ func withoutRequest(err error) error {
 	return inner
 }
 
-// statusIn reads the status that the library names before it quotes a body, or 0.
-func statusIn(text string) (status int) {
-	_, after, _ := strings.Cut(text, "status: ")
-	digits, _, _ := strings.Cut(after, ",")
-	status, _ = strconv.Atoi(digits) // 0 if there is none
-	return status
-}
-
 // unreachable adds what to do when no connection came about at all.
 func unreachable(urls []string, err error) error {
 	if err == nil || hint.Of(err) != "" {
 		return err
+	}
+	if IsGone(err) {
+		return hint.Add(err, "OpenSearch takes the path in --target for an index: leave it out, or give the one under which a proxy offers OpenSearch")
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return hint.Add(err, "give the cluster's certificate authority with --target-ca, or pin its certificate with --target-fingerprint")
@@ -144,9 +159,19 @@ func statusOf(err error) int {
 	return 0
 }
 
-// IsGone reports whether an error says that an index does not exist.
+// typeOf returns OpenSearch's name of a refusal, or "".
+func typeOf(err error) string {
+	if refused, ok := errors.AsType[*Error](err); ok {
+		return refused.Type
+	}
+	return ""
+}
+
+// IsGone reports whether OpenSearch itself says that an index or alias does not
+// exist. Any other 404 is not an answer to that.
 func IsGone(err error) bool {
-	return statusOf(err) == http.StatusNotFound || errors.Is(err, ErrDropped)
+	kind := typeOf(err)
+	return kind == typeIndexMissing || kind == typeAliasesMissing || errors.Is(err, ErrDropped)
 }
 
 // maxReason bounds what is kept of a server's explanation, in bytes.

@@ -2,14 +2,9 @@ package target
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/opensearch-project/opensearch-go/v4"
-
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
 
 func TestWithoutPayload(t *testing.T) {
@@ -34,44 +29,53 @@ func TestWithoutPayload(t *testing.T) {
 	}
 }
 
-func TestClassify(t *testing.T) {
+func TestWords(t *testing.T) {
 	t.Parallel()
-	structured := &opensearch.StructError{Status: 404}
-	structured.Err.Type, structured.Err.Reason = "index_not_found_exception", "no such index [x]"
 	for name, test := range map[string]struct {
-		err          error
-		status       int
-		text, remedy string
+		status     int
+		body       string
+		kind, text string
+		gone       bool
 	}{
-		"structured":   {structured, 404, "op: status 404: index_not_found_exception: no such index [x]", ""},
-		"text":         {&opensearch.StringError{Status: 503, Err: "upstream"}, 503, "op: status 503: upstream", ""},
-		"unauthorized": {fmt.Errorf("%w, status: 401, body: %q", opensearch.ErrJSONUnmarshalBody, "Unauthorized"), 401, "op: status 401: the answer is not", hintCredentials},
-		"half JSON":    {fmt.Errorf("%w, status: 200, body: {\"data\":\"marker, err: x", opensearch.ErrJSONUnmarshalBody), 200, "op: status 200: the answer is not", ""},
-		"no status":    {fmt.Errorf("%w: x: marker", opensearch.ErrJSONUnmarshalBody), 0, "op: status 0: the answer is not", ""},
-		"other":        {errors.New("broken"), 0, "op: broken", ""},
+		"index":        {404, `{"error":{"root_cause":[],"type":"index_not_found_exception","reason":"no such index [x]"},"status":404}`, typeIndexMissing, "op: status 404: index_not_found_exception: no such index [x]", true},
+		"alias":        {404, `{"error":"alias [x] missing","status":404}`, typeAliasesMissing, "op: status 404: aliases_not_found_exception: alias [x] missing", true},
+		"aliases":      {404, `{"error":"aliases [x] missing","status":404}`, typeAliasesMissing, "op: status 404", true},
+		"document":     {404, `{"_index":"x","_id":"y","found":false}`, typeDocumentMissing, "op: status 404", false},
+		"template":     {404, `{"error":{"type":"resource_not_found_exception","reason":"x"},"status":404}`, "resource_not_found_exception", "op: status 404", false},
+		"no handler":   {400, `{"error":"no handler found for uri [/a/b/c] and method [GET]"}`, "", "op: status 400: no handler found", false},
+		"health":       {408, `{"cluster_name":"x","status":"red","timed_out":true}`, "", "op: status 408", false},
+		"unauthorized": {401, "Unauthorized", "", "op: status 401", false},
+		"HTML":         {404, "<html>marker", "", "op: status 404 without OpenSearch's words", false},
+		"empty":        {404, "", "", "op: status 404 without OpenSearch's words", false},
+		"other JSON":   {404, `{"message":"marker"}`, "", "op: status 404 without OpenSearch's words", false},
+		"other error":  {404, `{"error":"marker"}`, "", "op: status 404 without OpenSearch's words", false},
+		"gateway":      {404, `{"error":{"code":404,"message":"marker"}}`, "", "op: status 404 without OpenSearch's words", false},
 	} {
-		err := classify("op", test.err)
-		if statusOf(err) != test.status || !strings.HasPrefix(err.Error(), test.text) || strings.Contains(err.Error(), "marker") || hint.Of(err) != test.remedy {
-			t.Errorf("%s: %v, status %d, remedy %q", name, err, statusOf(err), hint.Of(err))
+		e := refusal("op", test.status, []byte(test.body))
+		if e.Type != test.kind || !strings.HasPrefix(e.Error(), test.text) || IsGone(withHint(e)) != test.gone || strings.Contains(e.Error(), "marker") {
+			t.Errorf("%s: %v, type %q, gone %v", name, e, e.Type, IsGone(e))
 		}
-	}
-	if err := classify("op", nil); err != nil {
-		t.Error(err)
 	}
 }
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]action{200: read, 413: split, 429: again, 502: again, 503: again, 504: again, 400: stop, 401: stop, 403: stop, 404: stop, 500: stop} {
-		got := judge(answer{status: status}, nil)
-		if got.action != want || (want == stop) != (got.err != nil) || (want == again) != (got.cause != "") {
-			t.Errorf("status %d: %+v", status, got)
-		}
-		if uncertain := want == again && status != http.StatusTooManyRequests; got.uncertain != uncertain {
-			t.Errorf("status %d: uncertain %v", status, got.uncertain)
+	const words = `{"error":{"type":"x","reason":"y"},"status":0}`
+	for body, actions := range map[string]map[int]action{
+		words:    {200: read, 413: split, 429: again, 502: again, 503: again, 504: again, 400: stop, 401: stop, 403: stop, 404: stop, 408: stop, 500: stop},
+		"<html>": {200: again, 413: split, 429: again, 502: again, 503: again, 504: again, 400: stop, 401: stop, 403: stop, 404: again, 408: again, 500: again, 301: stop},
+	} {
+		for status, want := range actions {
+			got := judge("op", answer{status, []byte(body)}, nil)
+			if got.action != want || (want == read) != (got.err == nil) {
+				t.Errorf("status %d, %s: %+v", status, body, got)
+			}
+			if uncertain := want == again && status != http.StatusTooManyRequests; want == again && got.uncertain != uncertain {
+				t.Errorf("status %d, %s: uncertain %v", status, body, got.uncertain)
+			}
 		}
 	}
-	if got := judge(answer{status: 200}, errors.New("cut")); got.action != again || !got.uncertain {
+	if got := judge("op", answer{status: 200}, errors.New("cut")); got.action != again || !got.uncertain {
 		t.Errorf("half an answer: %+v", got)
 	}
 }

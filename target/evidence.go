@@ -3,6 +3,9 @@ package target
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
 )
 
 // Seen counts through the alias, as Sentry asks, how many documents of the given
@@ -10,15 +13,11 @@ import (
 // together. Without the alias both are 0.
 func (t *Target) Seen(ctx context.Context, own string, ids []string) (inOwn, behind int64, err error) {
 	query := map[string]any{
-		"size": 0, "track_total_hits": true, "query": map[string]any{"ids": map[string]any{"values": ids}},
+		"size": 0, "track_total_hits": true, "query": ofIDs(ids),
 		"aggs": map[string]any{"own": map[string]any{"filter": map[string]any{"term": map[string]any{"_index": own}}}},
 	}
 	var answer struct {
-		Hits struct {
-			Total struct {
-				Value int64 `json:"value"`
-			} `json:"total"`
-		} `json:"hits"`
+		hits[struct{}]
 		Aggregations struct {
 			Own struct {
 				Count int64 `json:"doc_count"`
@@ -33,4 +32,84 @@ func (t *Target) Seen(ctx context.Context, own string, ids []string) (inOwn, beh
 		return 0, 0, fmt.Errorf("count %d ids through alias %s: %w", len(ids), t.config.Backend.Alias, err)
 	}
 	return answer.Aggregations.Own.Count, answer.Hits.Total.Value, nil
+}
+
+// Fingerprint tells whether an index was changed: any write raises MaxSeqNo. A
+// shard that is missing makes it differ as well.
+type Fingerprint struct {
+	UUID     string `json:"uuid"`
+	Docs     int64  `json:"docs"`
+	MaxSeqNo int64  `json:"max_seq_no"` // summed over the primary shards
+}
+
+// Fingerprints reads the fingerprints of all indices behind the alias, by name.
+func (t *Target) Fingerprints(ctx context.Context) (map[string]Fingerprint, error) {
+	type shard struct {
+		Routing struct {
+			Primary bool `json:"primary"`
+		} `json:"routing"`
+		Docs struct {
+			Count int64 `json:"count"`
+		} `json:"docs"`
+		SeqNo struct {
+			Max int64 `json:"max_seq_no"`
+		} `json:"seq_no"`
+	}
+	var answer struct {
+		wholeness
+		Indices map[string]struct {
+			UUID   string             `json:"uuid"`
+			Shards map[string][]shard `json:"shards"`
+		} `json:"indices"`
+	}
+	alias := t.config.Backend.Alias
+	err := t.ask(ctx, http.MethodGet, "/"+url.PathEscape(alias)+"/_stats/docs?level=shards", nil, &answer)
+	if IsGone(err) {
+		return nil, nil
+	}
+	if err == nil && answer.Shards.Failed > 0 {
+		err = fmt.Errorf("%w: %d shards failed", ErrIncomplete, answer.Shards.Failed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what the indices behind %s hold: %w", alias, err)
+	}
+	prints := make(map[string]Fingerprint, len(answer.Indices))
+	for name, index := range answer.Indices {
+		print := Fingerprint{UUID: index.UUID}
+		for _, copies := range index.Shards {
+			for _, s := range copies {
+				if s.Routing.Primary {
+					print.Docs += s.Docs.Count
+					print.MaxSeqNo += s.SeqNo.Max
+				}
+			}
+		}
+		prints[name] = print
+	}
+	return prints, nil
+}
+
+// MissingShards names the indices behind the alias, and those named like daily
+// ones, that have a primary shard without a working node: searches cannot see
+// all of their documents.
+func (t *Target) MissingShards(ctx context.Context) ([]string, error) {
+	b := t.config.Backend
+	var names []string
+	for _, expression := range []string{b.Alias, b.anyDaily()} {
+		var rows []struct{ Index, Prirep, State string }
+		path := "/_cat/shards/" + url.PathEscape(expression) + "?format=json&h=index,prirep,state"
+		err := t.ask(ctx, http.MethodGet, path, nil, &rows)
+		if err != nil && !IsGone(err) {
+			return nil, fmt.Errorf("look for missing shards of %s: %w", expression, err)
+		}
+		for _, row := range rows {
+			_, daily := b.DayOf(row.Index)
+			missing := row.Prirep == "p" && row.State != "STARTED" && row.State != "RELOCATING"
+			if missing && (daily || expression == b.Alias) && !slices.Contains(names, row.Index) {
+				names = append(names, row.Index)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }

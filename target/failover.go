@@ -21,29 +21,10 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return d.DialContext(ctx, network, address)
 }
 
-// broken is an error after which the library repeats an admin call, by another
-// URL if there is one: it does so for errors of package net that are no
-// timeouts. A server that is gone can be a timeout of the dial, and one that
-// accepts and closes is an error of net/http's own.
-type broken struct{ error }
-
-// Timeout is part of net.Error.
-func (broken) Timeout() bool { return false }
-
-// Temporary is part of net.Error.
-func (broken) Temporary() bool { return false }
-
-// Unwrap is for errors.Is.
-func (b broken) Unwrap() error { return b.error }
-
-// repeatable makes a broken connection's error one that the library repeats the
-// call for, unless the time for an answer is over, or the server's certificate
-// or protocol is the wrong one, which it will be again.
-func repeatable(ctx context.Context, err error) error {
+// permanent reports whether a connection will break the same way again: the
+// server's certificate or protocol is the wrong one.
+func permanent(err error) bool {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
-	if ctx.Err() != nil || untrusted || plain || hint.Of(err) != "" {
-		return err
-	}
-	return broken{err}
+	return untrusted || plain || hint.Of(err) != ""
 }

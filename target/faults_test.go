@@ -47,8 +47,8 @@ const (
 	blocked   = `{"error":{"type":"cluster_block_exception","reason":"index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block];"},"status":429}`
 )
 
-// itemAnswers is a bulk's answer with these statuses.
-func itemAnswers(statuses ...int) string {
+// itemStatuses is a bulk's answer with these statuses.
+func itemStatuses(statuses ...int) string {
 	items := make([]string, len(statuses))
 	for i, status := range statuses {
 		items[i] = fmt.Sprintf(`{"index":{"status":%d}}`, status)
@@ -73,11 +73,16 @@ func TestFaultsThatPass(t *testing.T) {
 	// The proxy's own answers are the same in front of every version.
 	for name, fault := range map[string]faulty.Fault{
 		"queue of the request":  {Status: http.StatusTooManyRequests, Body: queueFull},
-		"queue of each item":    {Status: http.StatusOK, Body: itemAnswers(429, 429, 429)},
-		"items on a lost shard": {Status: http.StatusOK, Body: itemAnswers(503, 502, 504)},
+		"queue of each item":    {Status: http.StatusOK, Body: itemStatuses(429, 429, 429)},
+		"items on a lost shard": {Status: http.StatusOK, Body: itemStatuses(503, 502, 504)},
 		"502":                   {Status: http.StatusBadGateway, Body: "<html>"},
 		"503":                   {Status: http.StatusServiceUnavailable},
 		"504":                   {Status: http.StatusGatewayTimeout},
+		"404 of a proxy":        {Status: http.StatusNotFound, Body: "<html>"},
+		"404 without a body":    {Status: http.StatusNotFound},
+		"404 of other JSON":     {Status: http.StatusNotFound, Body: `{"message":"no Route matched"}`},
+		"500 of a proxy":        {Status: http.StatusInternalServerError, Body: "<html>"},
+		"a proxy's own page":    {Status: http.StatusOK, Body: "<html>"},
 	} {
 		t.Run(name, func(t *testing.T) { oldest(t).writeThrough(fault) })
 	}
@@ -121,7 +126,7 @@ func (b bed) writeThrough(fault faulty.Fault) {
 func TestOnlyItemsWithoutAFateAreSentAgain(t *testing.T) {
 	b := oldest(t)
 	// The proxy says of the second node alone that it was stored.
-	faults := &bulks{fault: first(faulty.Fault{Status: http.StatusOK, Body: itemAnswers(429, 201, 503)})}
+	faults := &bulks{fault: first(faulty.Fault{Status: http.StatusOK, Body: itemStatuses(429, 201, 503)})}
 	target := b.through(faults.rule)
 	got, err := target.Write(t.Context(), b.loading(target), batchOf(t, Versioned, numbered(3)...))
 	wantFates(t, got, err, node.Fates{node.Stored: 3})
@@ -202,14 +207,14 @@ func TestAnswersThatStop(t *testing.T) {
 		fault        faulty.Fault
 		text, remedy string
 	}{
-		"block of the cluster": {faulty.Fault{Status: 429, Body: blocked}, "cluster_block_exception", "make room"},
-		"bad request":          {faulty.Fault{Status: 400, Body: `{"error":{"type":"x_content_parse_exception","reason":"no"}}`}, "x_content_parse_exception", ""},
-		"not found":            {faulty.Fault{Status: 404, Body: `{}`}, "status 404", ""},
-		"internal error":       {faulty.Fault{Status: 500, Body: `[]`}, "status 500", ""},
-		"no JSON":              {faulty.Fault{Status: 200, Body: `<html>`}, "decode the answer", ""},
-		"too few items":        {faulty.Fault{Status: 200, Body: itemAnswers(201, 429)}, "2 items for 3 nodes", ""},
-		"no word on an item":   {faulty.Fault{Status: 200, Body: `{"errors":true,"items":[{},{},{}]}`}, "0 words on one node", ""},
-		"unknown status":       {faulty.Fault{Status: 200, Body: itemAnswers(201, 500, 201)}, "status 500", ""},
+		"block of the cluster":  {faulty.Fault{Status: 429, Body: blocked}, "cluster_block_exception", "make room"},
+		"bad request":           {faulty.Fault{Status: 400, Body: `{"error":{"type":"x_content_parse_exception","reason":"no"}}`}, "x_content_parse_exception", ""},
+		"internal error":        {faulty.Fault{Status: 500, Body: `{"error":{"type":"null_pointer_exception","reason":"no"},"status":500}`}, "status 500", ""},
+		"half JSON":             {faulty.Fault{Status: 200, Body: `{"errors":true`}, "decode the answer", ""},
+		"too few items":         {faulty.Fault{Status: 200, Body: itemStatuses(201, 429)}, "2 items for 3 documents", ""},
+		"no word on an item":    {faulty.Fault{Status: 200, Body: `{"errors":true,"items":[{},{},{}]}`}, "0 words on one document", ""},
+		"a pipeline that drops": {faulty.Fault{Status: 200, Body: `{"errors":false,"items":[{"index":{"result":"created","status":201}},{"index":{"result":"noop","status":200}},{"index":{"result":"created","status":201}}]}`}, "noop", "processor drop"},
+		"unknown status":        {faulty.Fault{Status: 200, Body: itemStatuses(201, 500, 201)}, "status 500", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := oldest(t)
@@ -255,7 +260,7 @@ func TestGivesUpWhenPatienceIsSpent(t *testing.T) {
 	config.Patience = 200 * time.Millisecond
 	target := openTarget(t, config)
 	got, err := target.Write(t.Context(), b.loading(target), batchOf(t, Versioned, numbered(3)...))
-	wantRefusal(t, err, "gave up after", "it goes on where it stopped")
+	wantRefusal(t, err, "gave up after", "run the same command again to resume")
 	wantRefusal(t, err, "status 503", "")
 	if n := faults.seen.Load(); n < 3 || n > 6 || got.Fates.Sum() != 0 {
 		t.Errorf("%d requests, fates %v", n, got.Fates)

@@ -10,7 +10,7 @@ import (
 // again, or there is an error; never more fates than nodes.
 func FuzzAssign(f *testing.F) {
 	for _, answer := range []string{
-		`{"errors":false}`, `{"errors":true,"items":[]}`, itemAnswers(200, 201, 429), itemAnswers(400, 413, 503), itemAnswers(404, 200, 200),
+		`{"errors":false}`, `{"errors":true,"items":[]}`, itemStatuses(200, 201, 429), itemStatuses(400, 413, 503), itemStatuses(404, 200, 200),
 		`{"errors":true,"items":[{},null,{"index":{"status":201},"create":{"status":201}}]}`, `null`, `{"items":[null,null,null]}`,
 		`{"items":[{"index":{"status":409,"error":{"reason":"[n0]: version conflict, current version [1728043200000000] is"}}},{"index":{"status":409}},{"index":{"status":409,"error":{"reason":"current version ["}}}]}`,
 	} {
@@ -20,9 +20,9 @@ func FuzzAssign(f *testing.F) {
 	batch := batchOf(f, Versioned, numbered(3)...)
 	f.Fuzz(func(t *testing.T, answer []byte, uncertain bool) {
 		d := &delivery{batch: batch}
-		remaining, err := d.assign(t.Context(), group{items: []int{0, 1, 2}, uncertain: uncertain}, answer)
+		remaining, cause, err := d.assign(t.Context(), group{items: []int{0, 1, 2}, uncertain: uncertain}, answer)
 		fates := d.outcome.Fates.Sum() + int64(len(remaining))
-		if fates > 3 || err == nil && fates != 3 {
+		if fates > 3 || err == nil && fates != 3 || (len(remaining) > 0) != (cause != nil) && err == nil {
 			t.Errorf("%v: fates %v, %d are sent again", err, d.outcome.Fates, len(remaining))
 		}
 		if int64(len(d.outcome.Rejected)) != d.outcome.Fates[node.Rejected] {
@@ -32,13 +32,14 @@ func FuzzAssign(f *testing.F) {
 }
 
 func FuzzCarriedOut(f *testing.F) {
-	for _, answer := range []string{`{}`, `null`, itemAnswers(200, 409), itemAnswers(429, 503), itemAnswers(201, 400), `{"items":[{},null]}`} {
+	for _, answer := range []string{`{}`, `null`, itemStatuses(200, 409), itemStatuses(429, 503), itemStatuses(201, 400), `{"items":[{},null]}`} {
 		f.Add([]byte(answer))
 	}
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		done, err := carriedOut(answer, 2)
-		if (err == nil) != (len(done) == 2) {
-			t.Errorf("%v beside %v", done, err)
+		done := make([]bool, 2)
+		waiting, cause, err := carriedOut(answer, []int{0, 1}, done, false)
+		if len(waiting) > 2 || (len(waiting) > 0) != (cause != nil) || err != nil && cause != nil {
+			t.Errorf("%v, %v beside %v, done %v", waiting, cause, err, done)
 		}
 	})
 }

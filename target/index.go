@@ -3,15 +3,13 @@ package target
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -24,6 +22,8 @@ type Origin struct {
 	Database string `json:"database"`
 	Table    string `json:"table"`
 	Region   string `json:"region,omitempty"`
+	// Shared: Sentry may write to the index as well.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // metaKey is the key of Origin in a mapping's `_meta`.
@@ -35,15 +35,31 @@ type Index struct {
 	Day    node.Day
 	UUID   string
 	Origin *Origin // nil: it was not created by this tool
+	Behind bool    // the backend's alias leads to it
 
 	// SwitchedAt is set by whoever knows when Sentry began to write to OpenSearch,
 	// in µs since 1970. Documents from then on are never replaced.
 	SwitchedAt int64
 
 	settings map[string]string
-	problem  string // why its mapping breaks the reader's contract, or ""
-	loading  bool   // its loading alias is there
+	aliases  map[string]aliasRules
+	problem  problem
+	loading  bool // its loading alias is there
 }
+
+// Ours reports whether this tool made the index.
+func (i Index) Ours() bool { return i.Origin != nil }
+
+// Versioned reports whether only this tool writes to the index, so that nodes
+// carry their timestamps as versions there.
+func (i Index) Versioned() bool { return i.Origin != nil && !i.Origin.Shared }
+
+// Problem says why nothing may be written to the index, or "": Sentry would not
+// find there what it asks for, or not all of it.
+func (i Index) Problem() string { return i.problem.text }
+
+// Remedy says what to do about Problem.
+func (i Index) Remedy() string { return i.problem.remedy }
 
 // loadingSettings are an index's settings while a past day is copied into it.
 // Promise 4 needs `request`: with `async`, a bulk is answered before it is on
@@ -71,7 +87,7 @@ type Loan struct {
 // Loan reads what the daily index of name would be like, and returns what has
 // to be borrowed to load it.
 func (t *Target) Loan(ctx context.Context, name string) (Loan, error) {
-	normal, err := t.effective(ctx, name)
+	normal, err := t.simulate(ctx, name, nil)
 	if err != nil {
 		return Loan{}, err
 	}
@@ -100,44 +116,97 @@ func LoadingName(index string) string { return "nodestore-migrate-" + index }
 // the loan before. That it is there already, as after a broken connection, is
 // no error if it is of the same origin and still loading, else it is ErrExists.
 func (t *Target) Create(ctx context.Context, name string, loan Loan, origin Origin) error {
-	body, err := json.Marshal(map[string]any{
+	err := t.put(ctx, name, map[string]any{
 		"settings": loan.Loading,
 		"mappings": map[string]any{"_meta": map[string]any{metaKey: origin}},
 		"aliases":  map[string]any{LoadingName(name): map[string]any{}},
 	})
-	if err != nil {
-		return fmt.Errorf("create index %s: %w", name, err)
-	}
-	_, err = t.api.Indices.Create(ctx, opensearchapi.IndicesCreateReq{Index: name, Body: strings.NewReader(string(body))})
-	err = classify("create index "+name, err)
-	if refused, ok := errors.AsType[*Error](err); !ok || refused.Type != "resource_already_exists_exception" {
+	if typeOf(err) != typeExists {
 		return err
 	}
 	found, getErr := t.get(ctx, name)
 	if getErr != nil {
 		return getErr
 	}
-	if len(found) == 1 && found[0].loading && found[0].Origin != nil && *found[0].Origin == origin {
+	if len(found) == 1 && found[0].loading && found[0].Versioned() && *found[0].Origin == origin {
 		return nil
 	}
 	return hint.Add(fmt.Errorf("%w: %w", ErrExists, err), "somebody created it this moment: run the same command again")
 }
 
-// Daily returns a day's index; ok is false when there is none.
+// CreateShared creates the index of a present or future day as Sentry's writer
+// would by writing, which action.auto_create_index may forbid: with what the
+// templates give and nothing else, but marked as this tool's and Sentry's. That
+// it is there already is no error, whoever made it.
+func (t *Target) CreateShared(ctx context.Context, name string, origin Origin) error {
+	origin.Shared = true
+	err := t.put(ctx, name, map[string]any{"mappings": map[string]any{"_meta": map[string]any{metaKey: origin}}})
+	if typeOf(err) == typeExists {
+		return nil
+	}
+	return err
+}
+
+const typeExists = "resource_already_exists_exception"
+
+func (t *Target) put(ctx context.Context, name string, body any) error {
+	if err := t.ask(ctx, http.MethodPut, "/"+url.PathEscape(name), body, nil); err != nil {
+		return fmt.Errorf("create index %s: %w", name, err)
+	}
+	return nil
+}
+
+// secondLook is the pause before an index that is not there is asked for again.
+const secondLook = 100 * time.Millisecond
+
+// Daily returns a day's index. Since an index that is gone has consequences, ok
+// is false only if two looks do not find it, and the cluster is still the same.
 func (t *Target) Daily(ctx context.Context, day node.Day) (index Index, ok bool, err error) {
-	name := t.config.Backend.IndexOf(day)
+	return t.named(ctx, t.config.Backend.IndexOf(day))
+}
+
+// Reload returns an index as it is now, and whether it still is the one that
+// was known. The zero Index is one that is gone.
+func (t *Target) Reload(ctx context.Context, known Index) (now Index, same bool, err error) {
+	now, ok, err := t.named(ctx, known.Name)
+	if err != nil || !ok {
+		return Index{}, false, err
+	}
+	now.SwitchedAt = known.SwitchedAt
+	return now, now.UUID == known.UUID, nil
+}
+
+// named is Daily for any name.
+func (t *Target) named(ctx context.Context, name string) (index Index, ok bool, err error) {
+	if index, ok, err = t.look(ctx, name); ok || err != nil {
+		return index, ok, err
+	}
+	if err := sleep(ctx, secondLook); err != nil {
+		return Index{}, false, err
+	}
+	if index, ok, err = t.look(ctx, name); ok || err != nil {
+		return index, ok, err
+	}
+	return Index{}, false, t.sameCluster(ctx)
+}
+
+func (t *Target) look(ctx context.Context, name string) (index Index, ok bool, err error) {
 	found, err := t.get(ctx, name)
-	if statusOf(err) == http.StatusNotFound {
+	if IsGone(err) {
 		return Index{}, false, nil
 	}
 	if err != nil {
 		return Index{}, false, err
 	}
 	if len(found) != 1 || found[0].Name != name {
-		return Index{}, false, hint.Add(fmt.Errorf("read index %s: it is an alias", name),
-			"daily indices must be concrete indices: check --index against Sentry's configuration")
+		return Index{}, false, notConcrete(name)
 	}
 	return found[0], true, nil
+}
+
+func notConcrete(name string) error {
+	return hint.Add(fmt.Errorf("read index %s: it is an alias", name),
+		"daily indices must be concrete indices: check --index against Sentry's configuration")
 }
 
 // Durable reports whether the index's answers to writes mean that they are on disk.
@@ -159,7 +228,7 @@ func (i Index) Loading() bool { return i.loading }
 func (t *Target) behindAlias(ctx context.Context) ([]Index, error) {
 	alias := t.config.Backend.Alias
 	found, err := t.get(ctx, alias)
-	if statusOf(err) == http.StatusNotFound {
+	if IsGone(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -175,27 +244,43 @@ func (t *Target) behindAlias(ctx context.Context) ([]Index, error) {
 	return found, nil
 }
 
-func (t *Target) get(ctx context.Context, name string) ([]Index, error) {
-	op := "read index " + name
-	answer, err := t.api.Indices.Get(ctx, opensearchapi.IndicesGetReq{Indices: []string{name}})
+// get reads what an expression leads to; wildcards also find closed and hidden indices.
+func (t *Target) get(ctx context.Context, expression string) ([]Index, error) {
+	var answer map[string]description
+	err := t.ask(ctx, http.MethodGet, "/"+url.PathEscape(expression)+"?expand_wildcards=all", nil, &answer)
 	if err != nil {
-		return nil, classify(op, err)
+		return nil, fmt.Errorf("read index %s: %w", expression, err)
 	}
-	var found []Index
-	for concrete, description := range *answer.IndicesGetRespData {
-		settings, err := flatSettings(description.Settings)
+	found := make([]Index, 0, len(answer))
+	for name, d := range answer {
+		index, err := t.describe(name, d)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
+			return nil, fmt.Errorf("read index %s: %w", name, err)
 		}
-		index := Index{Name: concrete, UUID: settings["index.uuid"], settings: settings, problem: mappingProblem(description.Mappings)}
-		index.Day, _ = t.config.Backend.DayOf(concrete)
-		if index.Origin, err = originOf(description.Mappings); err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
-		}
-		_, index.loading = description.Aliases[LoadingName(concrete)]
 		found = append(found, index)
 	}
+	sort.Slice(found, func(i, j int) bool { return found[i].Name < found[j].Name })
 	return found, nil
+}
+
+func (t *Target) describe(name string, d description) (index Index, err error) {
+	index = Index{Name: name, aliases: d.Aliases}
+	if index.settings, err = flatSettings(d.Settings); err != nil {
+		return index, err
+	}
+	if index.Origin, err = originOf(d.Mappings); err != nil {
+		return index, err
+	}
+	var daily bool
+	index.Day, daily = t.config.Backend.DayOf(name)
+	_, index.Behind = d.Aliases[t.config.Backend.Alias]
+	_, index.loading = d.Aliases[LoadingName(name)]
+	index.UUID = index.settings["index.uuid"]
+	index.problem = t.config.Backend.unfit(d, index.settings)
+	if index.problem.text == "" && daily && !index.Behind {
+		index.problem = outside(t.config.Backend.Alias)
+	}
+	return index, nil
 }
 
 func originOf(mappings json.RawMessage) (*Origin, error) {
@@ -221,14 +306,32 @@ func originOf(mappings json.RawMessage) (*Origin, error) {
 
 // Refresh makes all that was written to indices visible to searches.
 func (t *Target) Refresh(ctx context.Context, names ...string) error {
-	_, err := t.api.Indices.Refresh(ctx, &opensearchapi.IndicesRefreshReq{Index: names})
-	return classify("refresh index "+strings.Join(names, ","), err)
+	list := strings.Join(names, ",")
+	if err := t.onAllShards(ctx, "/"+url.PathEscape(list)+"/_refresh"); err != nil {
+		return fmt.Errorf("refresh index %s: %w", list, err)
+	}
+	return nil
 }
 
 // Flush commits an index's segments to disk.
 func (t *Target) Flush(ctx context.Context, name string) error {
-	_, err := t.api.Indices.Flush(ctx, &opensearchapi.IndicesFlushReq{Indices: []string{name}})
-	return classify("flush index "+name, err)
+	if err := t.onAllShards(ctx, "/"+url.PathEscape(name)+"/_flush"); err != nil {
+		return fmt.Errorf("flush index %s: %w", name, err)
+	}
+	return nil
+}
+
+// onAllShards posts what no shard may fail to do. Replicas without a node count
+// as neither failed nor successful.
+func (t *Target) onAllShards(ctx context.Context, path string) error {
+	var answer wholeness
+	if err := t.ask(ctx, http.MethodPost, path, nil, &answer); err != nil {
+		return err
+	}
+	if answer.Shards.Failed > 0 {
+		return fmt.Errorf("%w: %d of %d shards failed", ErrIncomplete, answer.Shards.Failed, answer.Shards.Total)
+	}
+	return nil
 }
 
 // Count counts the documents that a search in the index or alias would see.
@@ -249,25 +352,19 @@ func (t *Target) Return(ctx context.Context, name string, settings map[string]*s
 	if len(settings) == 0 {
 		return nil // the server refuses a change of nothing
 	}
-	body, err := json.Marshal(settings)
-	if err != nil {
-		return fmt.Errorf("restore settings of index %s: %w", name, err)
-	}
-	_, err = t.api.Indices.Settings.Put(ctx, opensearchapi.SettingsPutReq{Indices: []string{name}, Body: strings.NewReader(string(body))})
-	err = classify("restore settings of index "+name, err)
-	if statusOf(err) == http.StatusNotFound {
+	err := t.ask(ctx, http.MethodPut, "/"+url.PathEscape(name)+"/_settings", settings, nil)
+	if err == nil || IsGone(err) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("restore settings of index %s: %w", name, err)
 }
 
 func (t *Target) endLoading(ctx context.Context, name string) error {
-	_, err := t.api.Indices.Alias.Delete(ctx, opensearchapi.AliasDeleteReq{Indices: []string{name}, Alias: []string{LoadingName(name)}})
-	err = classify("remove alias "+LoadingName(name), err)
-	if statusOf(err) == http.StatusNotFound {
+	err := t.ask(ctx, http.MethodDelete, "/"+url.PathEscape(name)+"/_alias/"+url.PathEscape(LoadingName(name)), nil, nil)
+	if err == nil || IsGone(err) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("remove alias %s: %w", LoadingName(name), err)
 }
 
 // Green waits until every copy of an index's shards is there, at most for the
@@ -275,11 +372,10 @@ func (t *Target) endLoading(ctx context.Context, name string) error {
 func (t *Target) Green(ctx context.Context, name string, patience time.Duration) (bool, error) {
 	deadline := time.Now().Add(patience)
 	for {
-		answer, err := t.api.Cluster.Health(ctx, &opensearchapi.ClusterHealthReq{
-			Indices: []string{name},
-			Params:  opensearchapi.ClusterHealthParams{WaitForStatus: "green", Timeout: min(max(time.Until(deadline), time.Millisecond), time.Minute)},
-		})
-		err = classify("wait for the replicas of index "+name, err)
+		var answer Health
+		wait := min(max(time.Until(deadline), time.Millisecond), time.Minute)
+		path := fmt.Sprintf("/_cluster/health/%s?wait_for_status=green&timeout=%dms", url.PathEscape(name), wait.Milliseconds())
+		err := t.ask(ctx, http.MethodGet, path, nil, &answer)
 		if statusOf(err) != http.StatusRequestTimeout { // how the server says that the time is over
 			return err == nil && answer.Status == "green", err
 		}

@@ -2,16 +2,12 @@ package target
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
-	"strings"
-
-	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
@@ -25,75 +21,38 @@ type Preview struct {
 	Replicas       int
 }
 
-// Preview asks what the index of a day would get, without creating anything.
-// It returns the errors of EnsureTemplate and CheckContract where these would:
-// a codec that the server lacks, templates in each other's way, a mapping that
-// breaks the reader's contract.
-func (t *Target) Preview(ctx context.Context, day node.Day) (Preview, error) {
-	found, err := t.foresee(ctx, day)
+// Preview asks what the index of the newest of the given days would get, without
+// creating anything. It returns the errors of EnsureTemplate, and of CheckDays
+// for those of the days that have no index: a codec that the server lacks,
+// templates in each other's way, a mapping that breaks the reader's contract.
+func (t *Target) Preview(ctx context.Context, days ...node.Day) (Preview, error) {
+	exists, err := t.templateExists(ctx)
 	if err != nil {
 		return Preview{}, err
 	}
-	preview := Preview{TemplateExists: found.templateExists, Overlapping: found.overlapping}
+	found, template, err := t.foresee(ctx, slices.Max(days), exists)
+	if err != nil {
+		return Preview{}, err
+	}
+	preview := Preview{TemplateExists: exists, Overlapping: found.overlapping}
 	if err := preview.take(found.settings); err != nil {
 		return preview, err
 	}
-	b := t.config.Backend
-	return preview, found.check(b, b.IndexOf(day))
-}
-
-// foreseen is what a new daily index would get.
-type foreseen struct {
-	effective
-	templateExists bool
-	overlapping    []string
-}
-
-// foresee is effective for a template that may not be written yet.
-func (t *Target) foresee(ctx context.Context, day node.Day) (foreseen, error) {
-	b := t.config.Backend
-	exists, err := t.templateExists(ctx)
+	_, absent, err := t.divide(ctx, days)
 	if err != nil {
-		return foreseen{}, err
+		return preview, err
 	}
-	found := foreseen{templateExists: exists}
-	var body any
+	return preview, t.checkAbsent(ctx, absent, template)
+}
+
+// foresee simulates a day's index, with the template that EnsureTemplate would
+// write where there is none.
+func (t *Target) foresee(ctx context.Context, day node.Day, exists bool) (found foreseen, template any, err error) {
 	if !exists {
-		body = b.template()
+		template = t.config.Backend.template()
 	}
-	var answer struct {
-		Template    struct{ Settings, Mappings, Aliases json.RawMessage }
-		Overlapping []struct{ Name string }
-	}
-	err = t.ask(ctx, http.MethodPost, "/_index_template/_simulate_index/"+url.PathEscape(b.IndexOf(day)), body, &answer)
-	if refused, ok := errors.AsType[*Error](err); ok {
-		refused.Op = "try index template " + b.Template
-	}
-	if err != nil {
-		return foreseen{}, t.templateHint(err)
-	}
-	for _, other := range answer.Overlapping {
-		found.overlapping = append(found.overlapping, other.Name)
-	}
-	found.effective, err = newEffective(answer.Template.Settings, answer.Template.Mappings, answer.Template.Aliases)
-	if err != nil {
-		return foreseen{}, fmt.Errorf("simulate the creation of index %s: %w", b.IndexOf(day), err)
-	}
-	return found, nil
-}
-
-func (t *Target) templateExists(ctx context.Context) (bool, error) {
-	op := "read index template " + t.config.Backend.Template
-	response, err := t.api.IndexTemplate.Exists(ctx, opensearchapi.IndexTemplateExistsReq{IndexTemplate: t.config.Backend.Template})
-	switch {
-	case response == nil:
-		return false, classify(op, err)
-	case response.StatusCode == http.StatusOK:
-		return true, nil
-	case response.StatusCode == http.StatusNotFound:
-		return false, nil
-	}
-	return false, refusal(op, response.StatusCode, nil)
+	found, err = t.simulate(ctx, t.config.Backend.IndexOf(day), template)
+	return found, template, err
 }
 
 func (p *Preview) take(settings map[string]string) (err error) {
@@ -110,13 +69,11 @@ func (p *Preview) take(settings map[string]string) (err error) {
 // Existing is an index that is there: behind the alias, or named like a daily one.
 type Existing struct {
 	Index
-	Daily   bool   // its name is a day's
-	Behind  bool   // the alias leads to it
-	Problem string // why its mapping breaks the reader's contract, or ""
-	Blocks  []string
-	Health  string // green, yellow, red
-	Docs    int64
-	Bytes   int64 // of the primaries
+	Daily  bool // its name is a day's
+	Blocks []string
+	Health string // green, yellow, red
+	Docs   int64
+	Bytes  int64 // of the primaries
 }
 
 // Existing lists the indices that are there, by name. An alias that is an
@@ -127,13 +84,13 @@ func (t *Target) Existing(ctx context.Context) ([]Existing, error) {
 		return nil, err
 	}
 	b := t.config.Backend
-	like, err := t.get(ctx, strings.ReplaceAll(b.Index, datePlaceholder, "*"))
+	like, err := t.get(ctx, b.anyDaily())
 	if err != nil && !IsGone(err) {
 		return nil, err
 	}
 	found := make(map[string]Existing)
 	for _, index := range behind {
-		found[index.Name] = Existing{Index: index, Behind: true}
+		found[index.Name] = Existing{Index: index}
 	}
 	for _, index := range like {
 		if _, daily := b.DayOf(index.Name); daily && !found[index.Name].Behind {
@@ -150,7 +107,7 @@ func (t *Target) withSizes(ctx context.Context, found map[string]Existing) ([]Ex
 	}
 	b := t.config.Backend
 	sizes := make(map[string]catIndex)
-	for _, expression := range []string{b.Alias, strings.ReplaceAll(b.Index, datePlaceholder, "*")} {
+	for _, expression := range []string{b.Alias, b.anyDaily()} {
 		var rows []catIndex
 		path := "/_cat/indices/" + url.PathEscape(expression) + "?format=json&bytes=b&h=index,health,docs.count,pri.store.size"
 		err := t.ask(ctx, http.MethodGet, path, nil, &rows)
@@ -164,7 +121,6 @@ func (t *Target) withSizes(ctx context.Context, found map[string]Existing) ([]Ex
 	var all []Existing
 	for _, e := range found {
 		_, e.Daily = b.DayOf(e.Name)
-		e.Problem = e.problem
 		e.Blocks = blocks(e.settings)
 		row := sizes[e.Name]
 		e.Health, e.Docs, e.Bytes = row.Health, number(row.Docs), number(row.Bytes)

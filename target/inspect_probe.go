@@ -3,13 +3,10 @@ package target
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"strings"
-
-	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -21,12 +18,16 @@ const scratchPrefix = "nodestore-migrate-probe-"
 // CreateScratch creates an index that is like the one of a day that is being
 // loaded, but behind no alias: for measurements. The caller removes it.
 func (t *Target) CreateScratch(ctx context.Context, day node.Day) (Index, error) {
-	like, err := t.foresee(ctx, day)
+	exists, err := t.templateExists(ctx)
+	if err != nil {
+		return Index{}, err
+	}
+	like, _, err := t.foresee(ctx, day, exists)
 	if err != nil {
 		return Index{}, err
 	}
 	name := scratchPrefix + strings.ToLower(rand.Text()[:12])
-	itself, err := t.effective(ctx, name)
+	itself, err := t.simulate(ctx, name, nil)
 	if err != nil {
 		return Index{}, err
 	}
@@ -36,18 +37,12 @@ func (t *Target) CreateScratch(ctx context.Context, day node.Day) (Index, error)
 	}
 	settings := maps.Clone(like.settings)
 	maps.Copy(settings, loadingSettings())
-	body, err := json.Marshal(map[string]any{"settings": settings, "mappings": like.mappings})
-	if err != nil {
-		return Index{}, fmt.Errorf("create scratch index %s: %w", name, err)
-	}
-	_, err = t.api.Indices.Create(ctx, opensearchapi.IndicesCreateReq{Index: name, Body: strings.NewReader(string(body))})
-	return Index{Name: name, Day: day}, classify("create scratch index "+name, err)
+	return Index{Name: name, Day: day}, t.put(ctx, name, map[string]any{"settings": settings, "mappings": like.mappings})
 }
 
 // RemoveScratch removes a scratch index. One that is gone is no error.
 func (t *Target) RemoveScratch(ctx context.Context, scratch Index) error {
-	_, err := t.api.Indices.Delete(ctx, opensearchapi.IndicesDeleteReq{Indices: []string{scratch.Name}})
-	err = classify("remove scratch index "+scratch.Name, err)
+	err := t.Drop(ctx, scratch.Name)
 	if IsGone(err) {
 		return nil
 	}

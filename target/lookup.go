@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -23,8 +20,8 @@ type Holding struct {
 	Ours    bool     // this tool created it
 	Docs    int64    // that a search sees
 	Bytes   int64    // on disk, of the primary shards
-	Origin  Origin   // of ours
-	Problem string   // why its mapping breaks the reader's contract, or ""
+	Origin  Origin   // of ours, without Shared: comparable to another
+	Problem string   // Index.Problem
 }
 
 // Holdings lists the indices behind the alias, by name. Their documents are
@@ -44,10 +41,11 @@ func (t *Target) Holdings(ctx context.Context) ([]Holding, error) {
 	}
 	holdings := make([]Holding, 0, len(indices))
 	for _, index := range indices {
-		h := Holding{Name: index.Name, Docs: docs[index.Name], Bytes: bytes[index.Name], Problem: index.problem}
+		h := Holding{Name: index.Name, Docs: docs[index.Name], Bytes: bytes[index.Name], Problem: index.Problem()}
 		h.Day, h.Daily = t.config.Backend.DayOf(index.Name)
 		if index.Origin != nil {
 			h.Ours, h.Origin = true, *index.Origin
+			h.Origin.Shared = false
 		}
 		holdings = append(holdings, h)
 	}
@@ -113,7 +111,7 @@ func (t *Target) primaryBytes(ctx context.Context) (map[string]int64, error) {
 // counts once for each index behind a name that has it. It reads no stored
 // document. An index that does not exist has none.
 func (t *Target) Present(ctx context.Context, index string, ids []string) (int64, error) {
-	n, err := t.count(ctx, index, map[string]any{"ids": map[string]any{"values": ids}})
+	n, err := t.count(ctx, index, ofIDs(ids))
 	if IsGone(err) {
 		return 0, nil
 	}
@@ -133,18 +131,11 @@ type Document struct {
 // bound: an answer is held in memory. An index that does not exist has none.
 func (t *Target) Payloads(ctx context.Context, index string, ids []string, visit func(Document) error) error {
 	query := map[string]any{
-		"query": map[string]any{"ids": map[string]any{"values": ids}},
+		"query": ofIDs(ids),
 		"size":  maxLookup, "track_total_hits": true, "_source": false, "stored_fields": []string{"data"},
-		"docvalue_fields": []any{map[string]string{"field": "timestamp", "format": "epoch_millis"}},
+		"docvalue_fields": millisField(),
 	}
-	var found struct {
-		Hits struct {
-			Total struct {
-				Value int `json:"value"`
-			} `json:"total"`
-			Hits []payloadHit `json:"hits"`
-		} `json:"hits"`
-	}
+	var found hits[payloadHit]
 	var payloads [][]byte
 	err := t.searchLifted(ctx, index, query, func(content []byte) (rest []byte, err error) {
 		rest, payloads = liftPayloads(content)
@@ -156,8 +147,8 @@ func (t *Target) Payloads(ctx context.Context, index string, ids []string, visit
 	if err != nil {
 		return fmt.Errorf("read %d payloads of %s: %w", len(ids), index, err)
 	}
-	if found.Hits.Total.Value != len(found.Hits.Hits) {
-		return fmt.Errorf("read %d payloads of %s: %d of %d documents came", len(ids), index, len(found.Hits.Hits), found.Hits.Total.Value)
+	if !found.whole() {
+		return fmt.Errorf("read %d payloads of %s: %d of %d documents came", len(ids), index, len(found.Hits.Hits), found.total())
 	}
 	for _, h := range found.Hits.Hits {
 		document, err := h.document(payloads)
@@ -235,21 +226,4 @@ func storedValue(value json.RawMessage, payloads [][]byte) ([]byte, error) {
 		return nil, fmt.Errorf("the answer stores %d bytes that are no text", len(value))
 	}
 	return payloads[number], nil
-}
-
-// Retryable reports whether the same question can be answered when it is asked
-// again: the cluster was busy, or the connection broke.
-func Retryable(err error) bool {
-	if errors.Is(err, ErrIncomplete) {
-		return true
-	}
-	switch statusOf(err) {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return !errors.Is(err, ErrBlocked)
-	case 0:
-	default:
-		return false
-	}
-	_, network := errors.AsType[net.Error](err)
-	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -9,8 +9,10 @@ import (
 
 // Same reports whether two origins are one source. The system identifier and
 // the region may be unknown on one side; then the other of them has to agree,
-// because databases and tables are called the same everywhere.
+// because databases and tables are called the same everywhere. Who else may
+// write to an index does not matter.
 func (o Origin) Same(other Origin) bool {
+	o.Shared, other.Shared = false, false
 	if o == other {
 		return true
 	}

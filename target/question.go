@@ -44,26 +44,60 @@ func (t *Target) search(ctx context.Context, index string, query map[string]any,
 	return t.searchLifted(ctx, index, query, func(content []byte) ([]byte, error) { return content, json.Unmarshal(content, answer) })
 }
 
+// searchTimeout is how long a search may take on a shard. It is said with each
+// search, because search.default_search_timeout may be too short for a whole
+// answer, and ends before requestTimeout.
+const searchTimeout = "270s"
+
 // searchLifted is search for answers that are large: decode takes out of an
-// answer what it wants, and returns a rest that is JSON.
+// answer what it wants, and returns a rest that is JSON. What is not whole is
+// asked again for as long as Config.Patience lasts.
 func (t *Target) searchLifted(ctx context.Context, index string, query map[string]any, decode func([]byte) (rest []byte, err error)) error {
-	path := "/" + url.PathEscape(index) + "/_search?allow_partial_search_results=false&preference=_primary"
-	content, err := t.askRaw(ctx, http.MethodPost, path, query)
-	if err != nil {
-		return err
+	path := "/" + url.PathEscape(index) + "/_search?allow_partial_search_results=false&preference=_primary&timeout=" + searchTimeout
+	var patience backoff
+	for {
+		content, err := t.askRaw(ctx, http.MethodPost, path, query)
+		if err != nil {
+			return err
+		}
+		var whole wholeness
+		rest, err := decode(content)
+		if err == nil {
+			err = json.Unmarshal(rest, &whole)
+		}
+		if err != nil {
+			return fmt.Errorf("search %s: decode the answer: %w", index, err)
+		}
+		if err = whole.check(); err == nil {
+			return nil
+		}
+		if err := t.pause(ctx, &patience, fmt.Errorf("search %s: %w", index, err)); err != nil {
+			return err
+		}
 	}
-	var whole wholeness
-	rest, err := decode(content)
-	if err == nil {
-		err = json.Unmarshal(rest, &whole)
-	}
-	if err != nil {
-		return fmt.Errorf("search %s: decode the answer: %w", index, err)
-	}
-	if err := whole.check(); err != nil {
-		return fmt.Errorf("search %s: %w", index, err)
-	}
-	return nil
+}
+
+// hits is a search's answer for documents of a form.
+type hits[T any] struct {
+	Hits struct {
+		Total struct {
+			Value int64 `json:"value"`
+		} `json:"total"`
+		Hits []T `json:"hits"`
+	} `json:"hits"`
+}
+
+func (h hits[T]) total() int { return int(h.Hits.Total.Value) }
+
+func (h hits[T]) whole() bool { return h.total() == len(h.Hits.Hits) }
+
+// millisField asks for a document's timestamp as OpenSearch keeps it.
+func millisField() []any {
+	return []any{map[string]string{"field": "timestamp", "format": "epoch_millis"}}
+}
+
+func ofIDs(ids []string) map[string]any {
+	return map[string]any{"ids": map[string]any{"values": ids}}
 }
 
 // count counts the documents that match, all of them without a query.
@@ -72,13 +106,7 @@ func (t *Target) count(ctx context.Context, index string, query map[string]any) 
 	if query != nil {
 		request["query"] = query
 	}
-	var answer struct {
-		Hits struct {
-			Total struct {
-				Value int64 `json:"value"`
-			} `json:"total"`
-		} `json:"hits"`
-	}
+	var answer hits[struct{}]
 	err := t.search(ctx, index, request, &answer)
 	return answer.Hits.Total.Value, err
 }

@@ -2,62 +2,63 @@ package target
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
-
-	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
+	"net/url"
+	"strconv"
 )
 
 // Sight is what Sentry sees of an id.
 type Sight struct {
 	Copies int    // documents that its search finds; it reads only if there is exactly one
 	Index  string // where the one is
-	Millis int64  // its timestamp, milliseconds since 1970
+	Millis int64  // its timestamp, milliseconds since 1970; -1 if it has none
 	Data   []byte // the stored base64 text, nil if Sentry reads nothing
 }
 
 // Read asks for an id with the two requests of Sentry's reader: a search
-// through the alias, and if that finds exactly one document, a get of its
-// stored field data.
+// through the alias, with whatever filter or routing that has, and if it finds
+// exactly one document, a get of its stored field data. Unlike Sentry it asks
+// the primaries: what a replica lacks for a moment comes by itself, and must not
+// be blamed on the copy.
 func (t *Target) Read(ctx context.Context, id string) (Sight, error) {
 	op := fmt.Sprintf("read %q through alias %s", id, t.config.Backend.Alias)
-	body, err := json.Marshal(map[string]any{"query": map[string]any{"term": map[string]any{"_id": id}}})
+	query := map[string]any{
+		"query": map[string]any{"term": map[string]any{"_id": id}}, "track_total_hits": true,
+		"_source": false, "docvalue_fields": millisField(),
+	}
+	var found hits[hit]
+	if err := t.search(ctx, t.config.Backend.Alias, query, &found); err != nil {
+		return Sight{}, fmt.Errorf("%s: %w", op, err)
+	}
+	sight := Sight{Copies: found.total(), Millis: -1}
+	if sight.Copies != 1 || len(found.Hits.Hits) != 1 {
+		return sight, nil
+	}
+	one := found.Hits.Hits[0]
+	sight.Index = one.Index
+	if len(one.Fields.Timestamp) > 0 {
+		millis, err := strconv.ParseInt(one.Fields.Timestamp[0], 10, 64)
+		if err != nil {
+			return Sight{}, fmt.Errorf("%s: decode the answer: %w", op, err)
+		}
+		sight.Millis = millis
+	}
+	var got struct {
+		Fields struct {
+			Data []string `json:"data"`
+		} `json:"fields"`
+	}
+	path := "/" + url.PathEscape(sight.Index) + "/_doc/" + url.PathEscape(id) + "?stored_fields=data&preference=_primary"
+	err := t.ask(ctx, http.MethodGet, path, nil, &got)
+	if IsGone(err) || typeOf(err) == typeDocumentMissing {
+		return sight, nil
+	}
 	if err != nil {
 		return Sight{}, fmt.Errorf("%s: %w", op, err)
 	}
-	found, err := t.api.Search(ctx, &opensearchapi.SearchReq{Indices: []string{t.config.Backend.Alias}, Body: strings.NewReader(string(body))})
-	if err != nil {
-		return Sight{}, classify(op, err)
-	}
-	sight := Sight{Copies: found.Hits.Total.Value}
-	if sight.Copies != 1 {
-		return sight, nil
-	}
-	sight.Index = found.Hits.Hits[0].Index
-	if copies, err := t.Copies(ctx, sight.Index, []string{id}); err == nil && len(copies) == 1 {
-		sight.Millis = copies[0].Millis
-	}
-	got, err := t.api.Document.Get(ctx, opensearchapi.DocumentGetReq{
-		Index: sight.Index, DocumentID: id, Params: opensearchapi.DocumentGetParams{StoredFields: []string{"data"}},
-	})
-	if err = classify(op, err); statusOf(err) == http.StatusNotFound {
-		return sight, nil
-	}
-	if err != nil {
-		return Sight{}, err
-	}
-	var fields struct {
-		Data []string `json:"data"`
-	}
-	if len(got.Fields) > 0 {
-		if err := json.Unmarshal(got.Fields, &fields); err != nil {
-			return Sight{}, fmt.Errorf("%s: decode the answer: %w", op, err)
-		}
-	}
-	if len(fields.Data) > 0 {
-		sight.Data = []byte(fields.Data[0])
+	if len(got.Fields.Data) > 0 {
+		sight.Data = []byte(got.Fields.Data[0])
 	}
 	return sight, nil
 }

@@ -10,9 +10,6 @@ import (
 	"net/url"
 	"path"
 	"strconv"
-	"strings"
-
-	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
@@ -61,7 +58,7 @@ func (r Records) Ensure(ctx context.Context) error {
 	if err := r.checkName(ctx); err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]any{
+	err := r.target.put(ctx, r.index, map[string]any{
 		"settings": map[string]any{"index": map[string]any{
 			"hidden": true, "number_of_shards": 1, "auto_expand_replicas": "0-1", "translog.durability": "request",
 		}},
@@ -71,16 +68,10 @@ func (r Records) Ensure(ctx context.Context) error {
 		},
 		"aliases": map[string]any{LoadingName(r.index): map[string]any{"is_hidden": true}},
 	})
-	if err != nil {
-		return fmt.Errorf("create index %s: %w", r.index, err)
-	}
-	_, err = r.target.api.Indices.Create(ctx, opensearchapi.IndicesCreateReq{Index: r.index, Body: bytes.NewReader(body)})
-	err = classify("create index "+r.index, err)
-	refused, ok := errors.AsType[*Error](err)
-	switch {
-	case ok && refused.Type == "invalid_index_name_exception":
+	switch kind := typeOf(err); {
+	case kind == "invalid_index_name_exception":
 		return hint.Add(err, hintOwnName)
-	case err != nil && (!ok || refused.Type != "resource_already_exists_exception"):
+	case err != nil && kind != typeExists:
 		return err
 	}
 	return r.checkIndex(ctx)
@@ -95,7 +86,7 @@ func (r Records) checkName(ctx context.Context) error {
 	if _, daily := b.DayOf(r.index); daily || matches || r.index == b.Alias {
 		return hint.Add(fmt.Errorf("index %s would be Sentry's: alias %s, indices %s, pattern %s", r.index, b.Alias, b.Index, b.Pattern), hintOwnName)
 	}
-	effective, err := r.target.effective(ctx, r.index)
+	effective, err := r.target.simulate(ctx, r.index, nil)
 	if err != nil {
 		return err
 	}
@@ -108,11 +99,11 @@ func (r Records) checkName(ctx context.Context) error {
 // checkIndex makes sure that what is there is an index of records.
 func (r Records) checkIndex(ctx context.Context) error {
 	op := "read index " + r.index
-	answer, err := r.target.api.Indices.Get(ctx, opensearchapi.IndicesGetReq{Indices: []string{r.index}})
-	if err != nil {
-		return classify(op, err)
+	var answer map[string]description
+	if err := r.target.ask(ctx, http.MethodGet, "/"+url.PathEscape(r.index), nil, &answer); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
 	}
-	for name, description := range *answer.IndicesGetRespData {
+	for name, description := range answer {
 		var mapping struct {
 			Meta map[string]json.RawMessage `json:"_meta"`
 		}
@@ -139,7 +130,7 @@ func (r Records) Get(ctx context.Context, id string) (Record, error) {
 		Source      json.RawMessage `json:"_source"`
 	}
 	err := r.target.ask(ctx, http.MethodGet, "/"+url.PathEscape(r.index)+"/_doc/"+url.PathEscape(id), nil, &found)
-	if statusOf(err) == http.StatusNotFound {
+	if IsGone(err) || typeOf(err) == typeDocumentMissing {
 		return Record{}, nil
 	}
 	if err == nil && (!found.Found || len(found.Source) == 0) {
@@ -173,16 +164,14 @@ func (r Records) put(ctx context.Context, id string, body []byte, last Record) (
 	address := "/" + url.PathEscape(LoadingName(r.index)) + "/_bulk?require_alias=true"
 	var patience backoff
 	for uncertain := false; ; {
-		a, err := r.target.post(ctx, address, request)
+		a, err := r.target.exchange(ctx, http.MethodPost, address, request)
 		if ctx.Err() != nil {
 			return Record{}, ctx.Err()
 		}
-		verdict := judge(a, err)
+		verdict := judge("bulk", a, err)
 		switch verdict.action {
-		case stop:
+		case stop, split:
 			return Record{}, verdict.err
-		case split:
-			return Record{}, refusal("bulk", a.status, a.body)
 		case read:
 			item, err := decodePut(a.body)
 			if err != nil {
@@ -195,13 +184,13 @@ func (r Records) put(ctx context.Context, id string, body []byte, last Record) (
 				return r.written(ctx, id, body)
 			case item.Status == http.StatusConflict:
 				return Record{}, ErrChanged
-			case !item.again():
-				return Record{}, item.refusal()
+			case !item.passing():
+				return Record{}, item.lost()
 			}
-			verdict.cause, verdict.uncertain = item.Error.Reason, true
+			verdict.err, verdict.uncertain = item.refusal(), true
 		}
 		uncertain = uncertain || verdict.uncertain
-		if err := r.target.pause(ctx, &patience, verdict.cause); err != nil {
+		if err := r.target.pause(ctx, &patience, verdict.err); err != nil {
 			return Record{}, err
 		}
 	}
@@ -284,14 +273,9 @@ func decodePut(body []byte) (putAnswer, error) {
 	return putAnswer{}, errors.New("the answer is not about one document")
 }
 
-func (a putAnswer) again() bool {
-	return a.Status == http.StatusTooManyRequests && a.Error.Type != "cluster_block_exception" || a.Status == http.StatusServiceUnavailable
-}
-
-func (a putAnswer) refusal() error {
-	e := &Error{Op: "bulk item", Status: a.Status, Type: a.Error.Type, Reason: withoutPayload(a.Error.Reason)}
-	if a.Status == http.StatusNotFound || strings.Contains(a.Error.Reason, "require_alias") {
-		return hint.Add(e, "somebody removed the checkpoint's index: what is done is not known any more. A new checkpoint looks at every node again, and sends only what is not there")
+func (a putAnswer) lost() error {
+	if a.Error.Type == typeIndexMissing {
+		return hint.Add(a.refusal(), "somebody removed the checkpoint's index: what is done is not known any more. A new checkpoint looks at every node again, and sends only what is not there")
 	}
-	return withHint(e)
+	return a.refusal()
 }

@@ -229,7 +229,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no scheme":        {secret + ":9200", "URL 1 cannot be read", "https://host:9200"},
 		"nothing":          {"", "URL 1 cannot be read", "https://host:9200"},
 		"Elasticsearch":    {answering(t, 200, info("", "7.17.0", "u")), "not an OpenSearch", "--target must name"},
-		"a web page":       {answering(t, 200, "<html>"+secret+"</html>"), "not the JSON", "--target"},
+		"a web page":       {answering(t, 200, "<html>"+secret+"</html>"), "without OpenSearch's words", "--target"},
 		"a missing page":   {answering(t, 404, "nothing here"), "status 404", "--target"},
 		"OpenSearch 1":     {answering(t, 200, info("opensearch", "1.3.20", "u")), "1.3.20 is not supported", "2 and 3"},
 		"OpenSearch 4":     {answering(t, 200, info("opensearch", "4.0.0", "u")), "4.0.0 is not supported", "2 and 3"},

@@ -12,10 +12,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,8 +21,6 @@ import (
 	"time"
 
 	"github.com/opensearch-project/opensearch-go/v4"
-	"github.com/opensearch-project/opensearch-go/v4/errmask"
-	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
 	"github.com/opensearch-project/opensearch-go/v4/signer"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
@@ -43,10 +39,11 @@ type Config struct {
 
 	Backend Backend
 
-	// Patience is how long the same nodes are sent again without any of them
-	// being taken before the writer gives up. Zero means 10 minutes.
+	// Patience is how long the same request is sent again before it is given up:
+	// a question without a whole answer, or nodes of which none is taken. Zero
+	// means 10 minutes.
 	Patience time.Duration
-	// Waiting, if set, is told the cause before each pause of a sender.
+	// Waiting, if set, is told the cause before each pause.
 	Waiting func(cause string, pause time.Duration)
 }
 
@@ -58,6 +55,10 @@ const requestTimeout = 5 * time.Minute
 // defaultPatience outlasts a restart of a node and a garbage collection storm,
 // and still ends on the same evening.
 const defaultPatience = 10 * time.Minute
+
+// openPatience is for a cluster that was not reached yet: a wrong --target
+// should be told soon.
+const openPatience = 9 * time.Second
 
 // Identity tells one cluster from another.
 type Identity struct {
@@ -71,9 +72,9 @@ type Identity struct {
 type Target struct {
 	config   Config
 	identity Identity
-	api      *opensearchapi.Client // admin calls and reads: repeated when a connection breaks
-	bulk     *opensearch.Client    // writes: never repeated by the library, only by Writer
+	client   *opensearch.Client // repeats nothing by itself
 	http     *http.Transport
+	patience time.Duration // Config.Patience, once the cluster was reached
 }
 
 // Open reaches the cluster and makes sure that it is an OpenSearch whose
@@ -89,7 +90,7 @@ func Open(ctx context.Context, config Config) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Target{config: config, http: transport}
+	t := &Target{config: config, http: transport, patience: min(config.Patience, openPatience)}
 	if err := t.connect(); err != nil {
 		return nil, err
 	}
@@ -97,14 +98,14 @@ func Open(ctx context.Context, config Config) (*Target, error) {
 		t.Close()
 		return nil, err
 	}
+	t.patience = config.Patience
 	return t, nil
 }
 
 // Close closes the connections.
 func (t *Target) Close() {
 	// The library's Close reports nothing but a custom transport's error; ours has none.
-	_ = t.api.Close()
-	_ = t.bulk.Close()
+	_ = t.client.Close()
 	t.http.CloseIdleConnections()
 }
 
@@ -173,59 +174,38 @@ func newTLS(config Config) (*tls.Config, error) {
 	return settings, nil
 }
 
-func (t *Target) connect() error {
+func (t *Target) connect() (err error) {
 	// Dead connections are told apart by our own requests; the library's
-	// background health checks would only add traffic that nobody asked for.
-	config := opensearch.Config{
+	// background health checks would only add traffic that nobody asked for. It
+	// repeats nothing: ask and Writer decide that by one function.
+	t.client, err = opensearch.NewClient(opensearch.Config{
 		Addresses: t.config.URLs, Username: t.config.Username, Password: t.config.Password,
 		Transport: t.http, DisableRetry: true, HealthCheckMaxRetries: -1, MaxRetryClusterHealth: -1,
 		RequestTimeout: requestTimeout, Signer: t.config.Signer,
-	}
-	bulk, err := opensearch.NewClient(config)
+	})
 	if err != nil {
 		return fmt.Errorf("configure target: %w", err)
 	}
-	config.DisableRetry = false
-	config.Transport = wholeAnswers{t.http}
-	// 429 is how a cluster says that it is short of memory for a moment.
-	config.RetryOnStatus = []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
-	config.MaxRetries = 6
-	config.RetryBackoff = func(attempt int) time.Duration { return time.Duration(attempt*attempt) * 100 * time.Millisecond }
-	// Shards that did not answer are errors: half a count is none.
-	api, err := opensearchapi.NewClient(opensearchapi.Config{Client: config, Errors: errmask.New()})
-	if err != nil {
-		return fmt.Errorf("configure target: %w", err)
-	}
-	t.bulk, t.api = bulk, api
 	return nil
-}
-
-// wholeAnswers reads each answer to its end, so that half of one is a broken
-// connection: the library then repeats the request.
-type wholeAnswers struct{ http.RoundTripper }
-
-// RoundTrip is http.RoundTripper.
-func (w wholeAnswers) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := w.RoundTripper.RoundTrip(request)
-	if err != nil {
-		return nil, repeatable(request.Context(), err)
-	}
-	content, err := io.ReadAll(response.Body)
-	response.Body.Close()
-	if err != nil {
-		return nil, repeatable(request.Context(), err)
-	}
-	response.Body = io.NopCloser(bytes.NewReader(content))
-	return response, nil
 }
 
 // supportedMajors are the major versions of OpenSearch on which the tool is tested.
 var supportedMajors = []string{"2", "3"}
 
+// clusterInfo is the answer of the cluster's root.
+type clusterInfo struct {
+	ClusterUUID string `json:"cluster_uuid"`
+	ClusterName string `json:"cluster_name"`
+	Version     struct {
+		Distribution string `json:"distribution"`
+		Number       string `json:"number"`
+	} `json:"version"`
+}
+
 func (t *Target) identify(ctx context.Context) error {
-	info, err := t.api.Info(ctx, nil)
-	if err != nil {
-		return unreachable(t.config.URLs, classify("reach "+redact(t.config.URLs), err))
+	var info clusterInfo
+	if err := t.ask(ctx, http.MethodGet, "/", nil, &info); err != nil {
+		return unreachable(t.config.URLs, fmt.Errorf("reach %s: %w", redact(t.config.URLs), err))
 	}
 	version := info.Version
 	if version.Distribution != "opensearch" {
@@ -246,6 +226,23 @@ func (t *Target) identify(ctx context.Context) error {
 	return nil
 }
 
+// ErrOtherCluster means that another cluster answers at the same URL now.
+var ErrOtherCluster = errors.New("another cluster answers")
+
+// sameCluster makes sure that the cluster is still the one that was opened: what
+// another one does not have is not gone.
+func (t *Target) sameCluster(ctx context.Context) error {
+	var info clusterInfo
+	if err := t.ask(ctx, http.MethodGet, "/", nil, &info); err != nil {
+		return err
+	}
+	if info.ClusterUUID == t.identity.ClusterUUID {
+		return nil
+	}
+	return hint.Add(fmt.Errorf("%w at %s: its identity is %q, it was %q", ErrOtherCluster, redact(t.config.URLs), info.ClusterUUID, t.identity.ClusterUUID),
+		"make --target lead to the one cluster that Sentry reads from, whichever of its nodes or proxies answers; then run the same command again")
+}
+
 // redact lists URLs without the credentials that they may carry.
 func redact(urls []string) string {
 	shown := make([]string, 0, len(urls))
@@ -259,52 +256,4 @@ func redact(urls []string) string {
 		shown = append(shown, u.String())
 	}
 	return strings.Join(shown, ",")
-}
-
-// ask sends one request with a JSON body that the typed calls do not cover,
-// and decodes the answer into answer.
-func (t *Target) ask(ctx context.Context, method, path string, body, answer any) error {
-	content, err := t.askRaw(ctx, method, path, body)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(content, answer); err != nil {
-		return fmt.Errorf("%s %s: decode the answer: %w", method, path, err)
-	}
-	return nil
-}
-
-// askRaw is ask without the decoding.
-func (t *Target) askRaw(ctx context.Context, method, path string, body any) ([]byte, error) {
-	op := method + " " + path
-	var reader io.Reader
-	if body != nil {
-		encoded, err := json.Marshal(body)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
-		}
-		reader = bytes.NewReader(encoded)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, path, reader)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
-	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := t.api.Client.Stream(request)
-	if response != nil {
-		defer response.Body.Close()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
-	}
-	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("%s: read the answer: %w", op, err)
-	}
-	if response.StatusCode >= http.StatusMultipleChoices {
-		return nil, refusal(op, response.StatusCode, content)
-	}
-	return content, nil
 }

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
-	"github.com/opensearch-project/opensearch-go/v4/opensearchapi"
-
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
-	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // template is the body of the composable index template as the backend's
@@ -40,30 +38,30 @@ func (b Backend) template() map[string]any {
 // reports whether it did. An existing one is never touched, also if it comes
 // about at this moment.
 func (t *Target) EnsureTemplate(ctx context.Context) (created bool, err error) {
+	if exists, err := t.templateExists(ctx); exists || err != nil {
+		return false, err
+	}
 	b := t.config.Backend
-	op := "read index template " + b.Template
-	response, err := t.api.IndexTemplate.Exists(ctx, opensearchapi.IndexTemplateExistsReq{IndexTemplate: b.Template})
-	switch {
-	case response == nil:
-		return false, classify(op, err)
-	case response.StatusCode == http.StatusOK:
-		return false, nil
-	case response.StatusCode != http.StatusNotFound:
-		return false, refusal(op, response.StatusCode, nil)
-	}
-	body, err := json.Marshal(b.template())
-	if err != nil {
-		return false, fmt.Errorf("write index template %s: %w", b.Template, err)
-	}
-	_, err = t.api.IndexTemplate.Create(ctx, opensearchapi.IndexTemplateCreateReq{
-		IndexTemplate: b.Template, Body: strings.NewReader(string(body)),
-		Params: opensearchapi.IndexTemplateCreateParams{Create: new(true)},
-	})
-	err = classify("write index template "+b.Template, err)
+	err = t.ask(ctx, http.MethodPut, "/_index_template/"+url.PathEscape(b.Template)+"?create=true", b.template(), nil)
 	if refused, ok := errors.AsType[*Error](err); ok && strings.Contains(refused.Reason, "already exists") {
 		return false, nil // Sentry was faster, or our own request whose answer was lost
 	}
-	return err == nil, t.templateHint(err)
+	if err != nil {
+		return false, t.templateHint(fmt.Errorf("write index template %s: %w", b.Template, err))
+	}
+	return true, nil
+}
+
+func (t *Target) templateExists(ctx context.Context) (bool, error) {
+	name := t.config.Backend.Template
+	err := t.ask(ctx, http.MethodGet, "/_index_template/"+url.PathEscape(name), nil, nil)
+	if typeOf(err) == "resource_not_found_exception" {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read index template %s: %w", name, err)
+	}
+	return true, nil
 }
 
 func (t *Target) templateHint(err error) error {
@@ -82,82 +80,42 @@ func (t *Target) templateHint(err error) error {
 	return err
 }
 
-// CheckContract makes sure that what is written to any daily index can be held
-// whole and read back by Sentry: the alias is one, an index of the given day
-// would get a mapping that fits, and those that exist have one.
-func (t *Target) CheckContract(ctx context.Context, day node.Day) error {
-	existing, err := t.behindAlias(ctx)
+// foreseen is what an index would get from all the templates that match it.
+type foreseen struct {
+	settings    map[string]string // flat, such as index.codec
+	mappings    json.RawMessage
+	aliases     map[string]aliasRules
+	overlapping []string // templates that match too and lose
+	problem     problem
+}
+
+// simulate tries the creation of an index, with a template that is not written
+// yet if there is one.
+func (t *Target) simulate(ctx context.Context, index string, template any) (foreseen, error) {
+	var answer struct {
+		Template    description
+		Overlapping []struct{ Name string }
+	}
+	err := t.ask(ctx, http.MethodPost, "/_index_template/_simulate_index/"+url.PathEscape(index), template, &answer)
 	if err != nil {
-		return err
+		return foreseen{}, t.templateHint(fmt.Errorf("simulate the creation of index %s: %w", index, err))
+	}
+	found := foreseen{mappings: answer.Template.Mappings, aliases: answer.Template.Aliases}
+	for _, other := range answer.Overlapping {
+		found.overlapping = append(found.overlapping, other.Name)
+	}
+	if found.settings, err = flatSettings(answer.Template.Settings); err != nil {
+		return foreseen{}, fmt.Errorf("simulate the creation of index %s: %w", index, err)
 	}
 	b := t.config.Backend
-	if err := t.checkEffectiveTemplate(ctx, b.IndexOf(day)); err != nil {
-		return err
-	}
-	for _, index := range existing {
-		if index.problem != "" {
-			return hint.Add(fmt.Errorf("index %s behind alias %s: %s", index.Name, b.Alias, index.problem), mappingRemedy)
+	found.problem = b.unfit(answer.Template, found.settings)
+	if _, ok := found.aliases[b.Alias]; !ok {
+		found.problem = problem{
+			fmt.Sprintf("it would not be behind alias %s: no index template that matches its name adds it", b.Alias),
+			"check --alias, --template, --index and SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN against Sentry's configuration",
 		}
 	}
-	return nil
-}
-
-const mappingRemedy = "such a mapping cannot be changed in place: make the template right (data: keyword, index=false, store=true, doc_values=false; timestamp: date), " +
-	"reindex or remove the daily indices that have the old one, then run the same command again"
-
-func (t *Target) checkEffectiveTemplate(ctx context.Context, index string) error {
-	b := t.config.Backend
-	effective, err := t.effective(ctx, index)
-	if err != nil {
-		return err
-	}
-	return effective.check(b, index)
-}
-
-// check makes sure that an index would be behind the alias and hold long values.
-func (e effective) check(b Backend, index string) error {
-	if _, ok := e.aliases[b.Alias]; !ok {
-		return hint.Add(fmt.Errorf("index %s would not be behind alias %s: no index template that matches its name adds it", index, b.Alias),
-			"check --alias, --template, --index and SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN against Sentry's configuration")
-	}
-	if problem := mappingProblem(e.mappings); problem != "" {
-		return hint.Add(fmt.Errorf("index template for %s: %s", index, problem), mappingRemedy)
-	}
-	return nil
-}
-
-// effective is what an index would get from all the templates that match it.
-type effective struct {
-	settings map[string]string // flat, such as index.codec
-	mappings json.RawMessage
-	aliases  map[string]json.RawMessage
-}
-
-func (t *Target) effective(ctx context.Context, index string) (effective, error) {
-	op := "simulate the creation of index " + index
-	answer, err := t.api.IndexTemplate.SimulateIndex(ctx, opensearchapi.IndexTemplateSimulateIndexReq{Index: index})
-	if err != nil {
-		return effective{}, classify(op, err)
-	}
-	template := answer.Template
-	result, err := newEffective(template.Settings, template.Mappings, template.Aliases)
-	if err != nil {
-		return effective{}, fmt.Errorf("%s: %w", op, err)
-	}
-	return result, nil
-}
-
-func newEffective(settings, mappings, aliases json.RawMessage) (e effective, err error) {
-	e.mappings = mappings
-	if e.settings, err = flatSettings(settings); err != nil {
-		return effective{}, err
-	}
-	if len(aliases) > 0 {
-		if err := json.Unmarshal(aliases, &e.aliases); err != nil {
-			return effective{}, fmt.Errorf("decode aliases: %w", err)
-		}
-	}
-	return e, nil
+	return found, nil
 }
 
 // field is what a mapping says of one field; pointers tell "not said" apart.

@@ -3,16 +3,12 @@ package target
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -39,12 +35,10 @@ type Outcome struct {
 // Write sends a batch to a daily index and returns when each of its nodes has
 // its fate, durably. Nodes that the cluster cannot take now are sent again for
 // as long as Config.Patience says. An index that is being loaded is written
-// through its LoadingName, and ErrDropped says that it is gone.
+// through its LoadingName, and under its own name when another run has sealed it
+// meanwhile. ErrDropped says that it is gone, or that another one has its name.
 func (t *Target) Write(ctx context.Context, index Index, b *Batch) (Outcome, error) {
-	d := &delivery{target: t, index: index, batch: b, name: index.Name}
-	if index.loading {
-		d.name = LoadingName(index.Name)
-	}
+	d := t.delivery(index, b)
 	err := d.run(ctx)
 	return d.outcome, err
 }
@@ -53,9 +47,71 @@ func (t *Target) Write(ctx context.Context, index Index, b *Batch) (Outcome, err
 type delivery struct {
 	target  *Target
 	index   Index
-	name    string // what the requests are addressed to
 	batch   *Batch
 	outcome Outcome
+}
+
+func (t *Target) delivery(index Index, b *Batch) *delivery {
+	return &delivery{target: t, index: index, batch: b}
+}
+
+// address is the path of a bulk to the index, with the answer's wanted fields.
+// With require_alias a write cannot create an index.
+func (d *delivery) address(fields string) string {
+	if d.index.loading {
+		return "/" + url.PathEscape(LoadingName(d.index.Name)) + "/_bulk?require_alias=true&filter_path=" + fields
+	}
+	return "/" + url.PathEscape(d.index.Name) + "/_bulk?filter_path=" + fields
+}
+
+// intact makes sure that the index under its own name is the one that was
+// known. OpenSearch has no way to write to a name without creating the index
+// where it is gone. So it is looked at before each request, which leaves the
+// moment between the two, and after each, so that nodes which went to an index
+// that came about in that moment are not counted as stored. Through the loading
+// alias the server looks, and what nobody has seen yet cannot be told apart.
+func (d *delivery) intact(ctx context.Context) error {
+	if d.index.loading || d.index.UUID == "" {
+		return nil
+	}
+	uuid, err := d.target.uuid(ctx, d.index.Name)
+	if err == nil && uuid == d.index.UUID {
+		return nil
+	}
+	if err != nil && !IsGone(err) {
+		return err
+	}
+	return d.reload(ctx)
+}
+
+// reload looks for the index again, twice if it is not there. If it is the same,
+// it is known from now on as it is, else the error is ErrDropped.
+func (d *delivery) reload(ctx context.Context) error {
+	now, same, err := d.target.Reload(ctx, d.index)
+	switch {
+	case err != nil:
+		return err
+	case same || now.UUID != "" && d.index.UUID == "":
+		d.index = now
+		return nil
+	}
+	if err := d.target.sameCluster(ctx); err != nil {
+		return err
+	}
+	what := "nothing has its name"
+	if now.UUID != "" {
+		what = "another one has its name"
+	}
+	return hint.Add(fmt.Errorf("%w: %s", ErrDropped, what), "somebody removed it, perhaps Sentry's cleanup; run the same command again")
+}
+
+func (t *Target) uuid(ctx context.Context, name string) (string, error) {
+	var answer map[string]struct {
+		Settings map[string]string `json:"settings"`
+	}
+	path := "/" + url.PathEscape(name) + "/_settings/index.uuid?flat_settings=true"
+	err := t.ask(ctx, http.MethodGet, path, nil, &answer)
+	return answer[name].Settings["index.uuid"], err
 }
 
 // group are items of a batch that travel together.
@@ -89,37 +145,51 @@ func (d *delivery) run(ctx context.Context) error {
 func (d *delivery) settle(ctx context.Context, g group) (halves []group, err error) {
 	var patience backoff
 	for len(g.items) > 0 {
-		answer, err := d.send(ctx, g)
+		if err := d.intact(ctx); err != nil {
+			return nil, err
+		}
+		path := d.address("errors," + itemFields)
+		answer, err := d.target.exchange(ctx, http.MethodPost, path, d.batch.part(g.items))
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		verdict := judge(answer, err)
-		switch verdict.action {
-		case stop:
-			return nil, verdict.err
-		case split:
+		verdict := judge("bulk", answer, err)
+		if verdict.action == split {
 			return d.split(g), nil
 		}
-		g.uncertain = g.uncertain || verdict.uncertain
-		if verdict.action == read {
-			before := len(g.items)
-			if g.items, err = d.assign(ctx, g, answer.body); err != nil {
-				return nil, err
-			}
-			if len(g.items) < before {
-				patience = backoff{}
-			}
-			verdict.cause = "the cluster's write queue is full"
+		left, cause, err := d.take(ctx, g, answer, verdict)
+		if err != nil {
+			return nil, err
 		}
-		if len(g.items) == 0 {
+		if len(left) < len(g.items) {
+			patience = backoff{}
+		}
+		g.items, g.uncertain = left, g.uncertain || verdict.uncertain
+		if len(left) == 0 {
 			break
 		}
-		if err := d.target.pause(ctx, &patience, verdict.cause); err != nil {
+		if err := d.target.pause(ctx, &patience, cause); err != nil {
 			return nil, err
 		}
 		d.outcome.SentAgain = true
 	}
 	return nil, nil
+}
+
+// take returns the items that have to be sent again after an answer, and why.
+func (d *delivery) take(ctx context.Context, g group, answer answer, verdict judgement) (left []int, cause, err error) {
+	switch {
+	case verdict.action == read:
+		if left, cause, err = d.assign(ctx, g, answer.body); err == nil && IsGone(cause) {
+			err = d.reload(ctx)
+		}
+		return left, cause, err
+	case verdict.action == again:
+		return g.items, verdict.err, nil
+	case IsGone(verdict.err):
+		return g.items, verdict.err, d.reload(ctx)
+	}
+	return nil, nil, verdict.err
 }
 
 // split halves a group. A single node that is too large is rejected.
@@ -139,148 +209,51 @@ func (d *delivery) reject(i int, reason node.Reason, detail string) {
 	})
 }
 
-// answer is a response that was read to its end.
-type answer struct {
-	status int
-	body   []byte
-}
-
-// largeBody is the size from which a request asks before it sends its body, so
-// that a limit is told by a 413 and not by a broken connection.
-const largeBody = 64 << 20
-
-// send sends the items of a group in one request.
-func (d *delivery) send(ctx context.Context, g group) (answer, error) {
-	body := d.batch.part(g.items)
-	query := "?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
-	if d.index.loading {
-		query += "&require_alias=true"
-	}
-	return d.target.post(ctx, "/"+url.PathEscape(d.name)+"/_bulk"+query, body)
-}
-
-func (t *Target) post(ctx context.Context, path string, body []byte) (answer, error) {
-	request, err := newRequest(ctx, path, body)
-	if err != nil {
-		return answer{}, err
-	}
-	request.Header.Set("Content-Type", "application/x-ndjson")
-	if len(body) > largeBody {
-		request.Header.Set("Expect", "100-continue")
-	}
-	response, err := t.bulk.Stream(request)
-	if err != nil {
-		if response != nil {
-			response.Body.Close()
-		}
-		return answer{}, err
-	}
-	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, content}, err
-}
-
-// action is what a request's answer asks for.
-type action uint8
-
-const (
-	read  action = iota // each item has an answer of its own
-	again               // send the same items once more, after a pause
-	split               // send them in two requests
-	stop                // nothing that is sent again would be taken
-)
-
-// judgement is what to do about an answer, and why.
-type judgement struct {
-	action    action
-	cause     string // of the pause, for again
-	uncertain bool   // the request may have been carried out
-	err       error  // for stop
-}
-
-// judge is the one function that decides what is sent again.
-func judge(a answer, err error) judgement {
-	if err != nil {
-		return judgement{action: again, cause: "the connection broke: " + err.Error(), uncertain: true}
-	}
-	switch a.status {
-	case http.StatusOK:
-		return judgement{action: read}
-	case http.StatusRequestEntityTooLarge:
-		return judgement{action: split}
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		refused := refusal("bulk", a.status, a.body)
-		if errors.Is(refused, ErrBlocked) {
-			return judgement{action: stop, err: refused}
-		}
-		return judgement{action: again, cause: refused.Error(), uncertain: a.status != http.StatusTooManyRequests}
-	}
-	return judgement{action: stop, err: refusal("bulk", a.status, a.body)}
-}
-
-// itemAnswer is the server's word on one item.
-type itemAnswer struct {
-	Status int `json:"status"`
-	Error  struct {
-		Type   string `json:"type"`
-		Reason string `json:"reason"`
-	} `json:"error"`
-}
-
-// ofIndex reports whether the refusal is about the index or the cluster, so
-// that every node would meet it: a block, a closed index, an index that could
-// not be created. The last two are a 400 like a node that the mapping refuses.
-func (a itemAnswer) ofIndex() bool {
-	switch a.Error.Type {
-	case "cluster_block_exception", "index_closed_exception", "validation_exception":
-		return true
-	}
-	return false
-}
-
 // assign gives the items their fates by the server's answer, and returns those
-// that have to be sent again.
-func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining []int, err error) {
+// that have to be sent again, and why.
+func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining []int, cause, err error) {
+	if err := d.intact(ctx); err != nil {
+		return nil, nil, err
+	}
+	if bytes.Contains(body, []byte(`"result":"noop"`)) {
+		return nil, nil, errNoop
+	}
 	if bytes.HasPrefix(body, []byte(`{"errors":false`)) {
 		d.outcome.Fates[node.Stored] += int64(len(g.items))
 		d.outcome.Replaced += int64(bytes.Count(body, []byte(`"status":200`)))
-		return nil, nil
+		return nil, nil, nil
 	}
-	var answers struct {
-		Items []map[string]itemAnswer `json:"items"`
-	}
-	if err := json.Unmarshal(body, &answers); err != nil {
-		return nil, fmt.Errorf("decode the answer: %w", err)
-	}
-	if len(answers.Items) != len(g.items) {
-		return nil, fmt.Errorf("the answer has %d items for %d nodes", len(answers.Items), len(g.items))
+	answers, err := itemAnswers(body, len(g.items))
+	if err != nil {
+		return nil, nil, err
 	}
 	var conflicts []int
 	for k, i := range g.items {
-		if len(answers.Items[k]) != 1 {
-			return nil, fmt.Errorf("the answer has %d words on one node", len(answers.Items[k]))
-		}
-		for _, a := range answers.Items[k] {
-			switch fate, verdict := d.fate(g, i, a); verdict {
-			case fated:
-				d.outcome.Fates[fate]++
-				if a.Status == http.StatusOK {
-					d.outcome.Replaced++
-				}
-			case conflict:
-				conflicts = append(conflicts, i)
-			case unfated:
-				remaining = append(remaining, i)
-			case refused:
-				d.reject(i, ReasonRefused, withoutPayload(a.Error.Type+": "+a.Error.Reason))
-			case fatal:
-				return nil, d.fatal(a)
+		a := answers[k]
+		switch fate, verdict := d.fate(g, i, a); verdict {
+		case fated:
+			d.outcome.Fates[fate]++
+			if a.Status == http.StatusOK {
+				d.outcome.Replaced++
 			}
+		case conflict:
+			conflicts = append(conflicts, i)
+		case unfated, gone:
+			remaining, cause = append(remaining, i), a.refusal()
+		case refused:
+			d.reject(i, ReasonRefused, withoutPayload(a.Error.Type+": "+a.Error.Reason))
+		case fatal:
+			return nil, nil, a.refusal()
 		}
 	}
 	contested, err := d.resolve(ctx, g, conflicts)
-	return append(remaining, contested...), err
+	if len(contested) > 0 && cause == nil {
+		cause = errContested
+	}
+	return append(remaining, contested...), cause, err
 }
+
+var errContested = errors.New("somebody else writes the same documents at this moment")
 
 // itemVerdict is what an item's answer means.
 type itemVerdict uint8
@@ -290,6 +263,7 @@ const (
 	conflict             // a document is there, and it has to be looked at
 	unfated              // not taken now, worth sending again
 	refused              // this node will never be taken
+	gone                 // the index or its loading alias is not there
 	fatal                // no node will be taken
 )
 
@@ -303,12 +277,12 @@ func (d *delivery) fate(g group, i int, a itemAnswer) (node.Fate, itemVerdict) {
 		return 0, conflict
 	case a.Status == http.StatusConflict:
 		return d.versionFate(g, i, a.Error.Reason), fated
-	case a.ofIndex() || a.Status == http.StatusNotFound ||
-		a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden:
-		return 0, fatal
-	case a.Status == http.StatusTooManyRequests || a.Status == http.StatusBadGateway ||
-		a.Status == http.StatusServiceUnavailable || a.Status == http.StatusGatewayTimeout:
+	case a.passing():
 		return 0, unfated
+	case a.Error.Type == typeIndexMissing:
+		return 0, gone
+	case a.ofIndex() || a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden:
+		return 0, fatal
 	case a.Status == http.StatusBadRequest || a.Status == http.StatusRequestEntityTooLarge:
 		return 0, refused
 	}
@@ -333,54 +307,4 @@ func (d *delivery) versionFate(g group, i int, reason string) node.Fate {
 		return node.Stored
 	}
 	return node.AlreadyThere
-}
-
-func (d *delivery) fatal(a itemAnswer) error {
-	e := &Error{Op: "bulk item", Status: a.Status, Type: a.Error.Type, Reason: withoutPayload(a.Error.Reason)}
-	if a.Status == http.StatusNotFound {
-		return hint.Add(fmt.Errorf("%w: %w", ErrDropped, e),
-			"somebody removed it, perhaps Sentry's cleanup; run the same command again")
-	}
-	return withHint(e)
-}
-
-// backoff is the wait between two tries for the same nodes.
-type backoff struct {
-	tries  int
-	waited time.Duration
-}
-
-const (
-	firstPause = 100 * time.Millisecond
-	maxPause   = 15 * time.Second
-)
-
-// next returns the next pause: doubled each time up to maxPause, with full
-// jitter below it so that senders do not come back together.
-func (b *backoff) next() time.Duration {
-	ceiling := min(firstPause<<min(b.tries, 20), maxPause)
-	pause := ceiling/2 + rand.N(ceiling/2+1)
-	b.tries++
-	b.waited += pause
-	return pause
-}
-
-// pause waits before the next try, or gives up when the patience is spent.
-func (t *Target) pause(ctx context.Context, b *backoff, cause string) error {
-	if b.waited >= t.config.Patience {
-		return hint.Add(fmt.Errorf("gave up after %s: %s", b.waited.Round(time.Second), cause),
-			"look at the cluster's health and load; run the same command again, it goes on where it stopped")
-	}
-	pause := b.next()
-	if t.config.Waiting != nil {
-		t.config.Waiting(cause, pause)
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -86,15 +86,9 @@ type span struct{ from, to int64 }
 
 // lookAtMinutes compares the day minute by minute.
 func (p *dayPass) lookAtMinutes(ctx context.Context) error {
-	var counts map[int64]int64
-	var sums map[int64]float64
+	var moments map[int64]target.Moment
 	from, to := node.Millis(p.day.Start()), node.Millis(p.day.End())
-	err := p.again(ctx, func() (err error) {
-		if counts, err = p.Target.Minutes(ctx, p.index, from, to); err == nil {
-			sums, err = p.Target.Moments(ctx, p.index, from, to)
-		}
-		return err
-	})
+	err := p.again(ctx, func() (err error) { moments, err = p.Target.Moments(ctx, p.index, from, to); return err })
 	if err != nil {
 		return err
 	}
@@ -103,8 +97,8 @@ func (p *dayPass) lookAtMinutes(ctx context.Context) error {
 		if m == nil {
 			m = &minute{}
 		}
-		n := counts[start]
-		sound := n == m.present && n <= maxExact && sums[start] == float64(m.millis)
+		n := moments[start].Count
+		sound := n == m.present && n <= maxExact && moments[start].Sum == float64(m.millis)
 		if sound || m.present == 0 && !p.result.Ours {
 			continue
 		}

@@ -227,7 +227,7 @@ const maxTries = 15
 func (v *Verification) again(ctx context.Context, ask func() error) error {
 	for try := 1; ; try++ {
 		err := ask()
-		if err == nil || ctx.Err() != nil || try == maxTries || !source.Retryable(err) && !target.Retryable(err) {
+		if err == nil || ctx.Err() != nil || try == maxTries || !source.Retryable(err) {
 			return err
 		}
 		pause := min(250*time.Millisecond<<try, 30*time.Second)

@@ -272,7 +272,10 @@ func (s *session) binding(region string) checkpoint.Binding {
 
 // origin is what is written into the indices that this source fills.
 func (s *session) origin() (origin target.Origin) {
-	s.Checkpoint.View(func(state *checkpoint.State) { origin = target.Origin(state.Binding.Source) })
+	s.Checkpoint.View(func(state *checkpoint.State) {
+		from := state.Binding.Source
+		origin = target.Origin{System: from.System, Database: from.Database, Table: from.Table, Region: from.Region}
+	})
 	return origin
 }
 

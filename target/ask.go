@@ -1,0 +1,206 @@
+package target
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+)
+
+// ask sends one request with a JSON body, if it is not nil, and decodes the
+// answer into answer, if that is not nil. Every request but a bulk goes through
+// here.
+func (t *Target) ask(ctx context.Context, method, path string, body, answer any) error {
+	content, err := t.askRaw(ctx, method, path, body)
+	if err != nil || answer == nil {
+		return err
+	}
+	if err := json.Unmarshal(content, answer); err != nil {
+		return fmt.Errorf("%s %s: decode the answer: %w", method, path, err)
+	}
+	return nil
+}
+
+// askRaw is ask without the decoding. It asks again, as judge says, for as long
+// as Config.Patience lasts.
+func (t *Target) askRaw(ctx context.Context, method, path string, body any) ([]byte, error) {
+	op := method + " " + path
+	var encoded []byte
+	if body != nil {
+		var err error
+		if encoded, err = json.Marshal(body); err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	var patience backoff
+	for {
+		a, err := t.exchange(ctx, method, path, encoded)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%s: %w", op, ctx.Err())
+		}
+		verdict := judge(op, a, err)
+		switch verdict.action {
+		case read:
+			return a.body, nil
+		case split, stop:
+			return nil, verdict.err
+		}
+		if err := t.pause(ctx, &patience, verdict.err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	body   []byte
+}
+
+// largeBody is the size from which a request asks before it sends its body, so
+// that a limit is told by a 413 and not by a broken connection.
+const largeBody = 64 << 20
+
+// exchange sends one request once.
+func (t *Target) exchange(ctx context.Context, method, path string, body []byte) (answer, error) {
+	request, err := newRequest(ctx, method, path, body)
+	if err != nil {
+		return answer{}, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if strings.Contains(path, "/_bulk") {
+		request.Header.Set("Content-Type", "application/x-ndjson")
+	}
+	if len(body) > largeBody {
+		request.Header.Set("Expect", "100-continue")
+	}
+	response, err := t.client.Stream(request)
+	if err != nil {
+		if response != nil {
+			response.Body.Close()
+		}
+		return answer{}, withoutRequest(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, content}, err
+}
+
+// action is what a request's answer asks for.
+type action uint8
+
+const (
+	read  action = iota // it is an answer
+	again               // send the same once more, after a pause
+	split               // send it in two requests
+	stop                // nothing that is sent again would be taken
+)
+
+// judgement is what to do about an answer, and why.
+type judgement struct {
+	action    action
+	err       error // why, but for read
+	uncertain bool  // the request may have been carried out, though nobody said so
+}
+
+// judge is the one function that decides about the answer to a request.
+func judge(op string, a answer, err error) judgement {
+	switch {
+	case err != nil && permanent(err):
+		return judgement{action: stop, err: fmt.Errorf("%s: %w", op, err)}
+	case err != nil:
+		return judgement{action: again, err: fmt.Errorf("%s: the connection broke: %w", op, err), uncertain: true}
+	case a.status < http.StatusMultipleChoices && isJSON(a.body):
+		return judgement{action: read}
+	}
+	e := refusal(op, a.status, a.body)
+	verdict := judgement{action: stop, err: withHint(e), uncertain: a.status != http.StatusTooManyRequests}
+	switch {
+	case a.status == http.StatusRequestEntityTooLarge:
+		verdict.action = split
+	case errors.Is(verdict.err, ErrBlocked):
+	case passing(a.status), e.foreign && mayPass(a.status):
+		verdict.action = again
+	}
+	return verdict
+}
+
+// isJSON reports whether an answer begins as all of OpenSearch's do that are asked for here.
+func isJSON(body []byte) bool { return len(body) > 0 && (body[0] == '{' || body[0] == '[') }
+
+// passing reports whether a status of OpenSearch's own says: not now.
+func passing(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// mayPass reports whether a status that something between this machine and
+// OpenSearch gave may be about this moment only. Where it asks for a login, or
+// another address, it will do so again.
+func mayPass(status int) bool {
+	switch status {
+	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly:
+		return true
+	}
+	return status < http.StatusMultipleChoices || status >= http.StatusInternalServerError
+}
+
+// backoff is the wait between two tries for the same.
+type backoff struct {
+	tries  int
+	waited time.Duration
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 15 * time.Second
+)
+
+// next returns the next pause: doubled each time up to maxPause, with full
+// jitter below it so that senders do not come back together.
+func (b *backoff) next() time.Duration {
+	ceiling := min(firstPause<<min(b.tries, 20), maxPause)
+	pause := ceiling/2 + rand.N(ceiling/2+1)
+	b.tries++
+	b.waited += pause
+	return pause
+}
+
+// pause waits before the next try, or gives up when the patience is spent.
+func (t *Target) pause(ctx context.Context, b *backoff, cause error) error {
+	if b.waited >= t.patience {
+		err := fmt.Errorf("gave up after %s: %w", b.waited.Round(time.Second), cause)
+		if hint.Of(err) != "" || t.identity.ClusterUUID == "" { // then Open knows better
+			return err
+		}
+		return hint.Add(err, "look at the cluster's health and load; then run the same command again to resume")
+	}
+	pause := b.next()
+	if t.config.Waiting != nil {
+		t.config.Waiting(cause.Error(), pause)
+	}
+	return sleep(ctx, pause)
+}
+
+func sleep(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
