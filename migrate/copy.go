@@ -50,12 +50,18 @@ func (m *Migration) copy(ctx context.Context, days []*day) error {
 		p.empty <- target.NewBatch(m.options.BatchBytes)
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	// Each channel is closed when all who send on it have ended. Any of them may
+	// send a day to be sealed, and after an error they end in any order.
+	var all sync.WaitGroup
+	all.Add(3)
+	workers(group, 1, func() { close(p.slices); all.Done() }, func() error { return p.produce(ctx, days) })
+	workers(group, m.options.Readers, func() { close(p.loads); all.Done() }, func() error { return p.readSlices(ctx) })
+	workers(group, m.options.Senders, all.Done, func() error { return p.sendLoads(ctx) })
 	group.Go(func() error {
-		defer close(p.slices)
-		return p.produce(ctx, days)
+		all.Wait()
+		close(p.sealing)
+		return nil
 	})
-	workers(group, m.options.Readers, func() { close(p.loads) }, func() error { return p.readSlices(ctx) })
-	workers(group, m.options.Senders, func() { close(p.sealing) }, func() error { return p.sendLoads(ctx) })
 	group.Go(func() error { return p.sealDays(ctx) })
 	if err := group.Wait(); err != nil {
 		return err
