@@ -72,6 +72,31 @@ func TestRetentionSinceAndUntil(t *testing.T) {
 	}
 }
 
+// What partitioning scripts in the field leave: daily partitions of bytea with
+// BRIN alone, and a view over them that nobody has analysed.
+func TestDailyPartitionsWithoutABTreeAreGo(t *testing.T) {
+	w := newWorld(t)
+	w.exec(`alter table nodestore_node rename to old;
+		create table parts (id varchar(40) not null, data bytea not null, "timestamp" timestamptz not null) partition by range ("timestamp");
+		create index on parts using brin ("timestamp");
+		create table parts_1 partition of parts for values from ('2024-03-01 00:00+00') to ('2024-03-02 00:00+00');
+		create table parts_2 partition of parts for values from ('2024-03-02 00:00+00') to ('2024-03-03 00:00+00');
+		create table parts_3 partition of parts for values from ('2024-03-03 00:00+00') to ('2024-03-04 00:00+00');
+		create table parts_4 partition of parts for values from ('2024-03-04 00:00+00') to ('2024-03-05 00:00+00');
+		insert into parts select id, decode(data, 'base64'), "timestamp" from old;
+		create view nodestore_node as select id, encode(data, 'base64') as data, "timestamp" from parts`)
+	made := w.plan()
+	if !made.Go || len(made.Days) != 3 {
+		t.Errorf("%d days, refused by %+v", len(made.Days), made.Reasons(NoGo))
+	}
+	if c := find(t, made, Source, "timestamp_index"); c.State != OK || !strings.Contains(c.Detail, "few of the 4 partitions") {
+		t.Errorf("%+v", c)
+	}
+	if c := find(t, made, Source, "statistics"); !strings.HasPrefix(c.Remedy, `run: ANALYZE "public"."parts_1"; `) || !strings.HasSuffix(c.Remedy, "1 more") {
+		t.Errorf("%+v", c)
+	}
+}
+
 // refusal is a state of the servers that keeps a migration from being started,
 // and the one check that says so.
 type refusal struct {
@@ -120,7 +145,7 @@ func openRefusals() []refusal {
 			name: "unreachable source", change: func(c *Config) { c.Source.ConnString = "postgres://postgres@127.0.0.1:1/sentry?sslmode=disable" },
 			side: Source, check: "open", detail: "connection refused", remedy: "check host and port",
 		},
-		{name: "no such database", change: database("nowhere"), side: Source, check: "open", detail: "does not exist", remedy: "there is no database"},
+		{name: "no such database", change: database("nowhere"), side: Source, check: "open", detail: "does not exist", remedy: "usually called postgres or sentry"},
 		{
 			name: "no such table", change: func(c *Config) { c.Source.Table = "nodestore" },
 			side: Source, check: "open", detail: "no table nodestore", remedy: "did you mean public.nodestore_node?",
@@ -179,7 +204,12 @@ func sourceRefusals() []refusal {
 		},
 		{
 			name: "no index on timestamp", sql: `drop index nodestore_node_timestamp_idx`,
-			side: Source, check: "timestamp_index", detail: "no index begins with timestamp", remedy: "CREATE INDEX CONCURRENTLY",
+			side: Source, check: "timestamp_index", detail: "no index begins with timestamp", remedy: `CREATE INDEX CONCURRENTLY ON "public"."nodestore_node" ("timestamp")`,
+		},
+		{
+			name: "no index on timestamp beneath a view", sql: `drop index nodestore_node_timestamp_idx; create view seen as select * from nodestore_node`,
+			change: func(c *Config) { c.Source.Table = "seen" },
+			side:   Source, check: "timestamp_index", detail: "no index begins with timestamp", remedy: `CREATE INDEX CONCURRENTLY ON "public"."nodestore_node" ("timestamp")`,
 		},
 	}
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -24,6 +25,7 @@ type Relation struct {
 	Correlation *float64 `json:"correlation,omitempty"`
 	Pooled      bool     `json:"pooled"`
 	Standby     bool     `json:"standby"`
+	tables      []string // beneath
 }
 
 // SiloFacts is which part of Sentry the database holds.
@@ -72,16 +74,19 @@ func (m *maker) checkRelation(ctx context.Context) {
 	r, id := m.source.Relation(), m.source.Identity()
 	m.plan.Relation = &Relation{
 		Name: id.Table, Kind: string(r.Kind), Encoding: string(r.Encoding), Server: r.ServerText,
-		Rows: r.Rows, Standby: r.InRecovery,
+		Rows: r.Rows, Standby: r.InRecovery, tables: r.Tables,
 	}
 	m.ok(Source, "relation", fmt.Sprintf("%s %s in database %s, data is %s", r.Kind, id.Table, id.Database, r.Encoding))
-	if r.TimestampIndexed {
+	switch {
+	case r.TimestampIndexed:
 		m.ok(Source, "timestamp_index", "there is one")
-	} else {
+	case r.Prunes:
+		m.ok(Source, "timestamp_index", fmt.Sprintf("none is needed: a slice reads few of the %d partitions", len(r.Tables)))
+	default:
 		m.add(Check{
 			Source, "timestamp_index", NoGo,
 			"no index begins with timestamp: each of thousands of slices would read the whole table",
-			fmt.Sprintf(`run: CREATE INDEX CONCURRENTLY ON %s ("timestamp"); of a view, on the tables beneath it`, id.Table),
+			onTables(r.Unindexed, `CREATE INDEX CONCURRENTLY ON %s ("timestamp")`),
 		})
 	}
 	if !r.UniqueID {
@@ -97,6 +102,25 @@ func (m *maker) checkRelation(ctx context.Context) {
 			"name the region with --region NAME, or grant EXECUTE on pg_control_system() to the role",
 		})
 	}
+}
+
+// onTables is a remedy that can be carried out: on the tables that have the rows,
+// since a view has neither an index nor statistics, and a partitioned table
+// takes no index while it is written to.
+func onTables(tables []string, statement string) string {
+	const shown = 3
+	var run []string
+	for _, table := range tables[:min(len(tables), shown)] {
+		run = append(run, fmt.Sprintf(statement, table))
+	}
+	if len(run) == 0 {
+		return ""
+	}
+	text := "run: " + strings.Join(run, "; ")
+	if more := len(tables) - shown; more > 0 {
+		text += fmt.Sprintf("; and so on for %d more", more)
+	}
+	return text
 }
 
 func (m *maker) checkCondition(ctx context.Context) {
@@ -122,10 +146,10 @@ func (m *maker) checkCondition(ctx context.Context) {
 const looseCorrelation = 0.5
 
 func (m *maker) checkStatistics(c source.Condition) {
-	table := m.plan.Relation.Name
+	remedy := onTables(m.plan.Relation.tables, "ANALYZE %s")
 	switch {
 	case m.plan.Relation.Rows < 0:
-		m.add(Check{Source, "statistics", Warning, "the table was never analysed: rows and bytes of the days are guesses", "run: ANALYZE " + table})
+		m.add(Check{Source, "statistics", Warning, "the table was never analysed: rows and bytes of the days are guesses", remedy})
 	case c.Analyzed != nil:
 		m.ok(Source, "statistics", "analysed "+c.Analyzed.Format(time.DateTime)+" UTC; rows and bytes of the days are the planner's estimates")
 	default:
@@ -133,7 +157,7 @@ func (m *maker) checkStatistics(c source.Condition) {
 	}
 	switch {
 	case c.Correlation == nil:
-		m.add(Check{Source, "correlation", Unknown, "no statistics say how far rows lie in the order of their timestamps", "run: ANALYZE " + table})
+		m.add(Check{Source, "correlation", Unknown, "no statistics say how far rows lie in the order of their timestamps", remedy})
 	case max(*c.Correlation, -*c.Correlation) < looseCorrelation:
 		m.add(Check{
 			Source, "correlation", Warning,

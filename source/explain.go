@@ -24,6 +24,14 @@ func (p plan) steps() []plan {
 	return all
 }
 
+// table is the quoted name of what the step reads.
+func (p plan) table() string { return quoteIdentifier(p.Schema) + "." + quoteIdentifier(p.Relation) }
+
+// literal is that name as a row of two texts.
+func (p plan) literal() string {
+	return "(" + textLiteral(p.Schema) + "," + textLiteral(p.Relation) + ")"
+}
+
 // explain returns the plans of the EXPLAIN statements in sql, in their order.
 func (s *Source) explain(ctx context.Context, sql string) ([]plan, error) {
 	results, err := s.query(ctx, "plan a query of "+s.sql.relation, sql)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // Kind is what sort of relation holds the nodes.
@@ -36,13 +37,16 @@ type Relation struct {
 	Schema, Name     string
 	Kind             Kind
 	Encoding         Encoding
-	ServerVersion    int    // server_version_num, such as 170007
-	ServerText       string // version(), the server's own description of itself
-	TimestampIndexed bool   // the planner can read any time range through an index, on each partition
-	UniqueID         bool   // a unique or primary key on exactly id: no id comes twice
-	Bytes            int64  // heap and TOAST of all tables beneath, as stored
-	Rows             int64  // the planner's estimate, -1 if no table beneath was ever analysed
-	InRecovery       bool   // the server is a standby
+	ServerVersion    int      // server_version_num, such as 170007
+	ServerText       string   // version(), the server's own description of itself
+	TimestampIndexed bool     // the planner can read any time range through an index, on each partition
+	Prunes           bool     // or else, of a day it reads few of the partitions
+	Tables           []string // beneath, quoted, with their schemas
+	Unindexed        []string // those of Tables without an index that leads with timestamp
+	UniqueID         bool     // a unique or primary key on exactly id: no id comes twice
+	Bytes            int64    // heap and TOAST of all tables beneath, as stored
+	Rows             int64    // the planner's estimate, -1 if no table beneath was ever analysed
+	InRecovery       bool     // the server is a standby
 }
 
 // Identity tells which data a source is, the same on a standby and its primary.
@@ -67,10 +71,10 @@ func (s *Source) inspect(ctx context.Context, table string) error {
 	if err := s.inspectColumns(ctx, oid); err != nil {
 		return err
 	}
-	if err := s.inspectIndexes(ctx, oid); err != nil {
+	if err := s.inspectSize(ctx); err != nil {
 		return err
 	}
-	if err := s.inspectSize(ctx); err != nil {
+	if err := s.inspectIndexes(ctx, oid); err != nil {
 		return err
 	}
 	return s.inspectIdentity(ctx)
@@ -216,8 +220,13 @@ func (s *Source) inspectIndexes(ctx context.Context, oid string) error {
 	}
 	s.relation.UniqueID = row[0] == "t"
 
-	// Asking the planner covers partitions, views and whatever else there is:
-	// without an index that leads with timestamp, it has to scan or to sort.
+	return s.inspectTime(ctx)
+}
+
+// inspectTime asks the planner, which covers partitions, views and whatever
+// else there is: without an index that leads with timestamp, it has to scan or
+// to sort.
+func (s *Source) inspectTime(ctx context.Context) error {
 	plans, err := s.explain(ctx, `set local enable_seqscan = off; set local enable_sort = off; set local enable_bitmapscan = off;
 		explain (verbose, format json) select "timestamp" from `+s.sql.relation+" where "+inRange(minMicros, maxMicros)+` order by "timestamp" limit 1`)
 	if err != nil {
@@ -226,7 +235,10 @@ func (s *Source) inspectIndexes(ctx context.Context, oid string) error {
 	s.relation.TimestampIndexed = true
 	for _, step := range plans[0].steps() {
 		switch step.NodeType {
-		case "Seq Scan", "Sort", "Incremental Sort":
+		case "Seq Scan":
+			s.relation.Unindexed = append(s.relation.Unindexed, step.table())
+			s.relation.TimestampIndexed = false
+		case "Sort", "Incremental Sort":
 			s.relation.TimestampIndexed = false
 		}
 	}
@@ -234,8 +246,39 @@ func (s *Source) inspectIndexes(ctx context.Context, oid string) error {
 		// A slice is a small part of the table: one bad estimate must not cost
 		// a scan of all of it.
 		s.sql.settings = "set local enable_seqscan = off;\n"
+		return nil
 	}
-	return nil
+	s.relation.Prunes, err = s.prunes(ctx)
+	return err
+}
+
+// manyHeapBytes is more than each slice may read beside its payloads.
+const manyHeapBytes = 1 << 30
+
+// prunes says whether the planner reads little for a day: of the largest
+// partition, its first.
+func (s *Source) prunes(ctx context.Context) (bool, error) {
+	results, err := s.query(ctx, "read bounds of partitions", `select (regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \('([^']*)'$$))[1]
+		from `+s.beneath()+` where c.relispartition order by pg_relation_size(c.oid) desc limit 1`)
+	if err != nil || len(results[0]) == 0 {
+		return false, err
+	}
+	first, err := parseTimestamp(results[0][0][0])
+	if err != nil {
+		return false, nil // not a range of timestamps
+	}
+	plans, err := s.explain(ctx, `explain (verbose, format json) select "timestamp" from `+s.sql.relation+" where "+inRange(first, first+node.Day(1).Start()))
+	if err != nil {
+		return false, err
+	}
+	read := []string{"(null, null)"}
+	for _, step := range plans[0].steps() {
+		read = append(read, step.literal())
+	}
+	row, err := s.queryRow(ctx, "read sizes of partitions", fmt.Sprintf(
+		`select coalesce(sum(pg_relation_size(c.oid)) filter (where (n.nspname, c.relname) in (%s)), 0) <= greatest(sum(pg_relation_size(c.oid)) / 8, %d) from %s`,
+		strings.Join(read, ","), manyHeapBytes, s.beneath()))
+	return err == nil && row[0] == "t", err
 }
 
 func (s *Source) inspectSize(ctx context.Context) error {
@@ -246,7 +289,8 @@ func (s *Source) inspectSize(ctx context.Context) error {
 	var tables []string
 	for _, step := range plans[0].steps() {
 		if step.Relation != "" {
-			tables = append(tables, "("+textLiteral(step.Schema)+","+textLiteral(step.Relation)+")")
+			tables = append(tables, step.literal())
+			s.relation.Tables = append(s.relation.Tables, step.table())
 		}
 	}
 	if len(tables) == 0 { // a partitioned table without partitions

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -48,7 +49,9 @@ func rules() []rule {
 		{"08", "query timeout", smaller, timeout}, // pgbouncer's query_timeout
 		{"08", "", again, ""},
 
-		{"22", "", thisRow, "a row cannot be given as the server holds it: " + damaged},
+		{"22021", "", thisRow, "a value is not valid text in the encoding of the database"},
+		{"22P05", "", thisRow, "a value has a character that UTF-8 lacks"},
+		{codeClassData, "", thisRow, "a row has a value that an expression of the view cannot take"},
 		{"25P03", "", again, ""}, // idle_in_transaction_session_timeout
 		{"25P04", "", smaller, timeout},
 
@@ -101,8 +104,9 @@ func judge(err *pgconn.PgError) rule {
 // words are the server's about a row. Those about a value that a view computes
 // can hold the value itself (promise 10).
 func words(err *pgconn.PgError) string {
-	const invalidByte, noCounterpart = "22021", "22P05" // in the client's encoding; they show some bytes of a character
-	if strings.HasPrefix(err.Code, codeClassData) && err.Code != invalidByte && err.Code != noCounterpart {
+	// Too long, a division by zero, and two that show some bytes of a character.
+	harmless := []string{"22001", "22012", "22021", "22P05"}
+	if strings.HasPrefix(err.Code, codeClassData) && !slices.Contains(harmless, err.Code) {
 		return "data exception"
 	}
 	return err.Message
