@@ -182,3 +182,12 @@ func TestCreateShared(t *testing.T) {
 		wantFates(t, got, err, node.Fates{node.Stored: 3})
 	})
 }
+
+// TestWrongPathPrefix: OpenSearch takes the path for an index that is missing.
+func TestWrongPathPrefix(t *testing.T) {
+	b := oldest(t)
+	config := b.config()
+	config.URLs = []string{b.url + "/os"}
+	_, err := Open(t.Context(), config)
+	wantRefusal(t, err, "no such index [os]", "the path in --target")
+}

@@ -2,7 +2,6 @@ package target
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -96,26 +95,49 @@ func (t *Target) Held(ctx context.Context, index string, ids []string) ([]Copy, 
 	for i, id := range ids {
 		docs[i] = map[string]any{"_id": id, "stored_fields": []string{}}
 	}
+	var patience backoff
+	for {
+		held, again, err := t.held(ctx, index, docs)
+		if err == nil && again != nil {
+			err = t.pause(ctx, &patience, again)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up %d ids in index %s: %w", len(ids), index, err)
+		}
+		if again == nil {
+			return held, nil
+		}
+	}
+}
+
+// held is Held once; again is why it has to be asked again.
+func (t *Target) held(ctx context.Context, index string, docs []map[string]any) (held []Copy, again, err error) {
 	var answer struct {
 		Docs []struct {
 			hit
-			Found bool            `json:"found"`
-			Error json.RawMessage `json:"error"`
+			Found bool   `json:"found"`
+			Error *Error `json:"error"`
 		} `json:"docs"`
 	}
-	if err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index)+"/_mget", map[string]any{"docs": docs}, &answer); err != nil {
-		return nil, fmt.Errorf("look up %d ids: %w", len(ids), err)
+	path := "/" + url.PathEscape(index) + "/_mget?preference=_primary"
+	if err := t.ask(ctx, http.MethodPost, path, map[string]any{"docs": docs}, &answer); err != nil {
+		return nil, nil, err
 	}
-	var held []Copy
+	if len(answer.Docs) != len(docs) {
+		return nil, nil, fmt.Errorf("the answer has %d documents", len(answer.Docs))
+	}
 	for _, doc := range answer.Docs {
+		if doc.Error != nil && doc.Error.Type == typeIndexMissing {
+			return nil, nil, &Error{Op: "look up", Status: http.StatusNotFound, Type: doc.Error.Type}
+		}
 		if doc.Error != nil {
-			return nil, refusal("look up id in "+index, http.StatusNotFound, []byte(`{"error":`+string(doc.Error)+`}`))
+			again = fmt.Errorf("%w: %s: %s", ErrIncomplete, doc.Error.Type, withoutPayload(doc.Error.Reason))
 		}
 		if doc.Found {
 			held = append(held, Copy{Index: index, ID: doc.ID, Version: doc.Version, seqNo: doc.SeqNo, primaryTerm: doc.PrimaryTerm})
 		}
 	}
-	return held, nil
+	return held, again, nil
 }
 
 // Drop deletes an index.

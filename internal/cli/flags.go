@@ -74,7 +74,7 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 	}
 	c := target.Config{
 		URLs: f.urls(), Username: f.TargetUsername, Password: p.getenv("NODESTORE_TARGET_PASSWORD"),
-		Fingerprint: f.TargetFingerprint, Insecure: f.TargetInsecure, Backend: backend,
+		Fingerprint: f.TargetFingerprint, Insecure: f.TargetInsecure, Backend: backend, Waiting: p.waiting,
 	}
 	if f.TargetPasswordFile != "" {
 		content, err := os.ReadFile(f.TargetPasswordFile)
@@ -90,6 +90,15 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 	}
 	c.Signer, err = f.signer(ctx)
 	return c, err
+}
+
+// lookPatience is for verbs that only look: their user wants to hear soon what
+// does not answer.
+const lookPatience = time.Minute
+
+// waiting tells what is waited for where no display does.
+func (p *process) waiting(cause string, pause time.Duration) {
+	fmt.Fprintf(p.stderr, "waiting %s: %s\n", pause.Round(time.Millisecond), cause)
 }
 
 // outputFlags say what is printed while it runs.

@@ -63,6 +63,7 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	config.Patience = lookPatience
 	ctx, cancel := untilStopped(ctx, p.stop)
 	defer cancel()
 	senders := c.Senders.n

@@ -89,6 +89,7 @@ func (c *statusCommand) openTarget(ctx context.Context, p *process) (*target.Tar
 	if err != nil {
 		return nil, err
 	}
+	config.Patience = lookPatience
 	if _, ok := checkpointIndex(c.Checkpoint); !ok {
 		state, err := checkpoint.Read(c.Checkpoint)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
@@ -104,12 +105,12 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 			return err
 		}
 	}
-	s, err := c.open(ctx, p)
+	show := &verifyDisplay{newDisplay(p, c.outputFlags), p.stdout}
+	s, err := c.open(ctx, p, show)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	show := &verifyDisplay{newDisplay(p, c.outputFlags), p.stdout}
 	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
 	stop := show.start(v)
 	report, err := v.Run(ctx)
@@ -153,7 +154,7 @@ func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options 
 }
 
 // open reaches both sides. It makes no checkpoint where there is none.
-func (c *verifyCommand) open(ctx context.Context, p *process) (s *session, err error) {
+func (c *verifyCommand) open(ctx context.Context, p *process, show *verifyDisplay) (s *session, err error) {
 	s = &session{}
 	defer func() {
 		if err != nil {
@@ -170,6 +171,9 @@ func (c *verifyCommand) open(ctx context.Context, p *process) (s *session, err e
 	config, err := c.targetFlags.config(ctx, p)
 	if err != nil {
 		return s, err
+	}
+	config.Waiting = func(cause string, pause time.Duration) {
+		show.event(verify.Event{Kind: verify.Waiting, Cause: cause, Pause: pause})
 	}
 	if s.Source, err = source.Open(ctx, c.sourceFlags.config(c.Workers.n+1)); err != nil {
 		return s, err
