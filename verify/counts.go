@@ -13,11 +13,11 @@ func (v *Verification) compareCounts(ctx context.Context) error {
 		name := v.Target.Backend().IndexOf(d.day)
 		holding, behind := v.scope.indices[name]
 		result := Day{
-			Day: d.day.String(), Index: name, Ours: holding.Ours,
+			Day: d.day.String(), Index: name, Ours: v.scope.ours(holding), Print: v.scope.print(name),
 			Source: d.rows, Rejected: rejected[d.day], Documents: holding.Docs, TargetBytes: holding.Bytes,
 		}
 		difference := result.Documents - (result.Source - result.Rejected)
-		if !holding.Ours {
+		if !result.Ours {
 			result.Native, difference = max(difference, 0), min(difference, 0)
 		}
 		found := Finding{Day: result.Day, Indices: []string{name}, Known: fmt.Sprintf(

@@ -1,5 +1,7 @@
 package verify
 
+import "github.com/nodestore-migrate/nodestore-migrate/target"
+
 // Compared counts nodes whose payloads were compared.
 type Compared struct {
 	Population int64 `json:"population"` // nodes that they stand for
@@ -48,6 +50,8 @@ type Day struct {
 	Certain     Compared           `json:"certain"`
 	All         Compared           `json:"all"`
 	Findings    map[Class]int64    `json:"findings,omitempty"` // set by the report, from the file of findings
+	// Print is of the index, from before it was compared.
+	Print *target.Fingerprint `json:"fingerprint,omitempty"`
 	// scratch takes what is counted for no stratum.
 	scratch Compared
 }

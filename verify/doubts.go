@@ -11,6 +11,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 // doubt is why it is not safe to drop the old table, with what to do about it.
@@ -32,11 +33,11 @@ func (v *Verification) doubts(ctx context.Context, r *Report) ([]doubt, error) {
 	list = append(list, v.switchDoubts()...)
 	list = append(list, v.unsealed(r)...)
 	list = append(list, r.givenUpDoubts()...)
-	red, err := v.unavailable(ctx)
+	changed, err := v.targetDoubts(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	list = append(list, red...)
+	list = append(list, changed...)
 	behind, err := v.behindSwitch(ctx)
 	if err != nil {
 		return nil, err
@@ -205,23 +206,33 @@ func (v *Verification) unsealed(r *Report) []doubt {
 	return []doubt{{"not finished by the migration: " + shortList(days), []string{stepMigrate}}}
 }
 
-// unavailable lists indices behind the alias that have a shard without a primary.
-func (v *Verification) unavailable(ctx context.Context) ([]doubt, error) {
-	var red []string
-	err := v.again(ctx, func() error {
-		red = nil
-		existing, err := v.Target.Existing(ctx)
-		for _, e := range existing {
-			if e.Behind && e.Health != "green" && e.Health != "yellow" {
-				red = append(red, e.Name)
-			}
+// targetDoubts are about indices that lack shards, and about those that this tool
+// alone fills and that changed since they were compared.
+func (v *Verification) targetDoubts(ctx context.Context, r *Report) (list []doubt, err error) {
+	var missing []string
+	var now map[string]target.Fingerprint
+	err = v.again(ctx, func() (err error) {
+		if missing, err = v.Target.MissingShards(ctx); err == nil {
+			now, err = v.Target.Fingerprints(ctx)
 		}
 		return err
 	})
-	if err != nil || len(red) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	return []doubt{{"not all shards are there: " + shortList(red), []string{"Bring the cluster back to green, then verify again."}}}, nil
+	if len(missing) > 0 {
+		list = append(list, doubt{"not all shards are there: " + shortList(missing), []string{"Bring the cluster back to green, then verify again."}})
+	}
+	var changed []string
+	for i := range r.Days {
+		if d := &r.Days[i]; d.Ours && d.Print != nil && *d.Print != now[d.Index] {
+			changed = append(changed, d.Index)
+		}
+	}
+	if len(changed) > 0 {
+		list = append(list, doubt{"changed since they were compared: " + shortList(changed), []string{stepVerify}})
+	}
+	return list, nil
 }
 
 // behindSwitch is about a standby: it has to have replayed more than the switch,

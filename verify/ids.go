@@ -80,6 +80,7 @@ func (v *Verification) newDayPass(d scopeDay) *dayPass {
 	}
 	p.strata = p.newStrata()
 	p.result = Day{Day: d.day.String(), Index: name, Ours: v.scope.ours(holding), TargetBytes: holding.Bytes, All: v.compared[d.day]}
+	p.result.Print = v.scope.print(name)
 	p.suspects = &suspects{Verification: v, look: v.lookIDs, count: p.count}
 	return p
 }

@@ -26,7 +26,8 @@ func (v *Verification) request() string {
 	return text
 }
 
-// resume continues the record of an unfinished run that was asked for the same, or begins a new one.
+// resume continues the record of an unfinished run that was asked for the same, or
+// begins a new one.
 func (v *Verification) resume(ctx context.Context) (err error) {
 	request := v.request()
 	var size int64
@@ -36,9 +37,22 @@ func (v *Verification) resume(ctx context.Context) (err error) {
 			size = s.Verify.Findings
 		}
 	})
+	var changed, written map[node.Day]bool
 	if known {
+		if changed, written, err = v.outdated(); err != nil {
+			return err
+		}
+		known = len(changed) == 0 || size == 0 // whose findings are of which comparison is not known
+	}
+	switch {
+	case !known:
+		size = 0
+		err = v.restart(ctx, request)
+	default:
 		v.options.Notify(Event{Kind: Resumed})
-	} else if err = v.restart(ctx, request); err != nil {
+		err = v.compareOutdatedAgain(ctx, changed, written)
+	}
+	if err != nil {
 		return err
 	}
 	if v.findings, err = openFindings(v.options.Findings, size); err != nil {
@@ -46,6 +60,54 @@ func (v *Verification) resume(ctx context.Context) (err error) {
 	}
 	v.seed = v.drawSeed()
 	return nil
+}
+
+// outdated returns the recorded days whose index is not what was compared any
+// more, and apart from them those in whose index Sentry writes.
+func (v *Verification) outdated() (changed, written map[node.Day]bool, err error) {
+	changed, written = map[node.Day]bool{}, map[node.Day]bool{}
+	days, err := v.results()
+	for i := range days {
+		day, parseErr := node.ParseDay(days[i].Day)
+		print, behind := v.scope.prints[days[i].Index]
+		switch before := days[i].Print; {
+		case parseErr != nil, before == nil && !behind, before != nil && behind && *before == print:
+		case before != nil && behind && before.UUID == print.UUID && !days[i].Ours:
+			written[day] = true
+		default:
+			changed[day] = true
+		}
+	}
+	return changed, written, err
+}
+
+// compareOutdatedAgain forgets results that are outdated. Of an index that Sentry
+// writes to, the payloads stay compared: else they never would be.
+func (v *Verification) compareOutdatedAgain(ctx context.Context, changed, written map[node.Day]bool) error {
+	if err := v.keepCompared(written); err != nil || len(changed)+len(written) == 0 {
+		return err
+	}
+	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
+		for day := range changed {
+			delete(s.Verify.Days, day.String())
+		}
+		for day := range written {
+			s.Verify.Day(day.String()).Result = nil
+		}
+	})
+}
+
+// keepCompared keeps what was counted of all payloads of days whose ids are
+// compared again.
+func (v *Verification) keepCompared(days map[node.Day]bool) error {
+	results, err := v.results()
+	v.compared = make(map[node.Day]Compared)
+	for i := range results {
+		if day, err := node.ParseDay(results[i].Day); err == nil && days[day] {
+			v.compared[day] = results[i].All
+		}
+	}
+	return err
 }
 
 // restart begins a new record.

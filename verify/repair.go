@@ -343,18 +343,16 @@ func (v *Verification) verifyAgain(ctx context.Context, days map[node.Day]bool, 
 // forget takes the results of days out of the record, but for what was counted
 // of all payloads, and for the defects that a sample found.
 func (v *Verification) forget(ctx context.Context, days map[node.Day]bool) error {
-	results, err := v.results()
-	if err != nil {
+	if err := v.keepCompared(days); err != nil {
 		return err
 	}
-	var defects int64
-	v.compared = make(map[node.Day]Compared)
-	for _, result := range results {
-		if day, err := node.ParseDay(result.Day); err == nil && days[day] {
-			result.All.Defects = 0 // counted again
-			v.compared[day] = result.All
-			defects += result.Sample.Defects + result.Certain.Defects
-		}
+	for day, all := range v.compared {
+		all.Defects = 0 // counted again
+		v.compared[day] = all
+	}
+	defects, err := v.sampleDefects()
+	if err != nil {
+		return err
 	}
 	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
 		s.Verify.Findings, s.Verify.Repaired = 0, true

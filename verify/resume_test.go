@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
@@ -113,4 +114,49 @@ func TestAnErrorIsNoPass(t *testing.T) {
 	if _, err := verify.New(w.parts, o).Run(t.Context()); err == nil {
 		t.Error("no error without a file of findings")
 	}
+}
+
+// TestResultsOfAnIndexThatChangedAreNotReused interrupts a run behind a day that
+// changes before the run is resumed.
+func TestResultsOfAnIndexThatChangedAreNotReused(t *testing.T) {
+	t.Parallel()
+	first := start.Format(time.DateOnly)
+	for name, change := range map[string]func(w *world){
+		"a document deleted": func(w *world) { w.remove(w.index(w.rows[5].Timestamp), w.rows[5].ID) },
+		"a document overwritten": func(w *world) {
+			w.put(w.index(w.rows[5].Timestamp), w.rows[5].ID, junk, w.rows[5].Timestamp)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 200, synth.Clean())
+			stop := make(chan struct{})
+			var once sync.Once
+			o := w.options(verify.Full)
+			o.Stop, o.Notify = stop, func(e verify.Event) {
+				if e.Kind == verify.DayCompared && e.Day > first {
+					once.Do(func() { close(stop) })
+				}
+			}
+			if _, err := verify.New(w.parts, o).Run(t.Context()); !errors.Is(err, verify.ErrInterrupted) {
+				t.Fatal(err)
+			}
+			change(w)
+			if r := w.verify(w.options(verify.Full)); r.Findings.Total != 1 || r.Total.All.Nodes != int64(len(w.rows)) {
+				t.Errorf("findings %v, %d payloads", w.listed(), r.Total.All.Nodes)
+			}
+		})
+	}
+}
+
+// TestAnIndexThatChangesWhileItIsComparedIsADoubt, even if it looks the same after.
+func TestAnIndexThatChangesWhileItIsComparedIsADoubt(t *testing.T) {
+	w := newWorld(t, 60, synth.Clean())
+	w.switchOver()
+	o := w.options(verify.Full)
+	o.Notify = func(e verify.Event) {
+		if e.Kind == verify.DayCompared && e.Day == start.Format(time.DateOnly) {
+			w.put(w.index(w.rows[5].Timestamp), w.rows[5].ID, w.rows[5].Data, w.rows[5].Timestamp)
+		}
+	}
+	wantDoubt(t, w.verify(o), "changed since they were compared: "+w.index(start), "verify again")
 }

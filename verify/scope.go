@@ -19,6 +19,7 @@ type scope struct {
 	switchedAt  int64 // when Sentry began to write to the target; 0: not yet
 	days        []scopeDay
 	indices     map[string]target.Holding      // behind the alias, by name
+	prints      map[string]target.Fingerprint  // of these, from before anything is compared
 	apart       map[node.Day]why               // days that are not compared
 	apartDays   []scopeDay                     // of these, those that have rows
 	sentAgain   map[node.Day]checkpoint.Ranges // timestamps of batches that the migration sent more than once
@@ -37,6 +38,14 @@ const (
 // sentrys reports whether a document is Sentry's own: written after the switch.
 func (s *scope) sentrys(millis int64) bool {
 	return s.switchedAt != 0 && millis >= node.Millis(s.switchedAt)
+}
+
+// print returns the fingerprint of an index, or nil.
+func (s *scope) print(index string) *target.Fingerprint {
+	if print, ok := s.prints[index]; ok {
+		return &print
+	}
+	return nil
 }
 
 // ours reports whether this tool alone fills an index.
@@ -179,7 +188,12 @@ func (v *Verification) countDays(ctx context.Context, s *scope) error {
 
 func (v *Verification) readIndices(ctx context.Context, s *scope) error {
 	var holdings []target.Holding
-	err := v.again(ctx, func() (err error) { holdings, err = v.Target.Holdings(ctx); return err })
+	err := v.again(ctx, func() (err error) {
+		if s.prints, err = v.Target.Fingerprints(ctx); err == nil {
+			holdings, err = v.Target.Holdings(ctx)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

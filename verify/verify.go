@@ -21,7 +21,7 @@ import (
 )
 
 // ErrInterrupted means that the run was asked to stop, has recorded what it
-// did, and can be gone on with.
+// did, and can be resumed.
 var ErrInterrupted = errors.New("interrupted")
 
 // Level is how much is compared. Each level includes those before it.
@@ -127,7 +127,7 @@ func New(parts Parts, options Options) *Verification {
 }
 
 // Run compares, and returns what was found. After ErrInterrupted the same call
-// goes on. An error means that not everything could be compared: whatever the
+// resumes. An error means that not everything could be compared: whatever the
 // report says then, it is no proof.
 func (v *Verification) Run(ctx context.Context) (report *Report, err error) {
 	v.started = time.Now()
@@ -166,9 +166,12 @@ func (v *Verification) compare(ctx context.Context) error {
 	return v.compareAhead(ctx)
 }
 
-// begin learns what there is to compare, and goes on with the record of an
-// earlier run that was asked for the same.
+// begin learns what there is to compare, and continues the record of an earlier
+// run that was asked for the same.
 func (v *Verification) begin(ctx context.Context) error {
+	if err := CheckWritable(v.options.Findings); err != nil {
+		return err
+	}
 	var size int64
 	v.Checkpoint.View(func(s *checkpoint.State) { size = s.Rejected.List })
 	var err error

@@ -2,9 +2,11 @@ package verify_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -57,7 +59,7 @@ func newWorld(t *testing.T, rows int, mix synth.Mix) *world {
 	return newWorldChecked(t, node.Full, synth.Options{Rows: rows, Mix: mix})
 }
 
-func newWorldChecked(t *testing.T, depth node.Depth, o synth.Options) *world {
+func newWorldChecked(t *testing.T, depth node.Depth, o synth.Options, change ...func(*world)) *world {
 	t.Helper()
 	t.Parallel()
 	versions := testservers.PostgresVersions()
@@ -72,6 +74,9 @@ func newWorldChecked(t *testing.T, depth node.Depth, o synth.Options) *world {
 	})
 	o.Seed, o.From, o.Until, o.Distinct = 7, start, start.AddDate(0, 0, days), 40
 	w.fill(url, o)
+	for _, how := range change {
+		how(w)
+	}
 	w.open(url)
 	w.migrate()
 	return w
@@ -227,6 +232,17 @@ func (w *world) put(index, id, data string, at time.Time) {
 	body, err := json.Marshal(map[string]string{"data": data, "timestamp": at.Format("2006-01-02T15:04:05.000000-07:00")})
 	w.must(err)
 	w.call(http.MethodPut, "/"+index+"/_doc/"+escape(id)+"?refresh=true", string(body))
+}
+
+// putAll stores the documents of rows, with other data if that is not "".
+func (w *world) putAll(rows []synth.Row, data string) {
+	w.t.Helper()
+	var body strings.Builder
+	for _, r := range rows {
+		fmt.Fprintf(&body, "{\"index\":{\"_index\":%q,\"_id\":%q}}\n{\"data\":%q,\"timestamp\":%q}\n",
+			w.index(r.Timestamp), r.ID, cmp.Or(data, r.Data), r.Timestamp.Format("2006-01-02T15:04:05.000000-07:00"))
+	}
+	w.call(http.MethodPost, "/_bulk?refresh=true", body.String())
 }
 
 func (w *world) remove(index, id string) {

@@ -100,7 +100,7 @@ var (
 
 // Run compares, writes the reports, and repairs if that was asked for.
 func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
-	for _, name := range append(c.Report, c.options(p, nil).Findings) {
+	for _, name := range c.Report {
 		if err := verify.CheckWritable(name); err != nil {
 			return err
 		}
