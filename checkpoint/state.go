@@ -57,17 +57,18 @@ const NeverSwept int64 = math.MinInt64
 // CatchUp is what the passes after the copy must know of those before. Times
 // are µs since 1970.
 type CatchUp struct {
-	// Edges are earlier values of CopyUntil: rows shortly before them may have
-	// been committed after their slice was read.
-	Edges []int64 `json:"edges,omitempty"`
+	// Windows end at earlier values of CopyUntil: rows in them may have been
+	// committed after their slice was read. Recent has all that had its fate.
+	Windows []Range `json:"windows,omitempty"`
 	// Swept: ids with a timestamp before it are in one day only, or NeverSwept.
 	Swept int64 `json:"swept,omitempty"`
-	// Recent has a hash of each node before the last edge that has its fate, by
+	// Recent has a hash of each node in the windows that has its fate, by
 	// the minute of its timestamp, 8 bytes each: what is not there came late.
 	Recent map[int64][]byte `json:"recent,omitempty"`
 	// SwitchedAt is when Sentry began to write to the target; 0: not yet.
 	SwitchedAt int64 `json:"switched_at,omitempty"`
-	// Overlap is how late a row can be committed, in µs, as it was last given.
+	// Overlap is how late a row can be committed, in µs: how far the last pass
+	// looked back.
 	Overlap int64 `json:"overlap,omitempty"`
 	// Retention is how many days Sentry keeps, as it was last given; 0: all.
 	Retention int `json:"retention,omitempty"`

@@ -9,14 +9,17 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 // slice is a piece of a day on its way through the pipeline.
 type slice struct {
 	day      *day
-	from, to int64 // half-open, µs
-	sent     bool  // by an attempt that was abandoned, in part: it is all sent again
+	from, to int64    // half-open, µs
+	cuts     []string // as in source.Slice
+	apart    bool     // rows of it cannot be read: the others are read apart from them
+	sent     bool     // by an attempt that was abandoned, in part: it is all sent again
 }
 
 // attempt is one reading of a slice. Its nodes are counted apart from those of
@@ -76,6 +79,17 @@ func (a *attempt) add(read tally, outcome target.Outcome) {
 	}
 }
 
+// forget takes nodes out of the count that had a fate before: they were sent
+// again.
+func (a *attempt) forget(n int64) {
+	for _, fate := range []node.Fate{node.Stored, node.AlreadyThere, node.Superseded, node.Rejected} {
+		taken := min(max(n, 0), a.fates[fate])
+		a.fates[fate] -= taken
+		a.read.nodes -= taken
+		n -= taken
+	}
+}
+
 // filler puts the nodes of an attempt into batches.
 type filler struct {
 	attempt *attempt
@@ -87,8 +101,41 @@ type filler struct {
 	empty func() (*target.Batch, error) // where batches come from
 	full  func(load) error              // where they go
 
-	batch *target.Batch // being filled; nil between two batches
-	read  tally         // what went into it
+	reading bool          // a statement is open
+	batch   *target.Batch // being filled; nil between two batches
+	read    tally         // what went into it
+}
+
+// begin takes an empty batch, if there is none.
+func (f *filler) begin() (err error) {
+	if f.batch != nil {
+		return nil
+	}
+	if f.batch, err = f.empty(); err != nil {
+		return err
+	}
+	f.batch.Reset(f.attempt.slice.day.mode())
+	return nil
+}
+
+// refuse rejects a row that the server has and cannot read.
+func (f *filler) refuse(bad source.Bad) error {
+	if err := f.begin(); err != nil {
+		return err
+	}
+	f.count(bad.Micros, 0)
+	f.read.rejected = append(f.read.rejected, Rejected{ID: string(bad.ID), Timestamp: isoTime(bad.Micros), Reason: ReasonUnreadable, Detail: bad.Why})
+	return nil
+}
+
+// count counts a row that was read.
+func (f *filler) count(micros, bytes int64) {
+	if f.read.nodes == 0 {
+		f.read.first, f.read.last = micros, micros
+	}
+	f.read.first, f.read.last = min(f.read.first, micros), max(f.read.last, micros)
+	f.read.nodes++
+	f.read.bytes += bytes
 }
 
 // add puts a node into the batch that is being filled. A batch that the node
@@ -102,20 +149,11 @@ func (f *filler) add(n node.Node) error {
 			return err
 		}
 	}
-	if f.batch == nil {
-		var err error
-		if f.batch, err = f.empty(); err != nil {
-			return err
-		}
-		f.batch.Reset(f.attempt.slice.day.mode())
+	if err := f.begin(); err != nil {
+		return err
 	}
 	verdict := f.batch.Append(n, f.check)
-	if f.read.nodes == 0 {
-		f.read.first, f.read.last = n.Micros, n.Micros
-	}
-	f.read.first, f.read.last = min(f.read.first, n.Micros), max(f.read.last, n.Micros)
-	f.read.nodes++
-	f.read.bytes += int64(len(n.Data))
+	f.count(n.Micros, int64(len(n.Data)))
 	if f.young(n.Micros) {
 		f.read.recent = append(f.read.recent, markOf(n.ID, n.Micros))
 	}
@@ -149,6 +187,9 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 			record := state.Day(a.slice.day.day)
 			record.Index = a.slice.day.name()
+			if record.UUID == "" {
+				record.UUID = a.slice.day.index.UUID
+			}
 			record.Done = record.Done.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
 			record.Fates.Add(a.fates)
 			transfer(&record.Fates, node.Superseded, a.replaced)
@@ -191,9 +232,11 @@ func (m *Migration) payloads(ctx context.Context, rejected []Rejected) ([]reject
 	if m.rejects.payloads == nil {
 		return nil, nil
 	}
-	ids := make([]string, len(rejected))
-	for i, r := range rejected {
-		ids[i] = r.ID
+	var ids []string
+	for _, r := range rejected {
+		if r.Reason != ReasonUnreadable {
+			ids = append(ids, r.ID)
+		}
 	}
 	var found []rejectedPayload
 	err := m.source.Fetch(ctx, ids, func(n node.Node) error {
@@ -203,12 +246,11 @@ func (m *Migration) payloads(ctx context.Context, rejected []Rejected) ([]reject
 	return found, err
 }
 
-// write sends a batch, unless the day's index is gone: then its nodes are out
-// of retention, as Sentry's cleanup sees it.
+// write sends a batch, unless the day's index is gone: then its nodes are out of
+// retention, or lost.
 func (m *Migration) write(ctx context.Context, d *day, batch *target.Batch) (target.Outcome, error) {
-	gone := target.Outcome{Fates: node.Fates{node.OutOfRetention: int64(batch.Len())}}
-	if d.dropped.Load() {
-		return gone, nil
+	if d.gone.Load() {
+		return d.outcomeGone(batch), nil
 	}
 	if err := m.options.Gate.Enter(ctx, batch.Size()); err != nil {
 		return target.Outcome{}, err
@@ -217,11 +259,19 @@ func (m *Migration) write(ctx context.Context, d *day, batch *target.Batch) (tar
 	outcome, err := m.target.Write(ctx, d.index, batch)
 	m.options.Gate.Leave(batch.Size(), time.Since(began))
 	if target.IsGone(err) {
-		d.dropped.Store(true)
-		return gone, nil
+		if err := m.markGone(ctx, d); err != nil {
+			return target.Outcome{}, err
+		}
+		return d.outcomeGone(batch), nil
 	}
 	m.progress.sentNodes.Add(int64(batch.Len()))
 	return outcome, err
+}
+
+// outcomeGone is what becomes of nodes whose day's index is gone.
+func (d *day) outcomeGone(batch *target.Batch) (outcome target.Outcome) {
+	outcome.Fates[d.goneFate] = int64(batch.Len())
+	return outcome
 }
 
 func isoTime(micros int64) string { return string(node.AppendTimestamp(nil, micros)) }

@@ -19,6 +19,8 @@ const (
 	closeEnough = 10 * time.Second
 	// followPause is the pause between two passes of Follow.
 	followPause = 2 * time.Second
+	// compareInterval is how often Follow compares all days on both sides.
+	compareInterval = 15 * time.Minute
 	// tellInterval is how often passes that find nothing are told of.
 	tellInterval = 30 * time.Second
 	minute       = int64(time.Minute / time.Microsecond)
@@ -30,6 +32,7 @@ const (
 func (m *Migration) catchUp(ctx context.Context) error {
 	var quiet time.Duration
 	var told time.Time
+	compared := time.Now()
 	for {
 		began := time.Now()
 		before := m.progress.sentNodes.Load()
@@ -46,6 +49,12 @@ func (m *Migration) catchUp(ctx context.Context) error {
 		}
 		if m.stopped() {
 			return ErrInterrupted
+		}
+		if m.options.Follow && time.Since(compared) >= compareInterval {
+			if err := m.again(ctx, m.compareSides); err != nil {
+				return err
+			}
+			compared = time.Now()
 		}
 		if fresh > 0 {
 			quiet = 0
@@ -124,7 +133,7 @@ func (m *Migration) pass(ctx context.Context) error {
 		return err
 	}
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		state.CatchUp.Edges, state.CatchUp.Swept = nil, m.swept(state.CatchUp.Swept)
+		state.CatchUp.Windows, state.CatchUp.Swept = nil, m.swept(state.CatchUp.Swept)
 		for at := range state.CatchUp.Recent {
 			if at+minute <= m.now-m.overlap() {
 				delete(state.CatchUp.Recent, at)
@@ -135,27 +144,40 @@ func (m *Migration) pass(ctx context.Context) error {
 
 // copyDays copies by slices what is missing up to the end of this pass.
 func (m *Migration) copyDays(ctx context.Context) error {
+	m.known = m.remembered()
 	days, err := m.plan(ctx)
 	if err != nil {
+		return err
+	}
+	if err := m.checkDays(ctx, days); err != nil {
 		return err
 	}
 	if err := m.restoreOthers(ctx, days); err != nil {
 		return err
 	}
-	m.known = m.remembered()
 	return m.copy(ctx, days)
+}
+
+// checkDays refuses, before anything is read, days whose index would not hold
+// what Sentry reads, or would not be found: a template may match only some days.
+func (m *Migration) checkDays(ctx context.Context, days []*day) error {
+	numbers := make([]node.Day, len(days))
+	for i, d := range days {
+		numbers[i] = d.day
+	}
+	return m.target.CheckDays(ctx, numbers)
 }
 
 // young reports whether rows beside one of this timestamp may be committed
 // after its slice was read: shortly before the end of this pass, or of an
 // earlier one whose late rows were not looked for yet.
 func (m *Migration) young(micros int64) bool {
-	for _, edge := range m.edges {
-		if micros >= edge-m.overlap() && (micros < edge || edge == m.now) {
+	for _, w := range m.windows {
+		if micros >= w.From && micros < w.To {
 			return true
 		}
 	}
-	return false
+	return micros >= m.now-m.overlap()
 }
 
 func (m *Migration) overlap() int64 { return m.options.Overlap.Microseconds() }
@@ -177,7 +199,6 @@ func (m *Migration) advance(ctx context.Context) error {
 	}
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 		c := &state.CatchUp
-		defer func() { m.edges = append(slices.Clone(c.Edges), m.now) }()
 		if first {
 			c.Swept = m.swept(m.now)
 			// An id can be in several days already if somebody copied before us, or
@@ -186,9 +207,12 @@ func (m *Migration) advance(ctx context.Context) error {
 				c.Swept = checkpoint.NeverSwept
 			}
 		} else {
-			c.Edges = append(c.Edges, state.CopyUntil)
+			// What has its fate is remembered as far back as that pass looked: with
+			// another overlap now, more would be counted twice, and sent again.
+			c.Windows = append(c.Windows, checkpoint.Range{From: state.CopyUntil - c.Overlap, To: state.CopyUntil})
 		}
-		state.CopyUntil = m.now
+		state.CopyUntil, c.Overlap = m.now, m.overlap()
+		m.windows = slices.Clone(c.Windows)
 	})
 }
 
@@ -234,4 +258,14 @@ func (m *Migration) recordSwitch(ctx context.Context) error {
 			"leave --switched-at out: the checkpoint knows it")
 	}
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CatchUp.SwitchedAt = given })
+}
+
+// recordCompleted keeps what a run that came to its end has seen.
+func (m *Migration) recordCompleted(ctx context.Context) error {
+	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		state.CatchUp.Completed = &checkpoint.Completed{
+			Until: m.now, At: time.Now().UTC(), Switched: m.options.SwitchedAt != 0,
+			Whole: m.options.Since <= node.MinDay && m.options.Until > node.MaxDay,
+		}
+	})
 }

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -119,7 +120,7 @@ func (p *pipe) produce(ctx context.Context, days []*day) error {
 func (p *pipe) hand(ctx context.Context, d *day, found []source.Slice) (bool, error) {
 	for _, s := range found {
 		select {
-		case p.slices <- &slice{day: d, from: s.From, to: s.To}:
+		case p.slices <- &slice{day: d, from: s.From, to: s.To, cuts: s.Cuts}:
 		case <-p.options.Stop:
 			p.cut = true
 			return false, nil
@@ -145,18 +146,26 @@ func (p *pipe) readSlices(ctx context.Context) error {
 const maxAttempts = 30
 
 // readSlice reads a slice, again if the connection breaks or a standby cancels
-// the query. From the third attempt on it is read in halves: what takes too
-// long as a whole may be short enough in parts.
+// the query.
+//
+//  1. What takes too long as a whole, of the server or of a target that is slow,
+//     may be short enough in parts: it is read in halves.
+//  2. Rows that the server cannot read are isolated, and rejected.
 func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) error {
 	for try := 1; ; try++ {
 		err := p.attempt(ctx, s, check)
-		if errors.Is(err, errStalled) {
-			if err = p.awaitRoom(ctx); err == nil {
-				try--
-				continue
-			}
-		}
-		if err == nil || ctx.Err() != nil || !source.Retryable(err) || try == maxAttempts {
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case errors.Is(err, errStalled) && s.to-s.from > 1:
+			return p.readHalves(ctx, s, check)
+		case errors.Is(err, errStalled):
+			continue // it waits for an empty batch before it reads
+		case (source.Damaged(err) || source.TooLong(err)) && !s.apart:
+			s.apart = true
+			p.notify(Event{Kind: Retry, Day: s.day.day.String(), Cause: err.Error()})
+			continue
+		case !source.Retryable(err) || try == maxAttempts:
 			return err
 		}
 		p.notify(Event{Kind: Retry, Day: s.day.day.String(), Cause: err.Error()})
@@ -172,7 +181,7 @@ func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) err
 func (p *pipe) readHalves(ctx context.Context, s *slice, check *node.Checker) error {
 	middle := s.from + (s.to-s.from)/2
 	s.day.open.Add(1)
-	for _, half := range []*slice{{s.day, s.from, middle, s.sent}, {s.day, middle, s.to, s.sent}} {
+	for _, half := range []*slice{{day: s.day, from: s.from, to: middle, sent: s.sent}, {day: s.day, from: middle, to: s.to, sent: s.sent}} {
 		if err := p.readSlice(ctx, half, check); err != nil {
 			return err
 		}
@@ -197,16 +206,20 @@ func sleep(ctx context.Context, pause time.Duration) error {
 	}
 }
 
-// attempt streams a slice once.
+// attempt streams a slice once. It waits for an empty batch before it begins,
+// with no statement open.
 func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error {
 	a := &attempt{slice: s}
 	a.pending.Store(1)
-	f := &filler{
-		attempt: a, check: check, limit: p.options.Gate.BatchBytes, young: p.young, known: p.known,
-		empty: func() (*target.Batch, error) { return p.take(ctx) },
-		full:  func(l load) error { return p.forward(ctx, l) },
+	f := &filler{attempt: a, check: check, limit: p.options.Gate.BatchBytes, young: p.young, known: p.known}
+	f.empty = func() (*target.Batch, error) { return p.take(ctx, f.patience()) }
+	f.full = func(l load) error { return p.forward(ctx, l, f.patience()) }
+	err := f.begin()
+	if err == nil {
+		f.reading = true
+		err = p.stream(ctx, s, f)
+		f.reading = false
 	}
-	err := p.source.Stream(ctx, s.from, s.to, f.add)
 	if err == nil {
 		err = f.push()
 	}
@@ -221,17 +234,34 @@ func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error
 	return p.release(ctx, a)
 }
 
+func (p *pipe) stream(ctx context.Context, s *slice, f *filler) error {
+	span := source.Slice{From: s.from, To: s.to, Cuts: s.cuts}
+	if s.apart {
+		return p.source.StreamApart(ctx, span, source.Apart{Node: f.add, Bad: f.refuse})
+	}
+	return p.source.StreamSlice(ctx, span, f.add)
+}
+
 // maxStall is how long a reader waits for the senders in the middle of a slice.
 // Its query holds a snapshot, which holds back vacuum (promise 6), and on a hot
 // standby it would be cancelled after 30 s.
 const maxStall = 20 * time.Second
 
-// errStalled ends the reading of a slice, which begins anew when there is room.
+// patience is how long a reader may wait for the target.
+func (f *filler) patience() time.Duration {
+	if f.reading {
+		return maxStall
+	}
+	return math.MaxInt64
+}
+
+// errStalled ends the reading of a slice, which is read in halves: one that fits
+// into a batch never waits in its middle.
 var errStalled = errors.New("the target takes nothing")
 
 // take waits for an empty batch: this is where a slow target holds the readers.
-func (p *pipe) take(ctx context.Context) (*target.Batch, error) {
-	timer := time.NewTimer(maxStall)
+func (p *pipe) take(ctx context.Context, patience time.Duration) (*target.Batch, error) {
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case batch := <-p.empty:
@@ -243,20 +273,9 @@ func (p *pipe) take(ctx context.Context) (*target.Batch, error) {
 	}
 }
 
-// awaitRoom waits as long as it takes for an empty batch, with no slice open.
-func (p *pipe) awaitRoom(ctx context.Context) error {
-	select {
-	case batch := <-p.empty:
-		p.empty <- batch
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // forward hands a full batch to the senders.
-func (p *pipe) forward(ctx context.Context, l load) error {
-	timer := time.NewTimer(maxStall)
+func (p *pipe) forward(ctx context.Context, l load, patience time.Duration) error {
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	l.attempt.pending.Add(1)
 	select {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,10 +28,13 @@ type day struct {
 	hot bool
 	// fresh: something was there to be copied.
 	fresh bool
-	// complete: all of the day is copied when what is missing is.
+	// complete: all of the day is copied when what is missing is, because it is
+	// over, or the switch is.
 	complete bool
-	// dropped: the index went away meanwhile; what is left is not copied.
-	dropped atomic.Bool
+	// gone: the index went away; what is left is not copied, and has goneFate.
+	gone     atomic.Bool
+	goneFate node.Fate
+	goneMu   sync.Mutex // held while that is found out
 }
 
 func (d *day) name() string { return d.index.Name }
@@ -38,7 +42,7 @@ func (d *day) name() string { return d.index.Name }
 // mode is how the day's nodes are written: a version of ours would overwrite
 // what Sentry wrote, so it is used only where Sentry never wrote.
 func (d *day) mode() target.Mode {
-	if d.index.Origin == nil {
+	if !d.index.Versioned() {
 		return target.CreateOnly
 	}
 	return target.Versioned
@@ -49,7 +53,7 @@ func (m *Migration) newDay(n node.Day) *day {
 	d := &day{day: n}
 	d.hot = n.End()+m.options.Overlap.Microseconds() > m.now ||
 		m.options.SwitchedAt != 0 && n >= node.DayOf(m.options.SwitchedAt)
-	d.complete = n.End() <= m.now
+	d.complete = n.End() <= m.now || m.options.SwitchedAt != 0 && m.options.SwitchedAt+m.overlap() <= m.now
 	d.index.Name, d.index.SwitchedAt = m.target.Backend().IndexOf(n), m.options.SwitchedAt
 	return d
 }
@@ -107,7 +111,7 @@ func (m *Migration) planDay(state *checkpoint.State, size source.DaySize, until 
 	d := m.newDay(size.Day)
 	d.planned = size
 	d.missing = done.Done.Missing(size.Day.Start(), min(size.Day.End(), until))
-	if !done.Dropped.IsZero() || len(d.missing) == 0 && (!done.Sealed.IsZero() || !d.complete) {
+	if !done.Dropped.IsZero() || !done.Lost.IsZero() || len(d.missing) == 0 && (!done.Sealed.IsZero() || !d.complete) {
 		m.progress.plannedBytes.Add(done.Bytes)
 		m.progress.plannedNodes.Add(done.Fates.Sum())
 		return nil
@@ -121,12 +125,11 @@ func (m *Migration) planDay(state *checkpoint.State, size source.DaySize, until 
 // rows are counted instead of copied.
 func (m *Migration) withinRetention(ctx context.Context, sizes []source.DaySize) ([]source.DaySize, error) {
 	if m.options.Retention == 0 {
-		return sizes, nil
+		return sizes, m.forgetRetired(ctx, sizes)
 	}
-	cutoff := m.now - int64(m.options.Retention)*(24*time.Hour).Microseconds()
 	var kept []source.DaySize
 	for _, size := range sizes {
-		if size.Day.Start() >= cutoff {
+		if !m.covered(size.Day, m.now) {
 			kept = append(kept, size)
 			continue
 		}
@@ -147,34 +150,61 @@ func (m *Migration) withinRetention(ctx context.Context, sizes []source.DaySize)
 		}
 	}
 	m.counted = true
-	return kept, nil
+	return kept, m.forgetRetired(ctx, kept)
+}
+
+// forgetRetired takes back that days were out of retention: it is longer now,
+// and they are copied.
+func (m *Migration) forgetRetired(ctx context.Context, kept []source.DaySize) error {
+	var retired []node.Day
+	m.checkpoint.View(func(state *checkpoint.State) {
+		for _, size := range kept {
+			if d, ok := state.Days[size.Day.String()]; ok && d.Fates[node.OutOfRetention] > 0 && d.Dropped.IsZero() && d.Lost.IsZero() {
+				retired = append(retired, size.Day)
+			}
+		}
+	})
+	if len(retired) == 0 {
+		return nil
+	}
+	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		for _, n := range retired {
+			state.Day(n).Fates[node.OutOfRetention] = 0
+		}
+	})
 }
 
 // prepare makes a day's index ready to be written, creating that of a past day
-// for loading. The loan is in the checkpoint before anything is changed.
+// for loading, and another one as the backend's first write would. The loan is
+// in the checkpoint before anything is changed.
 func (m *Migration) prepare(ctx context.Context, d *day) error {
 	found, ok, err := m.target.Daily(ctx, d.day)
 	if err != nil {
 		return err
 	}
-	switch {
-	case ok:
-		d.index = found
-		d.index.SwitchedAt = m.options.SwitchedAt
-		if err := m.checkIndex(ctx, found); err != nil {
-			return err
-		}
-		return m.correctLoan(ctx, found)
-	case d.hot: // the first write creates it as Sentry's would
-		return nil
-	case m.filled(d.day): // it was dropped while nobody looked
-		d.dropped.Store(true)
-		return nil
+	if ok {
+		return m.adopt(ctx, d, found)
 	}
-	return m.create(ctx, d)
+	if m.filled(d.day) { // it was dropped while nobody looked
+		return m.markGone(ctx, d)
+	}
+	if err := m.create(ctx, d); err != nil {
+		return err
+	}
+	if found, ok, err = m.target.Daily(ctx, d.day); err != nil {
+		return err
+	}
+	if !ok { // dropped this very moment
+		return m.markGone(ctx, d)
+	}
+	return m.adopt(ctx, d, found)
 }
 
+// create creates the index of a day.
 func (m *Migration) create(ctx context.Context, d *day) error {
+	if d.hot {
+		return m.target.CreateShared(ctx, d.name(), m.origin)
+	}
 	loan, err := m.target.Loan(ctx, d.name())
 	if err != nil {
 		return err
@@ -186,52 +216,82 @@ func (m *Migration) create(ctx context.Context, d *day) error {
 	if err != nil {
 		return err
 	}
-	err = m.target.Create(ctx, d.name(), loan, m.origin)
-	if errors.Is(err, target.ErrExists) {
-		return m.prepare(ctx, d)
+	if err := m.target.Create(ctx, d.name(), loan, m.origin); !errors.Is(err, target.ErrExists) {
+		return err
 	}
+	return nil // somebody else was faster: it is adopted
+}
+
+// adopt takes an index that is there for a day's.
+func (m *Migration) adopt(ctx context.Context, d *day, found target.Index) error {
+	same, err := m.sameIndex(ctx, found)
 	if err != nil {
 		return err
 	}
-	found, ok, err := m.target.Daily(ctx, d.day)
-	if err != nil {
-		return err
-	}
-	if !ok { // dropped this very moment
-		d.dropped.Store(true)
-		return nil
+	if !same {
+		return m.markGone(ctx, d)
 	}
 	d.index = found
 	d.index.SwitchedAt = m.options.SwitchedAt
-	return nil
+	if err := m.checkIndex(ctx, found); err != nil {
+		return err
+	}
+	var known bool
+	m.checkpoint.View(func(state *checkpoint.State) {
+		recorded, ok := state.Days[d.day.String()]
+		known = ok && recorded.UUID == found.UUID
+	})
+	if !known {
+		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.Day(d.day).UUID = found.UUID })
+		if err != nil {
+			return err
+		}
+	}
+	return m.correctLoan(ctx, found)
 }
 
 // correctLoan makes the record of what an index has lent fit the index. It does
 // not if a request of a run that was killed arrived late, or if the checkpoint
-// was lost: then an index is being loaded and nobody would give anything back,
-// or somebody else made it and there is nothing to give back.
+// was lost: then an index is being loaded and nobody would give anything back.
+// And an index that was dropped and made again has lent nothing.
 func (m *Migration) correctLoan(ctx context.Context, index target.Index) error {
+	var loan checkpoint.Borrowed
 	var recorded bool
-	m.checkpoint.View(func(state *checkpoint.State) { _, recorded = state.Borrowed[index.Name] })
+	m.checkpoint.View(func(state *checkpoint.State) { loan, recorded = state.Borrowed[index.Name] })
 	switch {
-	case recorded && index.Origin == nil:
+	case recorded && !lent(index, loan):
 		return m.checkpoint.Update(ctx, func(state *checkpoint.State) { delete(state.Borrowed, index.Name) })
-	case recorded || !index.Loading():
+	case recorded && loan.UUID == index.UUID || !recorded && !index.Loading():
 		return nil
+	case !recorded:
+		fresh, err := m.target.Loan(ctx, index.Name)
+		if err != nil {
+			return err
+		}
+		loan = checkpoint.Borrowed{Settings: fresh.Return, At: time.Now().UTC()}
 	}
-	loan, err := m.target.Loan(ctx, index.Name)
-	if err != nil {
-		return err
-	}
-	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		state.Borrowed[index.Name] = checkpoint.Borrowed{Settings: loan.Return, At: time.Now().UTC()}
-	})
+	loan.UUID = index.UUID
+	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.Borrowed[index.Name] = loan })
 }
 
-// checkIndex refuses to write where another region's nodes are (promise 9), and
-// where an answer does not mean that it is on disk (promise 4). Another region's
+// lent reports whether an index is the one that a loan is from. Before its uuid
+// is recorded, its loading alias tells: only this tool makes one.
+func lent(index target.Index, loan checkpoint.Borrowed) bool {
+	if loan.UUID == "" {
+		return index.Origin != nil && index.Loading()
+	}
+	return loan.UUID == index.UUID
+}
+
+// checkIndex refuses to write where Sentry would not read it, where another
+// region's nodes are (promise 9), and where an answer does not mean that it is
+// on disk (promise 4). Another region's
 // run may have begun at the same moment as this one.
 func (m *Migration) checkIndex(ctx context.Context, index target.Index) error {
+	if problem := index.Problem(); problem != "" {
+		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem),
+			"nothing was written to it; make it what the backend's template asks for, or move it away, then run the same command again")
+	}
 	if index.Origin != nil && !index.Origin.Same(m.origin) {
 		return m.target.CheckOrigin(ctx, m.origin)
 	}
@@ -279,15 +339,23 @@ func (m *Migration) measure(ctx context.Context, d *day) ([]source.Slice, error)
 // step can be repeated, so a crash between any two of them costs nothing. A day
 // that is not over is made visible and stays open.
 func (m *Migration) seal(ctx context.Context, d *day) error {
-	if d.dropped.Load() {
-		return m.recordDrop(ctx, d.day, d.name())
+	if d.gone.Load() { // what was under way then is gone as well
+		_, err := m.recordGone(ctx, d.day)
+		return err
 	}
 	if err := m.clearRewritten(ctx, d); err != nil {
 		return err
 	}
+	found, there, err := m.target.Daily(ctx, d.day)
+	if err != nil {
+		return err
+	}
+	if !there || found.UUID != d.index.UUID {
+		return m.markGone(ctx, d)
+	}
 	var loan checkpoint.Borrowed
 	m.checkpoint.View(func(state *checkpoint.State) { loan = state.Borrowed[d.name()] })
-	if err := m.giveBack(ctx, d.name(), loan); err != nil {
+	if err := m.giveBack(ctx, found, loan); err != nil {
 		return err
 	}
 	if !d.complete {
@@ -297,67 +365,33 @@ func (m *Migration) seal(ctx context.Context, d *day) error {
 		return nil
 	}
 	counted, err := m.target.Count(ctx, d.name())
-	if target.IsGone(err) && m.filled(d.day) {
-		return m.recordDrop(ctx, d.day, d.name())
+	if target.IsGone(err) {
+		return m.markGone(ctx, d)
 	}
-	if err != nil && !target.IsGone(err) {
+	if err != nil {
 		return err
 	}
-	var expected int64
 	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 		delete(state.Borrowed, d.name())
 		record := state.Day(d.day)
 		record.Index, record.Sealed, record.Counted = d.name(), time.Now().UTC(), counted
-		expected = record.Fates[node.Stored] + record.Fates[node.AlreadyThere]
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		m.notify(Event{Kind: DaySealed, Day: d.day.String(), Index: d.name(), Nodes: counted})
 	}
-	if counted < expected && m.source.Relation().UniqueID && m.options.SwitchedAt == 0 {
-		if err := m.explainShort(ctx, d, expected-counted); err != nil {
-			return err
-		}
-	}
-	m.notify(Event{Kind: DaySealed, Day: d.day.String(), Index: d.name(), Nodes: counted})
-	return nil
-}
-
-// explainShort looks at the source when a day's index has fewer documents than
-// it took. It may be right: an answer that a crash swallowed would have said
-// that a rewritten node took the place of its older self, or that a copy was
-// removed.
-func (m *Migration) explainShort(ctx context.Context, d *day, missing int64) error {
-	rows, err := m.source.Count(ctx, d.day.Start(), d.day.End())
-	if err != nil {
-		return err
-	}
-	var record checkpoint.Day
-	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		record = *state.Day(d.day)
-		if record.Counted >= rows-record.Fates[node.Rejected] {
-			transfer(&state.Day(d.day).Fates, node.Superseded, missing)
-		}
-	})
-	if err != nil || record.Counted >= rows-record.Fates[node.Rejected] {
-		return err
-	}
-	m.progress.short.Add(1)
-	m.notify(Event{
-		Kind: Short, Day: d.day.String(), Index: d.name(), Nodes: record.Counted,
-		Cause: fmt.Sprintf("%d documents are missing of those that it took", missing),
-	})
-	return nil
+	return err
 }
 
 // giveBack makes an index durable and visible, then gives its settings back:
-// replicas last, so that they copy segments and need replay nothing.
-func (m *Migration) giveBack(ctx context.Context, index string, loan checkpoint.Borrowed) error {
-	err := m.target.Refresh(ctx, index)
+// replicas last, so that they copy segments and need replay nothing. An index
+// that was made again since has lent nothing.
+func (m *Migration) giveBack(ctx context.Context, index target.Index, loan checkpoint.Borrowed) error {
+	err := m.target.Refresh(ctx, index.Name)
 	if err == nil {
-		err = m.target.Flush(ctx, index)
+		err = m.target.Flush(ctx, index.Name)
 	}
-	if err == nil && loan.Settings != nil {
-		err = m.target.Return(ctx, index, loan.Settings)
+	if err == nil && loan.Settings != nil && lent(index, loan) {
+		err = m.target.Return(ctx, index.Name, loan.Settings)
 	}
 	if target.IsGone(err) {
 		return nil // an index that is gone has nothing to get back

@@ -18,11 +18,13 @@ const (
 	Retry      Kind = "retry"       // a slice is read again; Cause says why
 	Waiting    Kind = "waiting"     // a sender pauses; Cause says why
 	Restored   Kind = "restored"    // borrowed settings of an index were given back
-	Short      Kind = "short"       // a day's index holds fewer documents than it was given
+	Late       Kind = "late"        // Nodes rows had no document, however old they are: they are copied
+	Missing    Kind = "missing"     // Nodes rows have no document, which Sentry may have deleted since the switch
 	CaughtUp   Kind = "caught_up"   // a pass is over: Nodes were new, Behind is how old what is not copied may be
 	Moved      Kind = "moved"       // Nodes stale copies of rewritten nodes were removed
 	Vanished   Kind = "vanished"    // Nodes that were deleted at the source were removed from an index
-	Dropped    Kind = "dropped"     // a day's index is gone; it is not made again
+	Dropped    Kind = "dropped"     // a day's index is gone, as the retention says; it is not made again
+	Lost       Kind = "lost"        // a day's index with Nodes nodes is gone, and no retention covers the day
 	Warning    Kind = "warning"     // Cause says of what
 )
 
@@ -48,7 +50,8 @@ type Summary struct {
 	Bytes        int64      `json:"bytes"` // of data, as the source stores it
 	Days         int        `json:"days"`
 	Sealed       int        `json:"sealed"`
-	Short        int64      `json:"short"`         // days that this run sealed with fewer documents than they were given
+	Lost         []LostDay  `json:"lost,omitempty"`
+	Missing      int64      `json:"missing"`       // rows without a document that this run left as they are
 	Borrowed     int        `json:"borrowed"`      // indices whose settings are not yet given back
 	RejectedFile string     `json:"rejected_file"` // where the rejected nodes are listed
 	Run          struct {
@@ -66,7 +69,7 @@ type progress struct {
 	doneNodes    atomic.Int64
 	sentBytes    atomic.Int64 // by this run
 	sentNodes    atomic.Int64
-	short        atomic.Int64 // days sealed with fewer documents than they were given
+	missing      atomic.Int64 // rows without a document that were left as they are
 }
 
 // begin forgets what was planned and done; what was sent stays.

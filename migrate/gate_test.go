@@ -56,6 +56,8 @@ func (r request) ids(t *testing.T) (ids []string) {
 type passage struct {
 	refuse bool   // the server never sees it, and the connection breaks
 	acted  func() // called when the server has acted; then the connection breaks
+	// answer, if set, is written in place of the server's, which does not see the request.
+	answer func(http.ResponseWriter)
 }
 
 // gate stands between the tool and OpenSearch. watch sees each request before
@@ -105,6 +107,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch p := g.watch(request{r, body, n}); {
 	case p.refuse:
 		panic(http.ErrAbortHandler)
+	case p.answer != nil:
+		p.answer(w)
+		return
 	case p.acted != nil:
 		g.forward.ServeHTTP(httptest.NewRecorder(), r)
 		p.acted()

@@ -51,7 +51,7 @@ func Merge(parts []Part) (checkpoint.State, error) {
 	merged := checkpoint.State{
 		Days: map[string]*checkpoint.Day{}, Borrowed: map[string]checkpoint.Borrowed{}, Shards: len(parts),
 	}
-	merged.CatchUp.Swept = math.MaxInt64
+	merged.CatchUp.Swept, merged.CatchUp.Overlap = math.MaxInt64, math.MaxInt64
 	for i, part := range parts {
 		if i == 0 || part.State.Started.Before(merged.Started) {
 			merged.Started = part.State.Started
@@ -94,6 +94,8 @@ func mergeCatchUp(merged *checkpoint.State, part checkpoint.State) error {
 			isoTime(to.SwitchedAt), isoTime(from.SwitchedAt))
 	}
 	to.SwitchedAt = max(to.SwitchedAt, from.SwitchedAt)
+	to.Retention = max(to.Retention, from.Retention)
+	to.Overlap = min(to.Overlap, from.Overlap)
 	for at, hashes := range from.Recent {
 		if to.Recent == nil {
 			to.Recent = make(map[int64][]byte)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // held is a gate that holds every bulk from the n-th on until open is closed.
@@ -73,6 +74,27 @@ func TestInterruptedTwiceItStopsAtOnce(t *testing.T) {
 	c.wants(exitInterrupted)
 	w.wantNotAhead()
 	w.wantComplete(w.migrate(exitRejected).summary())
+}
+
+// TestInterruptedWhileItWaits has a target that takes nothing for ever.
+func TestInterruptedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(clean(37, 60, 1))
+	gate := newGate(t, w.target, func(r request) passage {
+		if !r.bulk() {
+			return passage{}
+		}
+		return passage{answer: func(answer http.ResponseWriter) { answer.WriteHeader(http.StatusTooManyRequests) }}
+	})
+	c := w.start("--target", gate.server.URL)
+	c.reports(`"event":"waiting"`)
+	began := time.Now()
+	c.interrupt()
+	c.wants(exitInterrupted)
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("it stopped after %s", took)
+	}
+	w.wantComplete(w.migrate(exitDone).summary())
 }
 
 func TestTwoAtOnce(t *testing.T) {

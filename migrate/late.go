@@ -1,15 +1,19 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
@@ -68,13 +72,7 @@ const portion = 1000
 // fate yet. What had one is not sent again: Sentry may have deleted it at the
 // target since.
 func (m *Migration) copyLate(ctx context.Context) error {
-	var ranges []checkpoint.Range
-	m.checkpoint.View(func(state *checkpoint.State) {
-		for _, edge := range state.CatchUp.Edges {
-			ranges = append(ranges, checkpoint.Range{From: edge - m.overlap(), To: edge})
-		}
-	})
-	ranges = append(ranges, checkpoint.Range{From: m.now, To: node.MaxDay.End()})
+	ranges := append(slices.Clone(m.windows), checkpoint.Range{From: m.now, To: node.MaxDay.End()})
 	known := m.remembered()
 	late := make(map[node.Day][]key)
 	for _, r := range ranges {
@@ -91,7 +89,7 @@ func (m *Migration) copyLate(ctx context.Context) error {
 		}
 	}
 	for n, keys := range late {
-		if err := m.copyKeys(ctx, m.newDay(n), keys); err != nil {
+		if err := m.copyKeys(ctx, m.newDay(n), keys, int64(len(keys))); err != nil {
 			return fmt.Errorf("copy late rows of day %s: %w", n, err)
 		}
 	}
@@ -107,60 +105,102 @@ func (m *Migration) firstKept() int64 {
 	return first
 }
 
+// singles are rows of one day that are copied one by one.
+type singles struct {
+	day       *day
+	keys      []key
+	uncounted int64 // so many of them have no fate yet
+	write     func(context.Context, *target.Batch) (target.Outcome, error)
+}
+
 // copyKeys copies single rows of a day, and makes them visible.
-func (m *Migration) copyKeys(ctx context.Context, d *day, keys []key) error {
-	var dropped bool
-	m.checkpoint.View(func(state *checkpoint.State) {
-		if recorded, ok := state.Days[d.day.String()]; ok {
-			dropped = !recorded.Dropped.IsZero()
-		}
-	})
-	d.dropped.Store(dropped)
-	if !dropped {
+func (m *Migration) copyKeys(ctx context.Context, d *day, keys []key, uncounted int64) error {
+	if m.recallGone(d); !d.gone.Load() {
 		if err := m.prepare(ctx, d); err != nil {
 			return err
 		}
 	}
-	batch := target.NewBatch(m.options.BatchBytes)
-	check := node.NewChecker(m.options.Depth)
-	for portionOf := range slices.Chunk(keys, portion) {
-		if err := m.copyPortion(ctx, d, portionOf, &filler{
-			attempt: &attempt{slice: &slice{day: d}}, check: check, limit: m.options.Gate.BatchBytes, young: func(int64) bool { return true },
-			empty: func() (*target.Batch, error) { return batch, nil },
-		}); err != nil {
-			return err
-		}
-	}
-	if dropped {
-		return nil
+	err := m.copySingles(ctx, singles{d, keys, uncounted, func(ctx context.Context, b *target.Batch) (target.Outcome, error) {
+		return m.write(ctx, d, b)
+	}})
+	if err != nil || d.gone.Load() {
+		return err
 	}
 	return m.seal(ctx, d)
 }
 
-// copyPortion copies the rows of some keys, as one slice without a range. All
-// of them are remembered, so that they are late only once.
-func (m *Migration) copyPortion(ctx context.Context, d *day, keys []key, f *filler) error {
+// copySingles commits a portion after the other, each as a slice without a
+// range. All of them are remembered, so that they are late only once.
+func (m *Migration) copySingles(ctx context.Context, s singles) error {
+	batch, check := target.NewBatch(m.options.BatchBytes), node.NewChecker(m.options.Depth)
+	slices.SortFunc(s.keys, func(a, b key) int { return cmp.Compare(a.micros, b.micros) })
+	for some := range slices.Chunk(s.keys, portion) {
+		f := &filler{
+			attempt: &attempt{slice: &slice{day: s.day}}, check: check, limit: m.options.Gate.BatchBytes, young: func(int64) bool { return true },
+			empty: func() (*target.Batch, error) { return batch, nil },
+		}
+		if err := m.copyPortion(ctx, s, some, f); err != nil {
+			return err
+		}
+		sent := f.attempt.read.nodes
+		f.attempt.forget(sent - s.uncounted)
+		s.uncounted = max(s.uncounted-sent, 0)
+		if err := m.commit(ctx, f.attempt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errFull ends a reading because the batch is full: it is sent when the
+// transaction is over.
+var errFull = errors.New("the batch is full")
+
+// copyPortion sends the rows of some keys, which are by time.
+func (m *Migration) copyPortion(ctx context.Context, s singles, keys []key, f *filler) error {
+	waiting := make(map[string]int64, len(keys))
+	for _, k := range keys {
+		waiting[k.id] = k.micros
+	}
+	var full load
 	f.full = func(l load) error {
-		outcome, err := m.write(ctx, d, l.batch)
-		m.progress.sentBytes.Add(l.read.bytes)
-		l.attempt.add(l.read, outcome)
-		return err
+		full = l
+		return errFull
 	}
-	ids, late := make([]string, len(keys)), make(map[key]bool, len(keys))
-	for i, k := range keys {
-		ids[i], late[k] = k.id, true
-	}
-	err := m.source.Fetch(ctx, ids, func(n node.Node) error {
-		if !late[key{string(n.ID), n.Micros}] {
+	add := func(n node.Node) error {
+		if micros, ok := waiting[string(n.ID)]; !ok || micros != n.Micros {
 			return nil // rewritten since: the next pass finds it where it is now
 		}
-		return f.add(n)
-	})
-	if err == nil {
-		err = f.push()
+		if err := f.add(n); err != nil {
+			return err
+		}
+		delete(waiting, string(n.ID))
+		return nil
 	}
-	if err != nil {
-		return err
+	refuse := func(bad source.Bad) error {
+		bad.Micros = waiting[string(bad.ID)]
+		delete(waiting, string(bad.ID))
+		return f.refuse(bad)
 	}
-	return m.commit(ctx, f.attempt)
+	for {
+		ids := slices.Collect(maps.Keys(waiting))
+		full = load{}
+		// By time, as these rows were found: the primary key may not know them.
+		err := m.source.FetchBetween(ctx, ids, keys[0].micros, keys[len(keys)-1].micros+1, add)
+		if source.Damaged(err) {
+			err = m.source.FetchApart(ctx, slices.Collect(maps.Keys(waiting)), source.Apart{Node: add, Bad: refuse})
+		}
+		if err == nil {
+			err = f.push()
+		}
+		if full.batch == nil {
+			return err
+		}
+		outcome, err := s.write(ctx, full.batch)
+		if err != nil {
+			return err
+		}
+		m.progress.sentBytes.Add(full.read.bytes)
+		full.attempt.add(full.read, outcome)
+	}
 }

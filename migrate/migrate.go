@@ -9,6 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,12 +35,17 @@ type Options struct {
 	OldestFirst bool       // order of the days; the default is newest first
 	Since       node.Day   // first day to copy; 0 for all
 	Until       node.Day   // first day not to copy; 0 for all
-	Retention   int        // days that Sentry keeps; older ones are counted, not copied; 0 keeps all
+	Retention   int        // days that Sentry keeps; older ones are counted, not copied; 0: as it was last given; or KeepAll
 	SwitchedAt  int64      // when Sentry began to write to the target, µs since 1970; 0: it has not
 
 	// RemoveVanished removes what was deleted at the source even if it is a
-	// large part of all.
+	// large part of all, a whole day, or deleted since the switch.
 	RemoveVanished bool
+	// CopyMissing copies rows that have no document also after the switch, when
+	// Sentry may have deleted them.
+	CopyMissing bool
+	// CopyAgain are lost days that are to be copied again.
+	CopyAgain []node.Day
 	// Replicas is how long to wait at the end until the sealed days have theirs.
 	Replicas time.Duration
 
@@ -104,10 +112,8 @@ type Migration struct {
 	ours       func(node.Day) bool // whether a day is this process's to copy; nil: all are
 	origin     target.Origin
 
-	// Of the present pass, in µs: the source's clock when it began, and that with
-	// the ends of earlier passes whose late rows are still to be looked for.
-	now   int64
-	edges []int64
+	now     int64              // the source's clock when the present pass began, µs
+	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
 
 	known         map[mark]bool // nodes that had their fate when the present pass began
 	counted       bool          // what is out of retention was counted by this run
@@ -158,15 +164,39 @@ func New(parts Parts, options Options) *Migration {
 }
 
 // Run copies all that is not copied yet, and returns what became of every node
-// so far. After ErrInterrupted the same call goes on.
+// so far. After ErrInterrupted the same call resumes.
 func (m *Migration) Run(ctx context.Context) (Summary, error) {
+	return m.orderly(ctx, m.run)
+}
+
+// stopGrace is how long what is open may take to come to its end when the run is
+// to stop. What is not done then is sent again by the next run.
+const stopGrace = 10 * time.Second
+
+// orderly runs work, and ends it soon after Stop, whatever it waits for.
+func (m *Migration) orderly(ctx context.Context, work func(context.Context) error) (Summary, error) {
 	started := time.Now()
-	err := m.run(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-m.options.Stop:
+			_ = sleep(ctx, stopGrace) // it ends early when the work does
+			cancel(ErrInterrupted)
+		case <-ctx.Done():
+		}
+	})
+	err := work(ctx)
+	cancel(nil)
+	watching.Wait()
+	if err != nil && errors.Is(context.Cause(ctx), ErrInterrupted) {
+		err = ErrInterrupted
+	}
 	return m.summarize(time.Since(started)), err
 }
 
 func (m *Migration) run(ctx context.Context) error {
-	if err := m.recordSwitch(ctx); err != nil {
+	if err := m.begin(ctx); err != nil {
 		return err
 	}
 	if err := m.again(ctx, m.rejectUnbounded); err != nil {
@@ -175,10 +205,24 @@ func (m *Migration) run(ctx context.Context) error {
 	if err := m.catchUp(ctx); err != nil {
 		return err
 	}
-	if err := m.again(ctx, m.reconcile); err != nil {
+	if err := m.again(ctx, m.compareSides); err != nil {
+		return err
+	}
+	if err := m.recordCompleted(ctx); err != nil {
 		return err
 	}
 	return m.awaitReplicas(ctx)
+}
+
+// begin records what belongs to the migration and not to one run of it.
+func (m *Migration) begin(ctx context.Context) error {
+	if err := m.recordSwitch(ctx); err != nil {
+		return err
+	}
+	if err := m.recordRetention(ctx); err != nil {
+		return err
+	}
+	return m.copyAgain(ctx)
 }
 
 // awaitReplicas waits for the copies of the sealed days' shards, if asked to.
@@ -189,7 +233,7 @@ func (m *Migration) awaitReplicas(ctx context.Context) error {
 	var names []string
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for _, d := range state.Days {
-			if !d.Sealed.IsZero() && d.Dropped.IsZero() && d.Index != "" {
+			if !d.Sealed.IsZero() && d.Dropped.IsZero() && d.Lost.IsZero() && d.Index != "" {
 				names = append(names, d.Index)
 			}
 		}
@@ -208,24 +252,31 @@ func (m *Migration) awaitReplicas(ctx context.Context) error {
 	return nil
 }
 
-// rejectUnbounded rejects by name the rows that belong to no day.
+// rejectUnbounded rejects by name the rows that belong to no day. Each run looks
+// for them again: they may come at any time.
 func (m *Migration) rejectUnbounded(ctx context.Context) error {
-	var known bool
-	m.checkpoint.View(func(state *checkpoint.State) { known = state.Unbounded != nil })
-	if known {
-		return nil
-	}
 	var found []Rejected
+	var unbounded int64
 	err := m.source.Unbounded(ctx, func(id []byte, timestamp string) error {
+		unbounded++
 		found = append(found, Rejected{ID: string(id), Timestamp: timestamp, Reason: ReasonTimestamp})
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	var known int64
+	m.checkpoint.View(func(state *checkpoint.State) {
+		if state.Unbounded != nil {
+			known = state.Unbounded[node.Rejected]
+		}
+	})
+	if len(found) == 0 && known == 0 {
+		return nil
+	}
 	return m.rejects.commit(ctx, found, nil, func(size RejectsSize) error {
 		return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-			state.Unbounded = &node.Fates{node.Rejected: int64(len(found))}
+			state.Unbounded = &node.Fates{node.Rejected: unbounded}
 			state.Rejected = checkpoint.Rejected(size)
 		})
 	})
@@ -255,17 +306,29 @@ func (m *Migration) restore(ctx context.Context, wanted func(index string) bool)
 			}
 		}
 	})
-	for index, loan := range borrowed {
-		if err := m.giveBack(ctx, index, loan); err != nil {
+	for name, loan := range borrowed {
+		if err := m.endLoan(ctx, name, loan); err != nil {
 			return err
 		}
-		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) { delete(state.Borrowed, index) })
-		if err != nil {
-			return err
-		}
-		m.notify(Event{Kind: Restored, Index: index})
 	}
 	return nil
+}
+
+// endLoan gives back what an index has lent, and forgets the loan.
+func (m *Migration) endLoan(ctx context.Context, name string, loan checkpoint.Borrowed) error {
+	day, _ := m.target.Backend().DayOf(name)
+	index, there, err := m.target.Daily(ctx, day)
+	if err == nil && there {
+		err = m.giveBack(ctx, index, loan)
+	}
+	if err != nil {
+		return err
+	}
+	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) { delete(state.Borrowed, name) })
+	if err == nil {
+		m.notify(Event{Kind: Restored, Index: name})
+	}
+	return err
 }
 
 func (m *Migration) notify(e Event) { m.options.Notify(e) }
@@ -282,12 +345,17 @@ func (m *Migration) stopped() bool {
 func (m *Migration) summarize(took time.Duration) Summary {
 	s := Summary{Type: "summary", Seconds: took.Seconds(), RejectedFile: m.rejects.Path()}
 	s.Run.Nodes, s.Run.Bytes = m.progress.sentNodes.Load(), m.progress.sentBytes.Load()
-	s.Short = m.progress.short.Load()
+	s.Missing = m.progress.missing.Load()
 	m.checkpoint.View(func(state *checkpoint.State) {
 		if state.Unbounded != nil {
 			s.Fates.Add(*state.Unbounded)
 		}
-		for _, d := range state.Days {
+		for _, name := range slices.Sorted(maps.Keys(state.Days)) {
+			d := state.Days[name]
+			if !d.Lost.IsZero() {
+				n, _ := node.ParseDay(name) // the checkpoint was checked when it was read
+				s.Lost = append(s.Lost, LostDay{Day: name, Index: m.target.Backend().IndexOf(n), Nodes: d.Fates[node.Lost]})
+			}
 			s.Fates.Add(d.Fates)
 			s.Bytes += d.Bytes
 			s.Days++

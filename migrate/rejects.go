@@ -1,23 +1,34 @@
 package migrate
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
+	"maps"
 	"os"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
 
 // ReasonTimestamp is the reason to reject a row whose timestamp is infinite or
 // outside the years 1 to 9999: it belongs to no day.
 const ReasonTimestamp node.Reason = "unbounded_timestamp"
+
+// ReasonUnreadable is the reason to reject a row that PostgreSQL has and cannot
+// read: its page, or a chunk of its payload, is damaged.
+const ReasonUnreadable node.Reason = "unreadable_at_source"
 
 // Rejected is a line of the file of rejected nodes.
 type Rejected struct {
@@ -44,6 +55,8 @@ type RejectedList interface {
 	// Append makes lines the end of the list, durably. What the list has from
 	// the offset at on, in bytes, was left by a run that crashed: it goes.
 	Append(ctx context.Context, at int64, lines []byte) error
+	// Each hands over the first size bytes, in parts of whole lines.
+	Each(ctx context.Context, size int64, visit func(lines []byte) error) error
 	// Path says where the list is.
 	Path() string
 	Close() error
@@ -57,9 +70,11 @@ type Rejects struct {
 	list     RejectedList
 	payloads *os.File // nil: not asked for
 	size     RejectsSize
+	listed   map[uint64]struct{}     // hashes of what is listed; nil: not read yet
+	byMinute map[int64]source.Moment // of these, by the first µs
 }
 
-// NewRejects goes on with a list. size is what the checkpoint knows of it.
+// NewRejects resumes a list. size is what the checkpoint knows of it.
 func NewRejects(list RejectedList, size RejectsSize) *Rejects {
 	return &Rejects{list: list, size: size}
 }
@@ -87,6 +102,23 @@ type fileList struct{ *os.File }
 // Append is that of RejectedList.
 func (f fileList) Append(_ context.Context, at int64, lines []byte) error {
 	return appendTo(f.File, at, lines)
+}
+
+// Each is that of RejectedList.
+func (f fileList) Each(_ context.Context, size int64, visit func(lines []byte) error) error {
+	lines := bufio.NewReader(io.NewSectionReader(f.File, 0, size))
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read rejected nodes: %w", err)
+		}
+		if err := visit(line); err != nil {
+			return err
+		}
+	}
 }
 
 // Path is that of RejectedList.
@@ -123,13 +155,86 @@ func (r *Rejects) Close() error {
 	return err
 }
 
-// commit appends to the list and the file, durably, and calls record with their
-// sizes, which has to put these into the checkpoint.
-func (r *Rejects) commit(ctx context.Context, list []Rejected, payloads []rejectedPayload, record func(RejectsSize) error) error {
+// Each hands over the lines of the list, in parts of whole lines.
+func (r *Rejects) Each(ctx context.Context, visit func(lines []byte) error) error {
+	return r.list.Each(ctx, r.size.List, visit)
+}
+
+// load reads what is listed.
+func (r *Rejects) load(ctx context.Context) error {
+	if r.listed != nil {
+		return nil
+	}
+	r.listed, r.byMinute = make(map[uint64]struct{}), make(map[int64]source.Moment)
+	err := r.Each(ctx, func(lines []byte) error {
+		for line := range bytes.Lines(lines) {
+			var rejected Rejected
+			if err := json.Unmarshal(line, &rejected); err != nil {
+				return fmt.Errorf("read rejected nodes: %w", err)
+			}
+			r.note(rejected)
+		}
+		return nil
+	})
+	if err != nil {
+		r.listed = nil
+	}
+	return err
+}
+
+// note remembers a node, and reports whether it is not listed yet.
+func (r *Rejects) note(rejected Rejected) bool {
+	key := rejected.key()
+	if _, known := r.listed[key]; known {
+		return false
+	}
+	r.listed[key] = struct{}{}
+	if at, err := time.Parse(time.RFC3339Nano, rejected.Timestamp); err == nil {
+		start := markOf(nil, at.UnixMicro()).minute
+		m := r.byMinute[start]
+		r.byMinute[start] = source.Moment{Count: m.Count + 1, Sum: m.Sum + float64(node.Millis(at.UnixMicro()))}
+	}
+	return true
+}
+
+func (r Rejected) key() uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(r.ID + "\x00" + r.Timestamp)) // never returns an error
+	return h.Sum64()
+}
+
+// has reports whether this very version of a node is listed.
+func (r *Rejects) has(ctx context.Context, id []byte, micros int64) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	err := r.load(ctx)
+	_, known := r.listed[Rejected{ID: string(id), Timestamp: isoTime(micros)}.key()]
+	return known, err
+}
+
+// minutes are the rejected nodes of each minute, by its first µs.
+func (r *Rejects) minutes(ctx context.Context) (map[int64]source.Moment, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.load(ctx)
+	return maps.Clone(r.byMinute), err
+}
+
+// commit appends to the list and the file, durably, and calls record with their
+// sizes, which has to put these into the checkpoint. A node is listed once.
+func (r *Rejects) commit(ctx context.Context, list []Rejected, payloads []rejectedPayload, record func(RejectsSize) error) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			r.listed = nil // what was noted may not be listed
+		}
+	}()
 	size := r.size
-	lines, err := jsonLines(list)
+	lines, err := jsonLines(slices.DeleteFunc(list, func(one Rejected) bool { return !r.note(one) }))
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
@@ -203,14 +202,12 @@ func (t Team) Report(ctx context.Context, shard int) (Division, error) {
 // with the shards' checkpoints gathered. After ErrInterrupted the same call
 // goes on.
 func (m *Migration) RunShard(ctx context.Context, d Division, shard int) (Summary, error) {
-	started := time.Now()
 	m.ours = func(day node.Day) bool { return d.ShardOf(day) == shard }
-	err := m.runShard(ctx, d, shard)
-	return m.summarize(time.Since(started)), err
+	return m.orderly(ctx, func(ctx context.Context) error { return m.runShard(ctx, d, shard) })
 }
 
 func (m *Migration) runShard(ctx context.Context, d Division, shard int) error {
-	if err := m.recordSwitch(ctx); err != nil {
+	if err := m.begin(ctx); err != nil {
 		return err
 	}
 	if shard == 0 { // they belong to no day
@@ -218,9 +215,9 @@ func (m *Migration) runShard(ctx context.Context, d Division, shard int) error {
 			return err
 		}
 	}
-	m.now, m.edges = d.CopyUntil, []int64{d.CopyUntil}
+	m.now = d.CopyUntil
 	err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		state.CopyUntil, state.CatchUp.Swept = d.CopyUntil, d.Swept
+		state.CopyUntil, state.CatchUp.Swept, state.CatchUp.Overlap = d.CopyUntil, d.Swept, m.overlap()
 	})
 	if err != nil {
 		return err

@@ -37,8 +37,8 @@ func (w *world) wantComplete(s migrate.Summary) {
 	}
 	w.wantReadable()
 	w.wantRestored()
-	if s.Borrowed != 0 || s.Short != 0 || s.Sealed != s.Days {
-		w.t.Errorf("%d indices borrowed, %d short, %d of %d days sealed", s.Borrowed, s.Short, s.Sealed, s.Days)
+	if s.Borrowed != 0 || len(s.Lost) > 0 || s.Missing != 0 || s.Sealed != s.Days {
+		w.t.Errorf("%d indices borrowed, %v lost, %d missing, %d of %d days sealed", s.Borrowed, s.Lost, s.Missing, s.Sealed, s.Days)
 	}
 }
 

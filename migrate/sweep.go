@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -98,9 +99,9 @@ func (m *Migration) eachWritten(ctx context.Context, since int64, visit func([]t
 	return err
 }
 
-// sweepIDs removes all but the newest copy of ids that are elsewhere than in
-// the given index. The last copy of an id is never removed: if the newest row
-// was rejected, an older document is better than none.
+// sweepIDs removes the stale copies of ids that are elsewhere than in the given
+// index. The last copy of an id is never removed: if the newest row was
+// rejected, an older document is better than none.
 func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) error {
 	for some := range slices.Chunk(ids, portion) {
 		elsewhere, err := m.target.Elsewhere(ctx, own, some)
@@ -110,40 +111,77 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 		if err != nil {
 			return err
 		}
-		suspects := make(map[string]bool)
-		for _, c := range elsewhere {
-			suspects[c.ID] = true
-		}
-		if len(suspects) == 0 {
+		if len(elsewhere) == 0 {
 			continue
 		}
-		copies, err := m.target.Copies(ctx, m.target.Backend().Alias, slices.Collect(maps.Keys(suspects)))
+		suspects := slices.Compact(slices.Sorted(slices.Values(idsOf(elsewhere))))
+		copies, err := m.target.Copies(ctx, m.target.Backend().Alias, suspects)
 		if err != nil {
 			return err
 		}
-		if err := m.removeCopies(ctx, staleAmong(copies), node.Moved); err != nil {
+		rows, err := m.locate(ctx, suspects)
+		if err != nil {
+			return err
+		}
+		byID := make(map[string][]target.Copy)
+		for _, c := range copies {
+			byID[c.ID] = append(byID[c.ID], c)
+		}
+		var stale []target.Copy
+		for id, found := range byID {
+			some, err := m.staleAmong(ctx, found, rows[id])
+			if err != nil {
+				return err
+			}
+			stale = append(stale, some...)
+		}
+		if err := m.removeCopies(ctx, stale, node.Moved); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// staleAmong returns all but the newest copy of each id.
-func staleAmong(copies []target.Copy) (stale []target.Copy) {
-	newest := make(map[string]target.Copy)
+// staleAmong returns the copies of an id that another one supersedes.
+//
+//  1. What Sentry wrote since the switch supersedes all that is older.
+//  2. The document of the row of now supersedes the others: the older ones, and
+//     newer ones that a clock that was ahead has left, where the source decides.
+//  3. If that one is not there, because it is rejected or still to come, the
+//     newest that is not newer than the row supersedes the older ones.
+func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros int64) (stale []target.Copy, err error) {
+	row, backend := node.Millis(micros), m.target.Backend()
+	newest := slices.MaxFunc(copies, func(a, b target.Copy) int {
+		return cmp.Or(cmp.Compare(a.Millis, b.Millis), cmp.Compare(a.Index, b.Index))
+	})
+	keep, decided := newest, m.writtenBySentry(newest)
 	for _, c := range copies {
-		best, ok := newest[c.ID]
+		if decided || micros == 0 || c.Millis > row {
+			continue
+		}
+		home := c.Millis == row && c.Index == backend.IndexOf(node.DayOf(micros))
+		if home || keep.Millis > row || c.Millis > keep.Millis {
+			keep, decided = c, home
+		}
+	}
+	for _, c := range copies {
 		switch {
-		case !ok:
-			newest[c.ID] = c
-		case c.Millis > best.Millis || c.Millis == best.Millis && c.Index > best.Index:
-			stale = append(stale, best)
-			newest[c.ID] = c
-		default:
+		case c == keep || keep.Millis > row && !m.writtenBySentry(keep):
+			continue
+		case c.Millis <= keep.Millis:
+			stale = append(stale, c)
+			continue
+		}
+		day, _ := backend.DayOf(c.Index)
+		index, there, err := m.target.Daily(ctx, day)
+		if err != nil {
+			return nil, err
+		}
+		if there && index.Name == c.Index && decided && m.removable(index, c) {
 			stale = append(stale, c)
 		}
 	}
-	return stale
+	return stale, nil
 }
 
 // removeCopies deletes documents, has searches see it, and gives the nodes

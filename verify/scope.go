@@ -105,8 +105,8 @@ func limits(state *checkpoint.State, options Options, now int64) scope {
 		last = min(last, s.switchedAt)
 	}
 	s.certain = node.DayOf(last).Start()
-	if len(state.CatchUp.Edges) > 0 {
-		s.certain = min(s.certain, state.CatchUp.Edges[0])
+	if len(state.CatchUp.Windows) > 0 {
+		s.certain = min(s.certain, state.CatchUp.Windows[0].To)
 	}
 	kept := int64(math.MinInt64) // days that begin before are out of retention
 	if state.CatchUp.Retention > 0 {

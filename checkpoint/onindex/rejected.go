@@ -52,6 +52,11 @@ func (r Rejected) Append(ctx context.Context, at int64, text []byte) error {
 	return nil
 }
 
+// Each hands over the first size bytes, in parts of whole lines.
+func (r Rejected) Each(ctx context.Context, size int64, visit func(text []byte) error) error {
+	return EachRejected(ctx, r.medium.place, size, visit)
+}
+
 // Close does nothing: the list is its medium's.
 func (r Rejected) Close() error { return nil }
 

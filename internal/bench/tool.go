@@ -41,7 +41,7 @@ func (j *job) copy(ctx context.Context, args ...string) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	if got.Read == 0 || got.Fates[node.Stored] != got.Read || got.Short > 0 {
+	if got.Read == 0 || got.Fates[node.Stored] != got.Read || len(got.Lost) > 0 || got.Missing > 0 {
 		return sample{}, fmt.Errorf("the tool's summary: not every node was stored: %+v", got)
 	}
 	s.bytes, s.nodes = got.Bytes, got.Read

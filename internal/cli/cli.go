@@ -35,8 +35,8 @@ const (
 	exitInterrupted = 130
 )
 
-const exitCodes = `Exit codes: 0 done; 1 could not, the error says what to do; 2 wrong usage; ` +
-	`3 done, but nodes were rejected or differ; 4 plan says no-go; 5 another run holds the checkpoint; 130 interrupted, run again to go on.`
+const exitCodes = `Exit codes: 0 success; 1 failed, the error says what to do; 2 usage; 3 finished, but nodes were rejected, are lost or differ; ` +
+	`4 plan: no-go; 5 checkpoint in use; 130 interrupted, run again to resume.`
 
 // errRejected makes the exit code 3. The summary has said why.
 var errRejected = errors.New("nodes were rejected, or are missing")
@@ -44,7 +44,7 @@ var errRejected = errors.New("nodes were rejected, or are missing")
 // grammar is the whole command line, for kong.
 type grammar struct {
 	Plan    planCommand    `cmd:"" help:"See what is there and what would happen: go or no-go."`
-	Migrate migrateCommand `cmd:"" help:"Copy the nodes; run again to go on."`
+	Migrate migrateCommand `cmd:"" help:"Copy the nodes; run again to resume."`
 	Verify  verifyCommand  `cmd:"" help:"Prove that all is there and readable, or list what is not."`
 	Status  statusCommand  `cmd:"" help:"See how far it is, day by day."`
 	Demo    demoCommand    `cmd:"" help:"See all of it work, on servers that it starts itself."`
@@ -137,7 +137,7 @@ func report(p *process, err error) int {
 	case errors.Is(err, errNoGo):
 		return exitNoGo
 	case errors.Is(err, migrate.ErrInterrupted), errors.Is(err, context.Canceled):
-		say(p, "interrupted", cmp.Or(hint.Of(err), "run the same command again to go on"))
+		say(p, "interrupted", cmp.Or(hint.Of(err), "run the same command again to resume"))
 		return exitInterrupted
 	}
 	say(p, err.Error(), hint.Of(err))

@@ -207,7 +207,7 @@ func (d *display) tell(event any, level slog.Level, text string, attributes ...a
 // eventLevel is how urgent an event is in a log.
 func eventLevel(e migrate.Event) slog.Level {
 	switch e.Kind {
-	case migrate.Warning, migrate.Short, migrate.Waiting, migrate.Retry, migrate.Dropped:
+	case migrate.Warning, migrate.Missing, migrate.Lost, migrate.Waiting, migrate.Retry, migrate.Dropped:
 		return slog.LevelWarn
 	case heldEvent:
 		if e.Cause != "" {
@@ -250,10 +250,12 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("%s: removed %s nodes that were deleted at the source", e.Index, count(e.Nodes))
 	case migrate.Dropped:
 		return fmt.Sprintf("%s: index %s is gone and is not made again; its nodes count as out of retention", e.Day, e.Index)
-	case migrate.Warning:
+	case migrate.Lost:
+		return fmt.Sprintf("%s: LOST: index %s with %s nodes is gone, and no retention covers the day; --copy-again %[1]s copies it again", e.Day, e.Index, count(e.Nodes))
+	case migrate.Late:
+		return fmt.Sprintf("%s: %s rows without a document, committed late: copying them to %s", e.Day, count(e.Nodes), e.Index)
+	case migrate.Warning, migrate.Missing:
 		return "WARNING: " + e.Cause
-	case migrate.Short:
-		return fmt.Sprintf("%s: WARNING: %s in %s", e.Day, e.Cause, e.Index)
 	}
 	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -148,7 +149,7 @@ func (c *countValue) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// retentionDays is a number of days, 0 for all.
+// retentionDays is a number of days: 0 if it was not given, or migrate.KeepAll.
 type retentionDays struct {
 	n       int
 	problem error
@@ -164,7 +165,10 @@ func (r *retentionDays) UnmarshalText(text []byte) error {
 	}
 	var err error
 	if r.n, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil || r.n < 0 || r.n > maxRetention {
-		r.problem = fmt.Errorf("%q is no whole number of days from 0 (keep all) to %d", text, maxRetention)
+		r.problem = fmt.Errorf("%q is not a whole number of days from 0 (keep all) to %d", text, maxRetention)
+	}
+	if r.n == 0 {
+		r.n = migrate.KeepAll
 	}
 	return nil
 }

@@ -35,9 +35,11 @@ type migrateCommand struct {
 	Follow         bool          `help:"Go on following Sentry's writes after the copy, until Ctrl-C." group:"Catch-up"`
 	UntilQuiet     time.Duration `help:"With --follow: end when nothing new came for this long." placeholder:"DURATION" group:"Catch-up"`
 	Overlap        time.Duration `help:"How far each pass looks back, for clocks and long transactions; ${default} by default." env:"NODESTORE_OVERLAP" default:"15m" placeholder:"DURATION" group:"Catch-up"`
-	Retention      retentionDays `help:"Days that Sentry keeps; older ones are counted, not copied. $SENTRY_EVENT_RETENTION_DAYS by default, else everything is copied." env:"NODESTORE_RETENTION,SENTRY_EVENT_RETENTION_DAYS" placeholder:"DAYS" group:"Catch-up"`
+	Retention      retentionDays `help:"Days that Sentry keeps; older ones are counted, not copied. $SENTRY_EVENT_RETENTION_DAYS by default, else as it was last given; 0 keeps everything." env:"NODESTORE_RETENTION,SENTRY_EVENT_RETENTION_DAYS" placeholder:"DAYS" group:"Catch-up"`
 	SwitchedAt     timeValue     `help:"When Sentry began to write to OpenSearch. What it wrote since then always wins." env:"NODESTORE_SWITCHED_AT" placeholder:"TIME" group:"Catch-up"`
-	RemoveVanished bool          `help:"Remove what Sentry deleted at the source even if that is more than a tenth of all nodes." group:"Catch-up"`
+	RemoveVanished bool          `help:"Remove what was deleted at the source even if that is more than a tenth of all nodes, all of a day, or was deleted since the switch." group:"Catch-up"`
+	CopyMissing    bool          `help:"After the switch, also copy rows that have no document: they were committed late, or Sentry deleted them since." group:"Catch-up"`
+	CopyAgain      []dayValue    `help:"Copy these days again: they are lost, because their indices are gone." placeholder:"YYYY-MM-DD" group:"Copy"`
 	WaitReplicas   time.Duration `name:"wait-for-replicas" help:"Wait at the end until the sealed days have their replicas." placeholder:"DURATION" group:"Catch-up"`
 
 	RejectedPayloads bool `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
@@ -71,6 +73,9 @@ func (c *migrateCommand) problems(found []string) []string {
 	found = named(found, "bulk-bytes", c.BulkBytes.problem)
 	found = named(found, "retention", c.Retention.problem)
 	found = named(found, "switched-at", c.SwitchedAt.problem)
+	for _, day := range c.CopyAgain {
+		found = named(found, "copy-again", day.problem)
+	}
 	if c.UntilQuiet != 0 && !c.Follow {
 		found = append(found, "--until-quiet goes with --follow")
 	}
@@ -102,7 +107,10 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 		Readers: c.Readers.n, Senders: c.Senders.n, BatchBytes: c.BulkBytes.bytes,
 		OldestFirst: c.Order == "oldest", Since: c.Since.Day, Until: c.Until.Day, Stop: p.stop,
 		Follow: c.Follow, QuietFor: c.UntilQuiet, Overlap: c.Overlap, Retention: c.Retention.n,
-		SwitchedAt: c.SwitchedAt.micros, RemoveVanished: c.RemoveVanished, Replicas: c.WaitReplicas,
+		SwitchedAt: c.SwitchedAt.micros, RemoveVanished: c.RemoveVanished, CopyMissing: c.CopyMissing, Replicas: c.WaitReplicas,
+	}
+	for _, day := range c.CopyAgain {
+		o.CopyAgain = append(o.CopyAgain, day.Day)
 	}
 	if o.Readers == 0 {
 		o.Readers = DefaultReaders()
@@ -187,16 +195,12 @@ func (w *work) run(ctx context.Context, run func(*migrate.Migration, context.Con
 	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {
 		return r, err
 	}
-	r, countErr := newResult(summary, s.eachRejected)
+	r, countErr := newResult(ctx, summary, s.Rejects)
 	return r, errors.Join(countErr, err)
 }
 
 // session is what a migration works with while it is open.
-type session struct {
-	migrate.Parts
-	// eachRejected hands over the list of rejected nodes, in parts of whole lines.
-	eachRejected func(visit func(lines []byte) error) error
-}
+type session struct{ migrate.Parts }
 
 // open reaches both sides and opens the checkpoint in its file.
 func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (*session, error) {
@@ -251,9 +255,7 @@ func (c *migrateCommand) openRejects(s *session) (err error) {
 	if c.RejectedPayloads {
 		payloads = base + ".rejected-payloads.jsonl.zst"
 	}
-	list := base + ".rejected.jsonl"
-	s.eachRejected = func(visit func([]byte) error) error { return eachRejected(list, visit) }
-	s.Rejects, err = migrate.OpenRejects(list, payloads, s.rejectsSize())
+	s.Rejects, err = migrate.OpenRejects(base+".rejected.jsonl", payloads, s.rejectsSize())
 	return err
 }
 

@@ -231,8 +231,5 @@ func (w *work) openIndex(ctx context.Context, place onindex.Place, fill func(*ch
 		return errors.Join(err, s.closeCheckpoint())
 	}
 	s.Rejects = migrate.NewRejects(medium.Rejected(), s.rejectsSize())
-	s.eachRejected = func(visit func([]byte) error) error {
-		return onindex.EachRejected(ctx, place, s.rejectsSize().List, visit)
-	}
 	return nil
 }

@@ -197,12 +197,13 @@ const (
 	dayCaughtUp = "caught_up" // all is copied that was there at the last pass
 	daySealed   = "sealed"
 	dayVerified = "verified"
-	dayDropped  = "dropped"
+	dayDropped  = "dropped" // its index is gone, as the retention says
+	dayLost     = "lost"    // its index is gone, and no retention covers it
 	dayOld      = "out_of_retention"
 )
 
 func dayStates() []string {
-	return []string{dayPlanned, dayCopying, dayCaughtUp, daySealed, dayVerified, dayDropped, dayOld}
+	return []string{dayPlanned, dayCopying, dayCaughtUp, daySealed, dayVerified, dayDropped, dayLost, dayOld}
 }
 
 func newStatus(state *checkpoint.State, now time.Time) *status {
@@ -256,6 +257,8 @@ func stateOf(state *checkpoint.State, day node.Day) string {
 	end := min(day.End(), max(state.CopyUntil, day.Start()))
 	_, loading := state.Borrowed[target.Backend{Index: state.Binding.Target.Index}.IndexOf(day)]
 	switch {
+	case !record.Lost.IsZero():
+		return dayLost
 	case !record.Dropped.IsZero():
 		return dayDropped
 	case !record.Sealed.IsZero() && state.Verify != nil && state.Verify.Days[day.String()] != nil && state.Verify.Days[day.String()].Result != nil:

@@ -80,6 +80,8 @@ func symbol(state string) string {
 		return "V"
 	case dayDropped:
 		return "x"
+	case dayLost:
+		return "L"
 	case dayOld:
 		return "o"
 	}

@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -26,9 +23,9 @@ type result struct {
 }
 
 // newResult counts the rejected nodes of all runs, by what their list says.
-func newResult(s migrate.Summary, eachRejected func(visit func(lines []byte) error) error) (result, error) {
+func newResult(ctx context.Context, s migrate.Summary, list *migrate.Rejects) (result, error) {
 	r := result{Summary: s, Reasons: map[node.Reason]int64{}}
-	err := eachRejected(func(lines []byte) error {
+	err := list.Each(ctx, func(lines []byte) error {
 		for line := range bytes.Lines(lines) {
 			var rejected migrate.Rejected
 			if err := json.Unmarshal(line, &rejected); err != nil {
@@ -44,34 +41,11 @@ func newResult(s migrate.Summary, eachRejected func(visit func(lines []byte) err
 	return r, nil
 }
 
-// eachRejected hands over the lines of a list of rejected nodes in a file.
-func eachRejected(path string, visit func(lines []byte) error) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	reader := bufio.NewReader(file)
-	for {
-		line, err := reader.ReadBytes('\n')
-		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := visit(line); err != nil {
-			return err
-		}
-	}
-}
-
 // add counts what this process did before, on another checkpoint.
 func (r *result) add(before migrate.Summary) {
 	r.Run.Nodes += before.Run.Nodes
 	r.Run.Bytes += before.Run.Bytes
 	r.Seconds += before.Seconds
-	r.Short += before.Short
 }
 
 // print writes the result to standard output: for a program one JSON object,
@@ -91,7 +65,7 @@ func (r result) print(p *process, o outputFlags) error {
 
 // verdict is errRejected if not all nodes are where they belong.
 func (r result) verdict() error {
-	if r.Fates[node.Rejected] > 0 && !r.partial || r.Short > 0 {
+	if !r.partial && (r.Fates[node.Rejected] > 0 || len(r.Lost) > 0 || r.Missing > 0) {
 		return errRejected
 	}
 	return nil
@@ -115,8 +89,11 @@ func (r result) text() string {
 	if open := r.Days - r.Sealed; open > 0 {
 		fmt.Fprintf(&out, "Not sealed: %s, incomplete or so young that Sentry may write to it; a later run of migrate seals it.\n", plural(int64(open), "day"))
 	}
-	if r.Short > 0 {
-		fmt.Fprintf(&out, "WARNING: fewer documents than nodes that were sent: in %s.\n", plural(r.Short, "day"))
+	for _, lost := range r.Lost {
+		fmt.Fprintf(&out, "LOST: day %s, %s nodes: index %s is gone, and no retention covers it. --copy-again %[1]s copies it again.\n", lost.Day, count(lost.Nodes), lost.Index)
+	}
+	if r.Missing > 0 {
+		fmt.Fprintf(&out, "MISSING: %s without a document: Sentry deleted them since the switch, or they were committed late. --copy-missing copies them.\n", plural(r.Missing, "row"))
 	}
 	if r.Borrowed > 0 {
 		fmt.Fprintf(&out, "Settings for loading still in force: on %s. Run again to go on, or with --restore-settings to only give them back.\n",

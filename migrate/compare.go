@@ -1,0 +1,410 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// sides are what source and target have of a day, as far as they differ.
+type sides struct {
+	day       node.Day
+	until     int64 // end of the part that is compared, µs
+	index     target.Index
+	rows      int64
+	documents int64
+	minutes   []int64 // first µs of those whose counts or sums of timestamps differ
+}
+
+// compareSides compares rows and documents of every copied day by the minute, in
+// both directions, however long ago a row was written.
+//
+//  1. A row without its document was committed late, or its timestamp moved: it
+//     is copied. After the switch it is only told of unless CopyMissing is set,
+//     because Sentry may have deleted it.
+//  2. A document without its row was moved, or deleted at the source: it is
+//     removed where the source is the truth.
+func (m *Migration) compareSides(ctx context.Context) error {
+	if err := m.settleGone(ctx); err != nil {
+		return err
+	}
+	copied, err := m.copiedDays(ctx)
+	if err != nil {
+		return err
+	}
+	expected, err := m.rejects.minutes(ctx)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var days []sides
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(m.options.Readers)
+	for _, n := range copied {
+		group.Go(func() error {
+			s, err := m.lookAtSides(groupCtx, n, expected)
+			mu.Lock()
+			defer mu.Unlock()
+			days = append(days, s)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	slices.SortFunc(days, func(a, b sides) int { return int(a.day - b.day) })
+	if err := m.plausible(days); err != nil {
+		return err
+	}
+	for _, s := range days {
+		if err := m.mendDay(ctx, s); err != nil {
+			return fmt.Errorf("compare day %s: %w", s.day, err)
+		}
+	}
+	return nil
+}
+
+// copiedDays are the days that have something of ours, oldest first: those that
+// the checkpoint knows of, and those of indices that an earlier checkpoint made.
+func (m *Migration) copiedDays(ctx context.Context) ([]node.Day, error) {
+	holdings, err := m.target.Holdings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	copied := make(map[node.Day]bool)
+	for _, h := range holdings {
+		copied[h.Day] = h.Daily && h.Ours && h.Origin.Same(m.origin)
+	}
+	m.checkpoint.View(func(state *checkpoint.State) {
+		for name, d := range state.Days {
+			if n, err := node.ParseDay(name); err == nil {
+				copied[n] = d.Dropped.IsZero() && d.Lost.IsZero() && d.Index != ""
+			}
+		}
+	})
+	var days []node.Day
+	for n, ok := range copied {
+		if ok && n.Start() >= m.firstKept() && n < m.options.Until {
+			days = append(days, n)
+		}
+	}
+	slices.Sort(days)
+	return days, nil
+}
+
+// lookAtSides compares a day by the minute. Rows that are rejected, and still
+// what they were, are expected to have no document.
+func (m *Migration) lookAtSides(ctx context.Context, n node.Day, rejected map[int64]source.Moment) (s sides, err error) {
+	s.day, s.until = n, n.End()
+	if n == node.DayOf(m.now) {
+		s.until = wholeMillis(m.now) // what comes after this pass is for the next
+	}
+	var there bool
+	if s.index, there, err = m.target.Daily(ctx, n); err != nil {
+		return s, err
+	}
+	if there {
+		there, err = m.sameIndex(ctx, s.index)
+	}
+	if err != nil {
+		return s, err
+	}
+	if !there {
+		if !m.filled(n) {
+			return s, nil
+		}
+		_, err := m.recordGone(ctx, n)
+		return s, err
+	}
+	if s.index.Loading() { // all days are sealed: a request of a killed run made it late
+		if err := m.endLateLoan(ctx, s.index); err != nil {
+			return s, err
+		}
+	}
+	documents, err := m.target.Moments(ctx, s.index.Name, n.Start()/1000, s.until/1000)
+	if err != nil {
+		return s, err
+	}
+	rows, err := m.source.Moments(ctx, n.Start(), s.until)
+	if err != nil {
+		return s, err
+	}
+	for at, r := range rows {
+		s.rows += r.Count
+		d, refused := documents[at/1000], rejected[at]
+		if r.Count-refused.Count != d.Count || r.Sum-refused.Sum != d.Sum {
+			s.minutes = append(s.minutes, at)
+		}
+	}
+	for at, d := range documents {
+		s.documents += d.Count
+		if _, ok := rows[at*1000]; !ok {
+			s.minutes = append(s.minutes, at*1000)
+		}
+	}
+	slices.Sort(s.minutes)
+	return s, nil
+}
+
+// endLateLoan ends the loading of an index that a request of a killed run made
+// after the settings of its other indices were given back.
+func (m *Migration) endLateLoan(ctx context.Context, index target.Index) error {
+	if err := m.correctLoan(ctx, index); err != nil {
+		return err
+	}
+	return m.restore(ctx, func(name string) bool { return name == index.Name })
+}
+
+// mirrors reports whether what is deleted at the source goes from the target:
+// only while the source is the truth, which the first run after the switch ends.
+func (m *Migration) mirrors() (mirrors bool) {
+	m.checkpoint.View(func(state *checkpoint.State) {
+		done := state.CatchUp.Completed
+		mirrors = m.options.RemoveVanished || m.options.SwitchedAt == 0 || done == nil || !done.Switched
+	})
+	return mirrors
+}
+
+// removable reports whether the source decides about a document that is not
+// what its row says: its index is one that this tool made, and nobody else can
+// have written it. That is so before the switch, if its time is known.
+func (m *Migration) removable(index target.Index, c target.Copy) bool {
+	switch {
+	case !index.Ours() || !m.mirrors():
+		return false
+	case m.options.SwitchedAt != 0:
+		return c.Millis < node.Millis(m.options.SwitchedAt)
+	}
+	return m.wrote(index, c)
+}
+
+// wrote reports whether a pass wrote a document. In the index of a past day its
+// version shows that, which is the timestamp of its row. Sentry may write to the
+// other indices: there, only what is remembered is known.
+func (m *Migration) wrote(index target.Index, c target.Copy) bool {
+	if index.Versioned() && node.Millis(c.Version) == c.Millis {
+		return true
+	}
+	for micros := c.Millis * 1000; micros < (c.Millis+1)*1000; micros++ {
+		if m.known[markOf([]byte(c.ID), micros)] {
+			return true
+		}
+	}
+	return false
+}
+
+// emptied reports whether all rows of a day are gone. A partition may be
+// detached, and come back: its documents stay unless the operator says so.
+func (m *Migration) emptied(s sides) bool {
+	return s.rows == 0 && s.documents > 0 && !m.options.RemoveVanished
+}
+
+// maxVanished is the share of the documents that may vanish between two runs
+// without a question. Sentry's nightly cleanup takes one day of its retention.
+const maxVanished = 0.1
+
+// plausible refuses to empty the target after a source that was emptied:
+// perhaps the table was truncated, or dropped and made again, because it is not
+// needed any more.
+func (m *Migration) plausible(days []sides) error {
+	if m.options.RemoveVanished || !m.mirrors() {
+		return nil
+	}
+	var documents, vanished int64
+	for _, s := range days {
+		documents += s.documents
+		if (s.index.Versioned() || s.index.Ours() && m.options.SwitchedAt != 0) && !m.emptied(s) {
+			vanished += max(s.documents-s.rows, 0)
+		}
+	}
+	if float64(vanished) <= maxVanished*float64(documents) {
+		return nil
+	}
+	return hint.Add(fmt.Errorf("%d of %d nodes are at the target and no longer at the source: nothing was removed", vanished, documents),
+		"if the table was emptied because it is migrated, there is nothing to do; if Sentry deleted these nodes before the switch, "+
+			"run again with --remove-vanished, or with --retention if they are only old")
+}
+
+// mendDay makes the two sides of a day agree.
+func (m *Migration) mendDay(ctx context.Context, s sides) error {
+	if len(s.minutes) == 0 {
+		return nil
+	}
+	d := m.newDay(s.day)
+	d.index = s.index
+	d.index.SwitchedAt = m.options.SwitchedAt
+	left := &mending{day: d, emptied: m.emptied(s), rows: make(map[string]int64), uncounted: s.rows}
+	m.checkpoint.View(func(state *checkpoint.State) {
+		if recorded, ok := state.Days[s.day.String()]; ok {
+			f := recorded.Fates
+			left.uncounted = max(s.rows-f[node.Stored]-f[node.AlreadyThere]-f[node.Rejected], 0)
+		}
+	})
+	for _, at := range s.minutes {
+		if m.stopped() {
+			return ErrInterrupted
+		}
+		if err := m.mendRange(ctx, left, at, min(at+minute, s.until)); err != nil {
+			return err
+		}
+	}
+	if err := m.mend(ctx, left); err != nil {
+		return err
+	}
+	m.progress.missing.Add(left.missing)
+	m.tellLeft(left)
+	return nil
+}
+
+// mending is what differs on the two sides of a day, and what is left as it is.
+type mending struct {
+	day     *day
+	emptied bool
+	rows    map[string]int64 // timestamps of rows that have no document of their time
+	extra   []target.Copy    // documents that have no row of their time
+
+	uncounted   int64 // rows that have no fate yet: they were committed late
+	missing     int64 // rows that are left without a document
+	kept        int64 // documents of an emptied day
+	unexplained int64 // other documents without a row, perhaps Sentry's
+}
+
+func (m *Migration) tellLeft(left *mending) {
+	name, day := left.day.name(), left.day.day
+	tell := func(kind Kind, n int64, format string, values ...any) {
+		if n > 0 {
+			m.notify(Event{Kind: kind, Day: day.String(), Index: name, Nodes: n, Cause: fmt.Sprintf(format, values...)})
+		}
+	}
+	tell(Missing, left.missing, "%d rows of day %s have no document: Sentry deleted them since the switch, or they were committed late; --copy-missing copies them", left.missing, day)
+	tell(Warning, left.kept, "day %s has no rows any more: its %d documents stay; --remove-vanished removes them", day, left.kept)
+	tell(Warning, left.unexplained, "index %s holds %d documents without a row: deleted at the source, or written by Sentry, if it writes to OpenSearch already; "+
+		"nothing was removed; --switched-at says since when it writes", name, left.unexplained)
+}
+
+// maxMended bounds what is in memory of a day, unless more has one millisecond.
+const maxMended = 50_000
+
+// mendRange compares ids in a short time, in halves of it if there are many.
+func (m *Migration) mendRange(ctx context.Context, left *mending, from, to int64) error {
+	rows, err := m.source.Count(ctx, from, to)
+	if err != nil {
+		return err
+	}
+	if rows > maxMended && to-from > 1000 {
+		middle := wholeMillis(from + (to-from)/2)
+		if err := m.mendRange(ctx, left, from, middle); err != nil {
+			return err
+		}
+		return m.mendRange(ctx, left, middle, to)
+	}
+	if int64(len(left.rows)+len(left.extra))+rows > maxMended {
+		if err := m.mend(ctx, left); err != nil {
+			return err
+		}
+	}
+	here := make(map[string]int64, rows)
+	err = m.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
+		here[string(id)] = max(here[string(id)], micros)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = m.target.Between(ctx, left.day.name(), from/1000, to/1000, func(copies []target.Copy) error {
+		for _, c := range copies {
+			switch micros, ok := here[c.ID]; {
+			case !ok:
+				left.extra = append(left.extra, c)
+			case node.Millis(micros) == c.Millis:
+				delete(here, c.ID)
+			}
+		}
+		return nil
+	})
+	for id, micros := range here {
+		left.rows[id] = max(left.rows[id], micros)
+	}
+	return err
+}
+
+// mend decides about the rows, then about the documents that were gathered.
+func (m *Migration) mend(ctx context.Context, left *mending) error {
+	if err := m.mendRows(ctx, left); err != nil {
+		return err
+	}
+	if err := m.mendDocuments(ctx, left); err != nil {
+		return err
+	}
+	clear(left.rows)
+	left.extra = left.extra[:0]
+	return nil
+}
+
+func wholeMillis(micros int64) int64 { return micros - micros%1000 }
+
+// mendDocuments decides about documents that have no row at their time. With a
+// row at another time they are stale, once that one's document is there.
+// Without any row they have vanished.
+func (m *Migration) mendDocuments(ctx context.Context, left *mending) error {
+	for some := range slices.Chunk(left.extra, portion) {
+		located, err := m.locate(ctx, idsOf(some))
+		if err != nil {
+			return err
+		}
+		moved := make(map[node.Day][]string)
+		var vanished []target.Copy
+		for _, c := range some {
+			micros, ok := located[c.ID]
+			switch {
+			case ok:
+				moved[node.DayOf(micros)] = append(moved[node.DayOf(micros)], c.ID)
+			case !m.mirrors() || m.writtenBySentry(c):
+			case left.emptied:
+				left.kept++
+			case m.removable(left.day.index, c):
+				vanished = append(vanished, c)
+			case m.options.SwitchedAt == 0:
+				left.unexplained++
+			}
+		}
+		for n, ids := range moved {
+			if err := m.sweepIDs(ctx, m.target.Backend().IndexOf(n), ids); err != nil {
+				return err
+			}
+		}
+		if err := m.removeCopies(ctx, vanished, node.Vanished); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func idsOf(copies []target.Copy) []string {
+	ids := make([]string, len(copies))
+	for i, c := range copies {
+		ids[i] = c.ID
+	}
+	return ids
+}
+
+// locate returns the timestamp of the newest row of each id.
+func (m *Migration) locate(ctx context.Context, ids []string) (map[string]int64, error) {
+	located := make(map[string]int64, len(ids))
+	err := m.source.Locate(ctx, ids, func(id []byte, micros int64) error {
+		if known, ok := located[string(id)]; !ok || micros > known {
+			located[string(id)] = micros
+		}
+		return nil
+	})
+	return located, err
+}
