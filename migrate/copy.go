@@ -220,15 +220,15 @@ func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error
 		err = p.stream(ctx, s, f)
 		f.reading = false
 	}
-	if err == nil {
+	if err == nil && f.read.nodes > 0 {
 		err = f.push()
+	}
+	if f.batch != nil {
+		p.empty <- f.batch
 	}
 	if err != nil {
 		a.abandoned.Store(true)
 		s.sent = s.sent || a.sent
-		if f.batch != nil {
-			p.empty <- f.batch
-		}
 		return err
 	}
 	return p.release(ctx, a)

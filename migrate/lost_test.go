@@ -20,16 +20,6 @@ func clean(seed uint64, rows, days int) synth.Options {
 	return o
 }
 
-// of are the rows of a day.
-func (w *world) of(day node.Day) (rows []synth.Row) {
-	for _, row := range w.rows {
-		if dayOf(row) == day {
-			rows = append(rows, row)
-		}
-	}
-	return rows
-}
-
 func (w *world) drop(day node.Day) {
 	w.t.Helper()
 	w.must(http.MethodDelete, "/"+w.prefix+"-"+day.String(), "", nil)
