@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 
 // bouncer starts pgbouncer in transaction mode in front of a database, with one
 // server connection for all clients, and returns the URL through it.
-func bouncer(t *testing.T, db database) string {
+func bouncer(t *testing.T, db database, settings ...string) string {
 	t.Helper()
 	address, err := url.Parse(db.url)
 	if err != nil {
@@ -35,7 +36,8 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = 1
-`, address.Hostname(), address.Port(), address.User.Username(), port)
+%s
+`, address.Hostname(), address.Port(), address.User.Username(), port, strings.Join(settings, "\n"))
 	startBouncer(t, config)
 	address.Host = fmt.Sprintf("127.0.0.1:%d", port)
 	waitForPort(t, address.Host)
@@ -148,5 +150,32 @@ func TestPgbouncerSharesItsConnection(t *testing.T) {
 	settings := db.exec("select current_setting('transaction_read_only'), current_setting('enable_seqscan'), current_setting('row_security')")
 	if fmt.Sprint(settings) != "[[off on on]]" {
 		t.Errorf("settings leaked into the session: %v", settings)
+	}
+}
+
+// What pgbouncer ends because it takes too long is read in smaller parts, and
+// what it refuses since it is full is asked for again.
+func TestPgbouncersOwnLimits(t *testing.T) {
+	db := newest(t)
+	db.exec(plain)
+	for name, test := range map[string]struct {
+		settings string
+		class    class
+	}{
+		"query_timeout":   {"query_timeout = 1", smaller},
+		"max_client_conn": {"max_client_conn = 0", again},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, _, err := parse(bouncer(t, db, test.settings))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &Source{pool: newPool(config, 1, nil), prologue: prologue}
+			defer s.Close()
+			_, err = s.query(t.Context(), "sleep", "select pg_sleep(20)")
+			if classOf(err) != test.class {
+				t.Errorf("class %d: %v", classOf(err), err)
+			}
+		})
 	}
 }

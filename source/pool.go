@@ -39,7 +39,7 @@ type pool struct {
 
 	mu      sync.Mutex
 	idle    []idle        // the last was used last
-	open    int           // connections, idle or in use
+	open    int           // connections, idle, in use, or being made
 	resting []*time.Timer // of places that are not used
 	warned  bool
 }
@@ -99,7 +99,7 @@ func (p *pool) rest(err error) bool {
 	p.resting = append(p.resting, time.AfterFunc(restTime, func() { p.places <- struct{}{} }))
 	if !p.warned && p.warn != nil {
 		p.warned = true
-		p.warn(fmt.Sprintf("PostgreSQL gives %d of %d connections (%s): continuing with those", p.open, cap(p.places), pg.Message))
+		p.warn(fmt.Sprintf("PostgreSQL gives fewer than %d connections (%s): continuing with those that it gives", cap(p.places), pg.Message))
 	}
 	return true
 }
@@ -120,14 +120,19 @@ func (p *pool) connection(ctx context.Context) (*pgconn.PgConn, error) {
 			return nil, err
 		}
 	}
+	p.count(1)
 	conn, err := pgconn.ConnectConfig(ctx, p.config)
 	if err != nil {
+		p.count(-1)
 		return nil, connectFailure(ctx, p.config, err)
 	}
+	return conn, nil
+}
+
+func (p *pool) count(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.open++
-	return conn, nil
+	p.open += n
 }
 
 func (p *pool) take() (last idle, ok bool) {
@@ -151,9 +156,7 @@ func (p *pool) release(conn *pgconn.PgConn) {
 // discard waits until the server no longer counts conn, which is closed in the
 // background after an error.
 func (p *pool) discard(ctx context.Context, conn *pgconn.PgConn) error {
-	p.mu.Lock()
-	p.open--
-	p.mu.Unlock()
+	p.count(-1)
 	_ = conn.Close(ctx) // nothing is in flight: a broken connection is as closed as a healthy one
 	select {
 	case <-conn.CleanupDone():
