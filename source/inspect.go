@@ -161,7 +161,7 @@ func (s *Source) lookAtPooler(ctx context.Context, c *Condition) error {
 	}
 	defer s.pool.release(conn)
 	const what = "read server process"
-	results, err := conn.Exec(ctx, s.prologue+"select pg_backend_pid()").ReadAll()
+	results, err := conn.Exec(ctx, s.transaction()+"select pg_backend_pid()").ReadAll()
 	if err != nil {
 		return queryFailure(ctx, what, err)
 	}

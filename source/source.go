@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -42,6 +43,7 @@ type Source struct {
 	identity Identity
 	sql      statements
 	prologue string
+	floor    atomic.Pointer[string] // a position of WAL that the server has to have replayed; nil: none
 	opened   bool
 }
 
@@ -120,21 +122,21 @@ func (s *Source) patiently(ctx context.Context, attempt func() error) error {
 	}
 }
 
-// ask runs SQL of one or more statements and returns the rows of each that is
-// no SET, a null as "". what names the operation in errors.
+// ask runs SQL of one or more statements and returns the rows of each
+// SELECT, a null as "". what names the operation in errors.
 func (s *Source) ask(ctx context.Context, what, sql string) ([][][]string, error) {
 	conn, err := s.pool.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.pool.release(conn)
-	results, err := conn.Exec(ctx, s.prologue+sql).ReadAll()
+	results, err := conn.Exec(ctx, s.transaction()+sql).ReadAll()
 	if err != nil {
 		return nil, queryFailure(ctx, what, err)
 	}
 	var all [][][]string
 	for _, result := range results {
-		if result.CommandTag.String() != "SET" {
+		if tag := result.CommandTag.String(); tag != "SET" && tag != "DO" {
 			all = append(all, textRows(result.Rows))
 		}
 	}

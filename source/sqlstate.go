@@ -59,6 +59,7 @@ func rules() []rule {
 		{"28000", "", stop, "the role or this machine may not log in this way: check the user, pg_hba.conf, and sslmode (a server may insist on TLS or a client certificate)"},
 		{"3D000", "", stop, "check the database's name: Sentry's is usually called postgres or sentry"},
 
+		{"40001", "this standby has not replayed", again, "several servers answer, and one is behind another: connect to one of them"},
 		{"40001", "", again, "on a standby, set hot_standby_feedback = on or raise max_standby_streaming_delay, or read from the primary"},
 		{"40", "", again, ""}, // rolled back, such as by a deadlock
 		{codeInsufficientPrivilege, "", stop, "grant the role SELECT on the table (and USAGE on its schema); where row security is in force, use a role with BYPASSRLS"},

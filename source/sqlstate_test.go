@@ -15,7 +15,7 @@ func TestEveryRuleAndWhatNoRuleFits(t *testing.T) {
 	t.Parallel()
 	tests := map[class][]string{
 		again: {
-			"08000", "08006 connection failure", "08P01 query_wait_timeout", "08P01 no more connections allowed (max_client_conn)", "25P03", "40001", "40P01", "40003", "53300",
+			"08000", "08006 connection failure", "08P01 query_wait_timeout", "08P01 no more connections allowed (max_client_conn)", "25P03", "40001 this standby has not replayed yet", "40001", "40P01", "40003", "53300",
 			"55P03", "57014 canceling statement due to user request", "57014 storniere Anfrage", "57P01", "57P02", "57P03", "57P05",
 			"XX000 could not open relation with OID 16397", "XX000 cache lookup failed for relation 1", "XX000 tuple concurrently deleted",
 			"XX000 MaxClientsInSessionMode: max clients reached",

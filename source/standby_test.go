@@ -111,6 +111,38 @@ func TestAStandbysNowIsWhatItHasReplayed(t *testing.T) {
 	}
 }
 
+// A balancer over replicas, or a failover, leads from a server to one behind it.
+func TestAServerThatIsBehindAnotherIsNotListenedTo(t *testing.T) {
+	primary, url := primaryAndStandby(t, plain+`insert into nodestore_node values ('a', 'x', '2024-01-01 00:00+00')`)
+	standby := connect(t, url)
+	standby.until(`select count(*) = 1 from nodestore_node`)
+	s := primary.open("nodestore_node")
+	standby.exec("select pg_wal_replay_pause()")
+	standby.until("select pg_get_wal_replay_pause_state() = 'paused'")
+	primary.exec(`insert into nodestore_node values ('b', 'x', '2024-01-01 00:00+00')`)
+	if _, err := s.Now(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Count(t.Context(), minMicros, maxMicros); err != nil || n != 2 {
+		t.Errorf("primary: %d, %v", n, err)
+	}
+	other, _, err := parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pool.close()
+	s.pool = newPool(other, 2, nil)
+	err = s.Stream(t.Context(), minMicros, maxMicros, func(node.Node) error { return nil })
+	if checkError(t, err, "has not replayed", "several servers"); !Retryable(err) {
+		t.Error(err)
+	}
+	standby.exec("select pg_wal_replay_resume()")
+	standby.until(`select count(*) = 2 from nodestore_node`)
+	if n, err := s.Count(t.Context(), minMicros, maxMicros); err != nil || n != 2 {
+		t.Errorf("standby: %d, %v", n, err)
+	}
+}
+
 func connect(t *testing.T, url string) database {
 	t.Helper()
 	conn, err := connectPlain(t.Context(), url)

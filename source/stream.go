@@ -136,7 +136,7 @@ func (s *Source) copyOut(ctx context.Context, q copyQuery) error {
 	defer s.pool.release(conn)
 	parser := &copyParser{fields: q.fields, row: q.row}
 	sql := fmt.Sprintf("%s%scopy (select %s from %s where %s) to stdout (format binary)",
-		s.prologue, s.sql.settings, q.columns, s.sql.relation, q.where)
+		s.transaction(), s.sql.settings, q.columns, s.sql.relation, q.where)
 	_, err = conn.CopyTo(ctx, parser, sql)
 	if err == nil {
 		err = parser.finish()
