@@ -232,7 +232,7 @@ func jsonOutput(ts *testscript.TestScript, _ bool, args []string) {
 		ThisRun struct{ Nodes int64 } `json:"this_run"`
 	}
 	ts.Check(json.Unmarshal([]byte(lines[len(lines)-1]), &summary))
-	if len(summary.Fates) != 7 || sum(summary.Fates) != summary.Read {
+	if len(summary.Fates) != 8 || sum(summary.Fates) != summary.Read {
 		ts.Fatalf("%d fates, sum %d, of %d read", len(summary.Fates), sum(summary.Fates), summary.Read)
 	}
 	if sum(summary.Reasons) != summary.Fates["rejected"] {
