@@ -92,6 +92,9 @@ func TestDailyPartitionsWithoutABTreeAreGo(t *testing.T) {
 	if c := find(t, made, Source, "timestamp_index"); c.State != OK || !strings.Contains(c.Detail, "few of the 4 partitions") {
 		t.Errorf("%+v", c)
 	}
+	if c := find(t, made, Source, "id_index"); c.State != Warning {
+		t.Errorf("%+v", c)
+	}
 	if c := find(t, made, Source, "statistics"); !strings.HasPrefix(c.Remedy, `run: ANALYZE "public"."parts_1"; `) || !strings.HasSuffix(c.Remedy, "1 more") {
 		t.Errorf("%+v", c)
 	}

@@ -95,6 +95,12 @@ func (m *maker) checkRelation(ctx context.Context) {
 			"nothing makes ids unique: the same id may come several times, its newest row is what Sentry will see", "",
 		})
 	}
+	if !r.IDIndexed {
+		m.add(Check{
+			Source, "id_index", Warning, "no index on id: whenever single nodes are looked up, by migrate and verify, the whole table is read",
+			onTables(r.Tables, "CREATE INDEX CONCURRENTLY ON %s (id)"),
+		})
+	}
 	if id.System == "" {
 		m.add(Check{
 			Source, "system_identifier", Warning,

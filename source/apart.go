@@ -45,7 +45,7 @@ func (s *Source) StreamApart(ctx context.Context, span Slice, v Apart) error {
 
 // FetchApart is Fetch for ids of which Fetch gave up some as Damaged.
 func (s *Source) FetchApart(ctx context.Context, ids []string, v Apart) error {
-	known := idList(ids)
+	known := s.idList(ids)
 	if known == "" {
 		return nil
 	}
@@ -161,7 +161,7 @@ func (a *apart) where(rows []rowKey) string {
 	}
 	among := "false"
 	if len(ids) > 0 {
-		among = a.id + " in (" + idList(ids) + ")"
+		among = a.id + " in (" + a.idList(ids) + ")"
 	}
 	return inRange(rows[0].micros, rows[len(rows)-1].micros+1) + a.also + " and (" + among + null + ")"
 }

@@ -59,10 +59,10 @@ func TestQuotedTableAndUnusualTypes(t *testing.T) {
 		insert into "My ""S"."Node" values ('00112233-4455-6677-8899-aabbccddeeff', '\x00ff', '2024-01-01 00:00+00')`)
 	s := db.open(`"My ""S"."Node"`)
 	var got []seen
-	if err := s.Fetch(t.Context(), []string{"00112233-4455-6677-8899-aabbccddeeff"}, collect(&got)); err != nil {
+	if err := s.Fetch(t.Context(), []string{"i-o:1", "00112233-4455-6677-8899-aabbccddeeff", ""}, collect(&got)); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got[0].data != "\x00\xff" || s.Relation().Encoding != Bytea {
+	if len(got) != 1 || got[0].data != "\x00\xff" || !s.Relation().IDIndexed || s.Relation().Encoding != Bytea {
 		t.Errorf("%v of %+v", got, s.Relation())
 	}
 }

@@ -32,7 +32,7 @@ func TestDailyPartitionsWithoutABTree(t *testing.T) {
 		db.exec("analyze")
 		for _, table := range []string{"nodestore_node", "nodestore_node_new"} {
 			s := db.open(table)
-			if r := s.Relation(); r.TimestampIndexed || !r.Prunes || r.UniqueID {
+			if r := s.Relation(); r.TimestampIndexed || !r.Prunes || r.UniqueID || r.IDIndexed {
 				t.Errorf("%+v", r)
 			}
 			d := day(t, "2024-01-12")

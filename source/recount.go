@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]Moment,
 // Relation.UniqueID says: a row that another method has shown has vanished only
 // if LocateBetween does not find it either.
 func (s *Source) Locate(ctx context.Context, ids []string, visit func(id []byte, micros int64) error) error {
-	list := idList(ids)
+	list := s.idList(ids)
 	if list == "" {
 		return nil
 	}
@@ -60,7 +61,7 @@ func (s *Source) Locate(ctx context.Context, ids []string, visit func(id []byte,
 // all keys of that time as Stream does and never uses an index of the ids, so
 // it finds what Stream, Keys and Entries find.
 func (s *Source) LocateBetween(ctx context.Context, ids []string, from, to int64, visit func(id []byte, micros int64) error) error {
-	list := idList(ids)
+	list := s.idList(ids)
 	if list == "" {
 		return nil
 	}
@@ -73,11 +74,11 @@ func (s *Source) among(list string, from, to int64) string {
 }
 
 // idList is a list of literals for IN, or "" if no id could be in the table.
-func idList(ids []string) string {
+func (s *Source) idList(ids []string) string {
 	var list strings.Builder
 	for _, id := range ids {
-		if strings.IndexByte(id, 0) >= 0 {
-			continue // PostgreSQL's text cannot hold it, so no row has it
+		if strings.IndexByte(id, 0) >= 0 || s.sql.uuid && !isUUID(id) {
+			continue // the column's type cannot hold it, so no row has it
 		}
 		if list.Len() > 0 {
 			list.WriteString(",")
@@ -85,4 +86,11 @@ func idList(ids []string) string {
 		list.WriteString(textLiteral(id))
 	}
 	return list.String()
+}
+
+// isUUID knows the form in which PostgreSQL writes one.
+func isUUID(id string) bool {
+	bare := strings.ReplaceAll(id, "-", "")
+	_, err := hex.DecodeString(bare)
+	return err == nil && len(id) == 36 && len(bare) == 32
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,7 @@ type Relation struct {
 	Prunes           bool     // or else, of a day it reads few of the partitions
 	Tables           []string // beneath, quoted, with their schemas
 	Unindexed        []string // those of Tables without an index that leads with timestamp
+	IDIndexed        bool     // the planner can look ids up through an index, on each partition
 	UniqueID         bool     // a unique or primary key on exactly id: no id comes twice
 	Bytes            int64    // heap and TOAST of all tables beneath, as stored
 	Rows             int64    // the planner's estimate, -1 if no table beneath was ever analysed
@@ -188,7 +190,7 @@ func (s *Source) chooseTypes(types map[string]string) error {
 	switch types["id"] {
 	case "text", "character varying":
 	case "character", "bpchar", "uuid":
-		s.sql.id = `"id"::text`
+		s.sql.id, s.sql.uuid = `"id"::text`, types["id"] == "uuid"
 	default:
 		return s.typeError("id", types["id"], "text")
 	}
@@ -219,7 +221,12 @@ func (s *Source) inspectIndexes(ctx context.Context, oid string) error {
 		return err
 	}
 	s.relation.UniqueID = row[0] == "t"
-
+	plans, err := s.explain(ctx, `set local enable_seqscan = off;
+		explain (verbose, format json) select 1 from `+s.sql.relation+` where "id" = '00000000-0000-0000-0000-000000000000'`)
+	if err != nil {
+		return err
+	}
+	s.relation.IDIndexed = !slices.ContainsFunc(plans[0].steps(), func(step plan) bool { return step.NodeType == "Seq Scan" })
 	return s.inspectTime(ctx)
 }
 

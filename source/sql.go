@@ -17,6 +17,7 @@ const (
 type statements struct {
 	relation string // quoted, with its schema
 	id       string // an expression of type text
+	uuid     bool   // the type of the column id
 	settings string // further settings of the transaction
 	tables   string // (schema, name) of each table beneath, as literals
 }

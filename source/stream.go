@@ -36,7 +36,7 @@ func (s *Source) StreamSlice(ctx context.Context, span Slice, visit func(node.No
 // Fetch hands the nodes with the given ids to visit. Ids without a row are
 // skipped; one id can have several rows. See Locate for what its silence is worth.
 func (s *Source) Fetch(ctx context.Context, ids []string, visit func(node.Node) error) error {
-	list := idList(ids)
+	list := s.idList(ids)
 	if list == "" {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (s *Source) Fetch(ctx context.Context, ids []string, visit func(node.Node) 
 
 // FetchBetween is Fetch as LocateBetween looks.
 func (s *Source) FetchBetween(ctx context.Context, ids []string, from, to int64, visit func(node.Node) error) error {
-	list := idList(ids)
+	list := s.idList(ids)
 	if list == "" {
 		return nil
 	}

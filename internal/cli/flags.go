@@ -25,8 +25,9 @@ type sourceFlags struct {
 	Region string `help:"Name of the Sentry region (cell) that the table belongs to. Needed where the database does not show it." env:"NODESTORE_REGION" placeholder:"NAME" group:"Source"`
 }
 
-func (f *sourceFlags) config(connections int) source.Config {
-	return source.Config{ConnString: f.Source, Table: f.Table, Connections: connections}
+func (f *sourceFlags) config(p *process, connections int) source.Config {
+	warn := func(text string) { _, _ = fmt.Fprintln(p.stderr, "warning: "+text) } // a closed terminal must not end a run
+	return source.Config{ConnString: f.Source, Table: f.Table, Connections: connections, Warn: warn}
 }
 
 // targetFlags say where the nodes go.

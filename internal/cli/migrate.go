@@ -228,7 +228,7 @@ func (c *migrateCommand) reach(ctx context.Context, p *process, readers int, wai
 	}
 	config.Waiting = waiting
 	// One connection beyond the readers prepares the next day meanwhile.
-	if s.Source, err = source.Open(ctx, c.sourceFlags.config(readers+1)); err != nil {
+	if s.Source, err = source.Open(ctx, c.sourceFlags.config(p, readers+1)); err != nil {
 		return s, err
 	}
 	if _, err = s.Source.CheckSilo(ctx, c.Region); err != nil {

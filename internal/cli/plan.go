@@ -71,7 +71,7 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 		senders = DefaultSenders()
 	}
 	made, err := plan.Make(ctx, plan.Config{
-		Source: c.sourceFlags.config(1), Target: config, Checkpoint: c.checkpoint(), Region: c.Region,
+		Source: c.sourceFlags.config(p, 1), Target: config, Checkpoint: c.checkpoint(), Region: c.Region,
 		Since: c.Since.Day, Until: c.Until.Day, Retention: max(c.Retention.n, 0),
 		Probe: c.Probe, Senders: senders, BytesPerSecond: c.MBPerSecond * 1e6,
 	})

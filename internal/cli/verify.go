@@ -175,7 +175,7 @@ func (c *verifyCommand) open(ctx context.Context, p *process, show *verifyDispla
 	config.Waiting = func(cause string, pause time.Duration) {
 		show.event(verify.Event{Kind: verify.Waiting, Cause: cause, Pause: pause})
 	}
-	if s.Source, err = source.Open(ctx, c.sourceFlags.config(c.Workers.n+1)); err != nil {
+	if s.Source, err = source.Open(ctx, c.sourceFlags.config(p, c.Workers.n+1)); err != nil {
 		return s, err
 	}
 	if s.Target, err = target.Open(ctx, config); err != nil {
