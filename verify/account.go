@@ -75,14 +75,32 @@ func (v *Verification) unaccounted(ctx context.Context, r *Report) (difference s
 		return "", err
 	}
 	plain.Rows -= r.Fresh // they have a reason of their own
-	unbounded := v.rejected.unbounded()
+	listed, unlisted, err := v.unbounded(ctx)
 	switch {
+	case err != nil:
+		return "", err
 	case plain.Rows != seen.rows:
 		return fmt.Sprintf("a count of the table that uses no index has %s rows with a timestamp, and %s were compared", Number(plain.Rows), Number(seen.rows)), nil
 	case plain.Sum != seen.moments && r.Fresh == 0:
 		return "the timestamps of the table, summed without an index, are not those of the rows that were compared", nil
-	case plain.Unbounded > unbounded:
-		return fmt.Sprintf("%s of no usable timestamp, and %s of them listed as rejected", plural(plain.Unbounded, "row"), Number(unbounded)), nil
+	case unlisted > 0 || plain.Unbounded != listed:
+		return fmt.Sprintf("%s of no usable timestamp, and %s of them listed as rejected", plural(plain.Unbounded, "row"), Number(listed)), nil
 	}
 	return "", nil
+}
+
+// unbounded counts the rows that no day has, by whether they are listed as rejected.
+func (v *Verification) unbounded(ctx context.Context) (listed, unlisted int64, err error) {
+	err = v.again(ctx, func() error {
+		listed, unlisted = 0, 0
+		return v.Source.Unbounded(ctx, func(id []byte, _ string) error {
+			if known, ok := v.rejected[v.rejected.key(string(id), 0)]; ok && !known.bounded {
+				listed++
+				return nil
+			}
+			unlisted++
+			return nil
+		})
+	})
+	return listed, unlisted, err
 }

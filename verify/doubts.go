@@ -235,8 +235,8 @@ func (v *Verification) targetDoubts(ctx context.Context, r *Report) (list []doub
 	return list, nil
 }
 
-// behindSwitch is about a standby: it has to have replayed more than the switch,
-// and to be replaying.
+// behindSwitch is about a standby: it has to be replaying, and to have replayed as
+// far as the last pass of the migration, which is behind the switch.
 func (v *Verification) behindSwitch(ctx context.Context) ([]doubt, error) {
 	var state source.Replay
 	err := v.again(ctx, func() (err error) { state, err = v.Source.Replay(ctx); return err })
@@ -247,8 +247,8 @@ func (v *Verification) behindSwitch(ctx context.Context) ([]doubt, error) {
 	switch {
 	case state.Paused, !state.Receiving:
 		return []doubt{{"the source is a standby that does not replay: rows can be missing from it", steps}}, nil
-	case state.Until < v.scope.switchedAt:
-		return []doubt{{"the source is a standby that has not replayed as far as the switch", steps}}, nil
+	case state.Until < v.horizon():
+		return []doubt{{"the source is a standby that has not replayed as far as the last pass of the migration", steps}}, nil
 	}
 	return nil, nil
 }

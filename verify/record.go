@@ -13,7 +13,7 @@ import (
 // request names what a run was asked for, but for the subset: subsets add up.
 func (v *Verification) request() string {
 	o := v.options
-	text := fmt.Sprintf("%s since=%d until=%d horizon=%d", o.Level, o.Since, o.Until, v.horizon())
+	text := fmt.Sprintf("%s since=%d until=%d horizon=%d accept=%s", o.Level, o.Since, o.Until, v.horizon(), o.Accept)
 	v.Checkpoint.View(func(s *checkpoint.State) {
 		text += fmt.Sprintf(" switched=%d", s.CatchUp.SwitchedAt)
 		if c := s.CatchUp.Completed; c != nil {

@@ -83,16 +83,6 @@ func (r rejections) ofDay() map[node.Day]int64 {
 	return days
 }
 
-// unbounded counts the rejected nodes that belong to no day.
-func (r rejections) unbounded() (n int64) {
-	for _, known := range r {
-		if !known.bounded {
-			n++
-		}
-	}
-	return n
-}
-
 // byReason counts the rejected nodes.
 func (r rejections) byReason() map[node.Reason]int64 {
 	reasons := make(map[node.Reason]int64)

@@ -127,7 +127,7 @@ type stretch struct {
 }
 
 // compareRange compares every payload of a stretch. Where the server cannot
-// read some row, it goes on row by row.
+// read some row, it continues row by row.
 func (v *Verification) compareRange(ctx context.Context, payloads *suspects, s stretch) error {
 	c := v.newComparer()
 	var counted Compared
@@ -140,7 +140,11 @@ func (v *Verification) compareRange(ctx context.Context, payloads *suspects, s s
 			found = append(found, more...)
 			counted.add(n)
 			k.rows, k.bytes = k.rows[:0], 0
-			return err
+			if err != nil || len(found) < maxSuspects {
+				return err
+			}
+			defer func() { found = nil }()
+			return payloads.add(ctx, found...)
 		}
 		err := v.Source.Stream(ctx, s.from, s.to, func(n node.Node) error {
 			if v.rejected.has(n.ID, n.Micros) {

@@ -7,9 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -237,4 +242,50 @@ func TestTwoRowsOfOneID(t *testing.T) {
 			t.Errorf("findings %v", w.listed())
 		}
 	})
+}
+
+// TestAStandbyHasToReplay as far as the migration read, and to be at it.
+func TestAStandbyHasToReplay(t *testing.T) {
+	t.Parallel()
+	versions := testservers.PostgresVersions()
+	primary := startPostgres(t, testbed.PostgresOptions{Version: versions[len(versions)-1]})
+	standby := startPostgres(t, testbed.PostgresOptions{Version: versions[len(versions)-1], StandbyOf: primary})
+	w := newWorldOf(t, primary.URL(), node.Full, synth.Options{Rows: 60, Mix: synth.Clean()})
+	w.switchOver()
+	w.exec("create table later ()") // what it replays has a time behind the last pass
+	replica, err := pgx.Connect(t.Context(), standby.URL())
+	w.must(err)
+	defer func() { w.must(replica.Close(t.Context())) }()
+	for there := false; !there; {
+		w.must(replica.QueryRow(t.Context(), "select to_regclass('later') is not null").Scan(&there))
+	}
+	w.parts.Source, err = source.Open(t.Context(), source.Config{ConnString: standby.URL(), Table: "nodestore_node", Connections: 3})
+	w.must(err)
+	t.Cleanup(w.parts.Source.Close)
+	wantSafe(t, w.verify(w.options(verify.Full)))
+
+	_, err = replica.Exec(t.Context(), "select pg_wal_replay_pause()")
+	w.must(err)
+	wantDoubt(t, w.verify(w.options(verify.Full)), "a standby that does not replay", "primary")
+	_, err = replica.Exec(t.Context(), "select pg_wal_replay_resume()")
+	w.must(err)
+	w.change(func(s *checkpoint.State) {
+		s.CopyUntil = time.Now().Add(time.Hour).UnixMicro()
+		s.CatchUp.Completed.Until = s.CopyUntil
+	})
+	wantDoubt(t, w.verify(w.options(verify.Full)), "has not replayed as far as the last pass", "primary")
+}
+
+func startPostgres(t *testing.T, o testbed.PostgresOptions) *testbed.Postgres {
+	t.Helper()
+	server, err := testbed.StartPostgres(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
 }

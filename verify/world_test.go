@@ -63,7 +63,12 @@ func newWorldChecked(t *testing.T, depth node.Depth, o synth.Options, change ...
 	t.Helper()
 	t.Parallel()
 	versions := testservers.PostgresVersions()
-	url := testservers.Postgres(t, versions[len(versions)-1])
+	return newWorldOf(t, testservers.Postgres(t, versions[len(versions)-1]), depth, o, change...)
+}
+
+// newWorldOf is the same with the source at a URL.
+func newWorldOf(t *testing.T, url string, depth node.Depth, o synth.Options, change ...func(*world)) *world {
+	t.Helper()
 	name := "nm-" + strings.ToLower(rand.Text()[:10])
 	w := &world{t: t, url: url, depth: depth, server: testservers.OpenSearch(t, testservers.OpenSearchVersions()[0]), dir: t.TempDir(), backend: target.Backend{
 		Alias: name, Template: name, Index: name + "-{date}", Pattern: name + "-*", Codec: "best_compression", Shards: 1,
