@@ -64,8 +64,8 @@ func (r *Report) findingDoubts() (list []doubt) {
 			days[i] = d.Day
 		}
 		list = append(list, doubt{
-			fmt.Sprintf("lost, since the index is gone and no retention covers the day: %s", strings.Join(days, ", ")),
-			[]string{"Copy lost days again: nodestore-migrate migrate names the flag. If Sentry's cleanup dropped them, give migrate --retention."},
+			"lost, since the index is gone and no retention covers the day: " + shortList(days),
+			[]string{"Run nodestore-migrate migrate --copy-again " + strings.Join(days, ",") + ", or if Sentry's cleanup dropped them, migrate --retention; then verify again."},
 		})
 	}
 	if r.Findings.Total == 0 {

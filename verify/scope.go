@@ -50,7 +50,7 @@ func (s *scope) print(index string) *target.Fingerprint {
 
 // ours reports whether this tool alone fills an index.
 func (s *scope) ours(h target.Holding) bool {
-	return h.Ours && h.Daily && (s.switchedAt == 0 || h.Day < node.DayOf(s.switchedAt))
+	return h.Ours && !h.Origin.Shared && h.Daily && (s.switchedAt == 0 || h.Day < node.DayOf(s.switchedAt))
 }
 
 // scopeDay is a day that has rows.

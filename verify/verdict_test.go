@@ -75,7 +75,7 @@ func TestTheVerdictNeedsEveryPart(t *testing.T) {
 		{"verified before it", completed(func(c *checkpoint.Completed) { c.At = time.Now().Add(time.Hour) }), "began before", "verify again"},
 		{"not sealed", ofDay(func(d *checkpoint.Day) { d.Sealed = time.Time{} }), "not finished by the migration: " + day, "migrate"},
 		{"borrowed settings", func(s *checkpoint.State) { s.Borrowed["x"] = checkpoint.Borrowed{} }, "to be given back", "--restore-settings"},
-		{"lost day", ofDay(func(d *checkpoint.Day) { d.Lost = time.Now() }), "no retention covers the day: " + day, "names the flag"},
+		{"lost day", ofDay(func(d *checkpoint.Day) { d.Lost = time.Now() }), "no retention covers the day: " + day, "migrate --copy-again " + day},
 		{"dropped, no retention", ofDay(func(d *checkpoint.Day) { d.Dropped = time.Now() }), "no retention covers the day: " + day, "--retention"},
 		{"dropped, not covered now", func(s *checkpoint.State) {
 			ofDay(func(d *checkpoint.Day) { d.Dropped = time.Now() })(s)

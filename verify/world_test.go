@@ -156,9 +156,6 @@ func (w *world) switchOver() {
 	w.t.Helper()
 	w.switchedAt = time.Now().Add(-time.Hour).UnixMicro()
 	w.migrate()
-	w.change(func(s *checkpoint.State) {
-		s.CatchUp.Completed = &checkpoint.Completed{Until: s.CopyUntil, At: time.Now(), Switched: true, Whole: true}
-	})
 }
 
 // change changes the record of the migration.
