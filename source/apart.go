@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -36,11 +37,41 @@ const maxLost = 10_000
 func (s *Source) StreamApart(ctx context.Context, span Slice, v Apart) error {
 	for _, part := range s.parts(span) {
 		a := &apart{Source: s, Apart: v, id: s.sql.id + " || ''", also: part.also}
-		if err := a.span(ctx, part.from, part.to); err != nil {
+		err := a.span(part.from, part.to, func(from, to int64) (func() error, error) {
+			rows, err := a.list(ctx, inRange(from, to)+a.also)
+			return func() error { return a.divide(ctx, rows) }, err
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// EntriesApart is Entries for a range that Entries gave up as Damaged or TooLong.
+// Not even the ids of bad rows can be read: there is at least one of them in
+// each microsecond that bad is told of.
+func (s *Source) EntriesApart(ctx context.Context, span Slice, visit func(Entry) error, bad func(Bad) error) error {
+	a := &apart{Source: s, Apart: Apart{Bad: bad}}
+	return a.span(span.From, span.To, func(from, to int64) (func() error, error) {
+		var entries []Entry
+		err := s.patiently(ctx, func() error {
+			entries = nil
+			return s.Entries(ctx, from, to, func(e Entry) error {
+				e.ID = bytes.Clone(e.ID)
+				entries = append(entries, e)
+				return nil
+			})
+		})
+		return func() error {
+			for _, e := range entries {
+				if err := visit(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, err
+	})
 }
 
 // FetchApart is Fetch for ids of which Fetch gave up some as Damaged.
@@ -85,12 +116,13 @@ type rowKey struct {
 	id     string
 }
 
-// span reads [from, to), or what of it can be read.
-func (a *apart) span(ctx context.Context, from, to int64) error {
-	rows, err := a.list(ctx, inRange(from, to)+a.also)
+// span reads [from, to), or what of it can be read: each part as a whole, before
+// it is handed over.
+func (a *apart) span(from, to int64, read func(from, to int64) (handOver func() error, err error)) error {
+	handOver, err := read(from, to)
 	switch {
 	case err == nil:
-		return a.divide(ctx, rows)
+		return handOver()
 	case !divisible(err):
 		return err
 	case to-from == 1:
@@ -99,11 +131,11 @@ func (a *apart) span(ctx context.Context, from, to int64) error {
 		}
 		return a.bad(Bad{Micros: from}, err)
 	}
-	half := from + (to-from)/2
-	if err := a.span(ctx, from, half); err != nil {
+	half := middle(from, to)
+	if err := a.span(from, half, read); err != nil {
 		return err
 	}
-	return a.span(ctx, half, to)
+	return a.span(half, to, read)
 }
 
 // list returns the keys of rows, by time.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -193,7 +194,7 @@ func TestBrokenPages(t *testing.T) {
 	if err := filled.conn.Close(t.Context()); err != nil { // a template may not be in use
 		t.Fatal(err)
 	}
-	breakPage := func(name, path string) *Source {
+	breakPage := func(name, path string, block int64) *Source {
 		connect(t, server.URL()).exec("create database " + name + " template whole strategy file_copy")
 		db := connect(t, address("postgres"))
 		oid := db.exec("select oid from pg_database where datname = '" + name + "'")[0][0]
@@ -202,14 +203,14 @@ func TestBrokenPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		if _, err := file.WriteAt(bytes.Repeat([]byte{0xff}, 8192), 8192); err != nil {
+		if _, err := file.WriteAt(bytes.Repeat([]byte{0xff}, 8192), block*8192); err != nil {
 			t.Fatal(err)
 		}
 		return connect(t, address(name)).open("nodestore_node")
 	}
 	d := day(t, "2024-01-01")
 
-	s := breakPage("heap", paths[0])
+	s := breakPage("heap", paths[0], 0)
 	h, apart := hear()
 	lost := 0
 	apart.Bad = func(b Bad) error { lost++; h.why = b.Why; return nil }
@@ -223,14 +224,41 @@ func TestBrokenPages(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	h.check(t, 2000-lost, 0, "invalid page in block 1")
+	h.check(t, 2000-lost, 0, "invalid page in block 0")
 	if lost < 50 || lost > 500 {
 		t.Errorf("%d rows lost on one page", lost)
 	}
+	checkAroundABrokenPage(t, s, lost)
 
 	h, apart = hear()
-	err = breakPage("index", paths[1]).StreamApart(t.Context(), Slice{From: d.Start(), To: d.End()}, apart)
+	err = breakPage("index", paths[1], 1).StreamApart(t.Context(), Slice{From: d.Start(), To: d.End()}, apart)
 	if !Damaged(err) || !strings.Contains(hint.Of(err), "REINDEX") {
 		t.Errorf("%d bad, %v", len(h.bad), err)
+	}
+}
+
+// checkAroundABrokenPage wants what else is asked about a day to be answered for
+// the rest of it. The rows of the page are the day's first, one a second.
+func checkAroundABrokenPage(t *testing.T, s *Source, lost int) {
+	t.Helper()
+	d := day(t, "2024-01-01")
+	entries, bad := 0, 0
+	err := s.EntriesApart(t.Context(), Slice{From: minMicros, To: math.MaxInt64}, func(Entry) error { entries++; return nil }, func(Bad) error { bad++; return nil })
+	if err != nil || entries != 2000-lost || bad != lost {
+		t.Errorf("%d entries, %d bad, %v", entries, bad, err)
+	}
+	moments, err := s.Moments(t.Context(), minMicros, math.MaxInt64)
+	rows, unreadable := int64(0), 0
+	for _, m := range moments {
+		if rows += m.Count; m.Unreadable {
+			unreadable++
+		}
+	}
+	if err != nil || unreadable != lost/60+1 || !moments[d.Start()].Unreadable || rows+int64(60*unreadable-1) != 2000 {
+		t.Errorf("%d of %d minutes with %d rows are unreadable, %v", unreadable, len(moments), rows, err)
+	}
+	days, err := s.Days(t.Context(), minMicros, math.MaxInt64)
+	if err != nil || len(days) != 1 || days[0].Day != d {
+		t.Errorf("%v, %v", days, err)
 	}
 }

@@ -61,10 +61,29 @@ func spread(sizes []DaySize, total float64, rows []float64) {
 	}
 }
 
-// findDays skips from the first row of a day to the first row after it: one
+// findDays takes a day that cannot be looked at for one that has rows.
+func (s *Source) findDays(ctx context.Context, from, to int64) ([]node.Day, error) {
+	days, err := s.askDays(ctx, from, to)
+	if err == nil || !divisible(err) {
+		return days, err
+	}
+	first, last := node.DayOf(max(from, minMicros)), node.DayOf(min(to, maxMicros)-1)
+	if first >= last {
+		return []node.Day{first}, nil
+	}
+	half := (last - (last-first)/2).Start()
+	days, err = s.findDays(ctx, from, half)
+	if err != nil {
+		return nil, err
+	}
+	later, err := s.findDays(ctx, half, to)
+	return append(days, later...), err
+}
+
+// askDays skips from the first row of a day to the first row after it: one
 // index probe for each day. Without an index it reads every row's timestamp
 // once, though no payload.
-func (s *Source) findDays(ctx context.Context, from, to int64) ([]node.Day, error) {
+func (s *Source) askDays(ctx context.Context, from, to int64) ([]node.Day, error) {
 	sql := fmt.Sprintf(`select distinct date_trunc('day', "timestamp", 'UTC') as day from %s where %s order by day`,
 		s.sql.relation, inRange(from, to))
 	if s.relation.TimestampIndexed {

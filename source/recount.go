@@ -4,14 +4,16 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 )
 
 // Moment is what has its timestamp within one minute.
 type Moment struct {
-	Count int64
-	Sum   float64 // of the timestamps, in milliseconds since 1970
+	Count      int64
+	Sum        float64 // of the timestamps, in milliseconds since 1970
+	Unreadable bool    // the server cannot read some of its rows, so that it is not known which there are
 }
 
 // Moments counts the rows of [from, to), microseconds since 1970, and sums their
@@ -19,6 +21,27 @@ type Moment struct {
 // another too few do not cancel out in a sum, as they do in a count, nor does a
 // row that was rewritten. It reads no payload.
 func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]Moment, error) {
+	minutes, err := s.moments(ctx, from, to)
+	if err == nil || !divisible(err) {
+		return minutes, err
+	}
+	const minute = 60e6
+	half := middle(from, to)
+	if half -= (half%minute + minute) % minute; half <= from {
+		half += minute
+	}
+	if half >= to {
+		return map[int64]Moment{half - minute: {Unreadable: true}}, nil
+	}
+	if minutes, err = s.Moments(ctx, from, half); err != nil {
+		return nil, err
+	}
+	later, err := s.Moments(ctx, half, to)
+	maps.Copy(minutes, later)
+	return minutes, err
+}
+
+func (s *Source) moments(ctx context.Context, from, to int64) (map[int64]Moment, error) {
 	const what = "sum timestamps by minute"
 	results, err := s.query(ctx, what, s.sql.settings+fmt.Sprintf(
 		`select date_trunc('minute', "timestamp", 'UTC') as start, count(*), sum(floor(extract(epoch from "timestamp") * 1000))

@@ -11,7 +11,7 @@ func TestMomentsCountAndSumEachMinute(t *testing.T) {
 		d := day(t, "2024-01-01")
 		got, err := db.open("nodestore_node").Moments(t.Context(), d.Start(), d.End())
 		first := d.Start()
-		if err != nil || len(got) != 2 || got[first] != (Moment{2, float64(first/1000*2 + 1 + 59999)}) || got[first+60e6] != (Moment{1, float64(first/1000 + 60000)}) {
+		if err != nil || len(got) != 2 || got[first] != (Moment{Count: 2, Sum: float64(first/1000*2 + 1 + 59999)}) || got[first+60e6] != (Moment{Count: 1, Sum: float64(first/1000 + 60000)}) {
 			t.Errorf("%v, %v", got, err)
 		}
 	})

@@ -145,7 +145,7 @@ func (s *Source) measure(ctx context.Context, r bucketRange, widths []unit) ([]b
 // measureHalves measures a range that cannot be measured as a whole.
 func (s *Source) measureHalves(ctx context.Context, r bucketRange, widths []unit) ([]bucket, error) {
 	width := widths[0].micros
-	half := r.from + (r.to-r.from)/2
+	half := middle(r.from, r.to)
 	if half -= (half%width + width) % width; half <= r.from {
 		half += width
 	}

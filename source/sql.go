@@ -30,6 +30,12 @@ func inRange(from, to int64) string {
 	return fmt.Sprintf(`"timestamp" >= %s and "timestamp" < %s`, timestampLiteral(from), timestampLiteral(to))
 }
 
+// middle halves [from, to), as far as timestamps reach.
+func middle(from, to int64) int64 {
+	from, to = max(from, minMicros), min(to, maxMicros)
+	return from + (to-from)/2
+}
+
 func timestampLiteral(micros int64) string {
 	return "timestamptz '" + time.UnixMicro(micros).UTC().Format("2006-01-02 15:04:05.000000") + "+00'"
 }
