@@ -25,7 +25,7 @@ func TestGuaranteesNameTests(t *testing.T) {
 	}
 	for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(page), -1) {
 		if !there[name] {
-			t.Errorf("docs/guarantees.md names %s, which is no test", name)
+			t.Errorf("docs/guarantees.md names %s, which is not a test", name)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type Medium interface {
 	// cancel a write that has begun.
 	Write(ctx context.Context, document []byte) error
 
-	// Close gives the medium free for another holder. Closing twice is no error.
+	// Close releases the medium for another holder. Closing twice is not an error.
 	Close() error
 }
 
@@ -55,7 +55,7 @@ type Checkpoint struct {
 	err     error  // why no further change is accepted
 }
 
-// Open goes on with the checkpoint on m, or creates it there, durably, bound
+// Open resumes the checkpoint on m, or creates it there, durably, bound
 // to b. A checkpoint of another source or target gives a *MismatchError, one
 // of a later version a *NewerError, an unreadable one ErrDamaged. The
 // Checkpoint owns m; after an error the caller still does.
@@ -177,7 +177,7 @@ func (c *Checkpoint) View(read func(*State)) {
 }
 
 // Close waits for the write that is under way and gives the medium free. The
-// state can still be viewed. Closing twice is no error.
+// state can still be viewed. Closing twice is not an error.
 func (c *Checkpoint) Close() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()

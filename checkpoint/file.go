@@ -184,7 +184,7 @@ func (f *file) Close() error {
 func advise(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return hint.Add(err, "make room where the checkpoint is and run the same command again: it goes on where it was")
+		return hint.Add(err, "make room where the checkpoint is and run the same command again: it resumes where it was")
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
 		return hint.Add(err, "name with --checkpoint a file in a directory that exists and that this user may write to")

@@ -33,7 +33,7 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("checkpoint has format %d, written by version %q; this version reads format %d", e.Format, e.Tool, format)
 }
 
-// State is the document: all that a migration must know to go on. It holds
+// State is the document: all that a migration must know to resume. It holds
 // names and numbers only, no payload and no password.
 type State struct {
 	Format    int                 `json:"format"`
@@ -163,7 +163,7 @@ func Decode(data []byte) (State, error) {
 	}
 	if head.Format > format {
 		return State{}, hint.Add(&NewerError{head.Format, head.Tool},
-			"go on with the version that wrote it, or a later one")
+			"use the version that wrote it, or a later one")
 	}
 	if head.Format < 1 {
 		return State{}, damaged(errors.New("no format: not a checkpoint"))

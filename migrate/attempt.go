@@ -139,7 +139,7 @@ func (f *filler) count(micros, bytes int64) {
 }
 
 // add puts a node into the batch that is being filled. A batch that the node
-// does not fit into goes on its way before.
+// does not fit into is sent before.
 func (f *filler) add(n node.Node) error {
 	if len(f.known) > 0 && f.known[markOf(n.ID, n.Micros)] {
 		return nil

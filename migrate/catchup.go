@@ -76,7 +76,7 @@ func (m *Migration) catchUp(ctx context.Context) error {
 // a minute each time, so after five minutes and more.
 const maxTries = 10
 
-// again repeats what was cut short because the source went away: it goes on
+// again repeats what was cut short because the source went away: it resumes
 // where it was, as another run would.
 func (m *Migration) again(ctx context.Context, work func(context.Context) error) error {
 	for try := 1; ; try++ {

@@ -14,7 +14,7 @@ import (
 )
 
 // TestControlFile changes the limits of a run while nodes travel: it is paused,
-// given other limits, and let go on.
+// given other limits, and let continue.
 func TestControlFile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, newestPair()).fill(events(70, 250, 3))

@@ -59,7 +59,7 @@ func (m *Migration) newDay(n node.Day) *day {
 }
 
 // plan lists the days that have something to be copied or sealed before the
-// end of this pass, in the order of copying, and starts the progress anew.
+// end of this pass, in the order of copying, and starts the progress again.
 func (m *Migration) plan(ctx context.Context) ([]*day, error) {
 	until := min(m.now, m.options.Until.Start())
 	sizes, err := m.source.Days(ctx, m.options.Since.Start(), until)

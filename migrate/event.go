@@ -61,7 +61,7 @@ type Summary struct {
 	Seconds float64 `json:"seconds"` // of this run
 }
 
-// progress is counted by the workers and read by whoever shows it.
+// progress is counted by the workers and read by what shows it.
 type progress struct {
 	plannedBytes atomic.Int64
 	plannedNodes atomic.Int64

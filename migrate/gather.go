@@ -15,7 +15,7 @@ type Part struct {
 	Rejected func(ctx context.Context, visit func(lines []byte) error) error
 }
 
-// Gather makes one checkpoint of those of all shards, with which Run goes on,
+// Gather makes one checkpoint of those of all shards, with which Run continues,
 // and one list of their lists of rejected nodes. What was gathered before is
 // left as it is.
 func Gather(ctx context.Context, whole *checkpoint.Checkpoint, list RejectedList, parts []Part) error {

@@ -114,7 +114,7 @@ func TestKilledAtAnyRequest(t *testing.T) {
 	w.wantComplete(last.summary())
 }
 
-// TestKilledAtEachStepOfADay goes on through a single small day, one request
+// TestKilledAtEachStepOfADay continues through a single small day, one request
 // further with each run: creation, alias, each bulk, and each step of sealing.
 func TestKilledAtEachStepOfADay(t *testing.T) {
 	t.Parallel()

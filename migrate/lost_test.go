@@ -151,7 +151,7 @@ func TestAutoCreationOff(t *testing.T) {
 	w.wantReadable()
 }
 
-// TestLoanOfAnIndexMadeAgain has Sentry make the index anew that an
+// TestLoanOfAnIndexMadeAgain has Sentry make the index again that an
 // interrupted run was loading: it is given nothing back.
 func TestLoanOfAnIndexMadeAgain(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ import (
 )
 
 // ErrInterrupted means that the run was asked to stop, finished the slices
-// that were open, and can be gone on with.
+// that were open, and can be resumed.
 var ErrInterrupted = errors.New("interrupted")
 
 // Options say how to copy. The zero value of a number stands for its default.
@@ -49,7 +49,7 @@ type Options struct {
 	// Replicas is how long to wait at the end until the sealed days have theirs.
 	Replicas time.Duration
 
-	// Follow goes on with passes after nothing new was found, until it was
+	// Follow continues with passes after nothing new was found, until it was
 	// quiet for QuietFor, or for ever if that is 0.
 	Follow   bool
 	QuietFor time.Duration
@@ -63,7 +63,7 @@ type Options struct {
 	Gate Gate
 	// Stop, when it is closed, ends the run after the slices that are open.
 	Stop <-chan struct{}
-	// Notify is told what goes on. It may be called by several goroutines.
+	// Notify is told what happens. It may be called by several goroutines.
 	Notify func(Event)
 }
 

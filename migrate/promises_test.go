@@ -103,7 +103,7 @@ func TestSourceIsOnlyReadInShortTransactions(t *testing.T) {
 	// 60 MB are eight slices of four batches; the looks at half of them are
 	// enough to know that no transaction spans the copy.
 	if len(copies) < 4 || last-first < 20 {
-		t.Errorf("%d transactions were seen, and vacuum could go on by %d ids", len(copies), last-first)
+		t.Errorf("%d transactions were seen, and vacuum could advance by %d ids", len(copies), last-first)
 	}
 }
 

@@ -22,7 +22,7 @@ type Division struct {
 	Binding checkpoint.Binding `json:"binding"`
 	Shards  int                `json:"shards"` // 1: the migration is not shared
 	// CopyUntil is the end of what the shards copy, in µs since 1970. It is one
-	// for all of them, however often each begins anew, so that there is one edge
+	// for all of them, however often each begins again, so that there is one edge
 	// around which the catch-up looks for rows that were committed late.
 	CopyUntil int64          `json:"copy_until,omitempty"`
 	Swept     int64          `json:"swept,omitempty"` // as in checkpoint.CatchUp
@@ -76,7 +76,7 @@ func (t Team) id() string { return t.Target.Backend().Alias + "/division" }
 
 // Join returns the division of the migration. Whoever comes first makes it, a
 // process on its own too: of two that would divide it differently one is
-// refused. A process on its own may go on where all shards are done.
+// refused. A process on its own may continue where all shards are done.
 func (t Team) Join(ctx context.Context) (Division, error) {
 	body, err := t.Records.Change(ctx, t.id(), func(old []byte) ([]byte, error) {
 		if old != nil {
@@ -127,10 +127,10 @@ func (t Team) check(d Division) error {
 			fmt.Sprintf("start what is missing: --shard %d/%d; the last one finishes the migration", missing[0], d.Shards))
 	case d.Shards == 1:
 		return hint.Add(fmt.Errorf("the migration was begun by a process on its own: it cannot be divided among %d now", t.Shards),
-			"go on without --shard, or begin anew with another index in --checkpoint")
+			"resume without --shard, or start over with another index in --checkpoint")
 	}
 	return hint.Add(fmt.Errorf("the migration is divided among %d processes, not %d", d.Shards, t.Shards),
-		fmt.Sprintf("go on with %d, or begin anew with another index in --checkpoint", d.Shards))
+		fmt.Sprintf("resume with %d, or start over with another index in --checkpoint", d.Shards))
 }
 
 // shardsText says of some shards that they are, or of one that it is.
@@ -198,9 +198,9 @@ func (t Team) Report(ctx context.Context, shard int) (Division, error) {
 }
 
 // RunShard copies the days of a shard, and returns what became of their nodes.
-// Late rows, stale copies and vanished nodes are left to the run that goes on
+// Late rows, stale copies and vanished nodes are left to the run that continues
 // with the shards' checkpoints gathered. After ErrInterrupted the same call
-// goes on.
+// resumes.
 func (m *Migration) RunShard(ctx context.Context, d Division, shard int) (Summary, error) {
 	m.ours = func(day node.Day) bool { return d.ShardOf(day) == shard }
 	return m.orderly(ctx, func(ctx context.Context) error { return m.runShard(ctx, d, shard) })

@@ -150,7 +150,7 @@ func (d *doomed) begin(requests int, start func(target string) *child) {
 }
 
 // All processes are killed at any of their requests, the finishing one too, and
-// begun anew: the end is that of one process that nobody killed.
+// started again: the end is that of one process that nobody killed.
 func TestKilledShards(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{2, 4} {
@@ -207,7 +207,7 @@ func TestShardsFollowSentry(t *testing.T) {
 		Seed: 37, Rows: 30, From: now.Add(-10 * time.Minute), Until: now, Mix: mix, Distinct: 10,
 	}))
 	w.shard(1, 3).wants(exitDone)
-	w.shard(1, 3).wants(exitDone) // a pod that is begun anew has nothing to do
+	w.shard(1, 3).wants(exitDone) // a pod that is started again has nothing to do
 	for i := range w.rows[:40] {
 		row := &w.rows[i*7]
 		row.Timestamp = now.Add(time.Duration(i) * time.Millisecond)

@@ -23,7 +23,7 @@ type Reason string
 
 // The reasons.
 const (
-	// Accepted is no reason: the reader gets JSON lines.
+	// Accepted is not a reason: the reader gets JSON lines.
 	Accepted Reason = ""
 	// NullData is a row of a view whose data is null: it has no payload.
 	NullData Reason = "null_data"

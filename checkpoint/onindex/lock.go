@@ -114,7 +114,7 @@ func (m *Medium) watch(ctx context.Context, seen target.Record, holder string) e
 }
 
 // beat writes the lock until ctx ends or the lock is another's. A cluster that
-// does not answer is no reason to stop: if another run takes over meanwhile,
+// does not answer is not a reason to stop: if another run takes over meanwhile,
 // the next write of the state says so.
 func (m *Medium) beat(ctx context.Context, h held) {
 	ticker := time.NewTicker(m.place.Lease / beatsPerLease)

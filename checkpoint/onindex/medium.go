@@ -1,11 +1,11 @@
 // Package onindex keeps checkpoints in an index on the target, so that a run on
-// another machine can go on. It keeps promise 4 where there is no file system
+// another machine can continue. It keeps promise 4 where there is no file system
 // to share: each write names the version that it replaces, so a process that
 // lost its checkpoint to another one, however long it slept, can change nothing
 // any more.
 //
 // A checkpoint is two records. The lock is a lease without clocks: its holder
-// writes it anew several times a lease, and who wants it watches whether it
+// writes it again several times a lease, and who wants it watches whether it
 // changes for the length of a lease by its own watch. The state carries the
 // epoch of its holder, which grows with each change of hands.
 package onindex
@@ -201,7 +201,7 @@ func (m *Medium) lose() error {
 	m.lost = true
 	m.mu.Unlock()
 	return hint.Add(fmt.Errorf("%w: it took over, because this one was silent for longer than the lease of %s", checkpoint.ErrHeld, m.place.Lease),
-		"nothing is lost, the other run goes on; give --lease a longer time if this machine or the cluster often stands still")
+		"nothing is lost, the other run continues; give --lease a longer time if this machine or the cluster often stands still")
 }
 
 // Close gives the lock free, unless another run has taken it.
