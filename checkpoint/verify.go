@@ -10,7 +10,7 @@ import (
 // Verify is what the verification that is under way has done, or the last one
 // that came to its end.
 type Verify struct {
-	Run      string                  `json:"run"` // what was asked for: only the same is gone on with
+	Run      string                  `json:"run"` // what was asked for: only the same is resumed
 	Started  time.Time               `json:"started"`
 	Complete bool                    `json:"complete,omitempty"` // nothing is left of what was asked for
 	Rate     float64                 `json:"rate,omitempty"`     // share of the nodes that are drawn

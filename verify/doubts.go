@@ -51,7 +51,8 @@ func (v *Verification) doubts(ctx context.Context, r *Report) ([]doubt, error) {
 		return list, err
 	}
 	return append(list, doubt{difference, []string{
-		"If nothing writes to or deletes from the table, an index of it lacks rows: REINDEX TABLE " + r.Source.Table + "; then run migrate and verify again.",
+		stepVerify,
+		"If it says so again while nothing writes to or deletes from " + r.Source.Table + ", an index of the table is damaged: REINDEX it, then run migrate and verify again.",
 	}}), nil
 }
 

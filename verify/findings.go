@@ -175,7 +175,7 @@ func (f *findings) reset() error {
 	clear(f.counts)
 	clear(f.listed)
 	if err := f.file.Truncate(0); err != nil {
-		return fmt.Errorf("list findings anew: %w", err)
+		return fmt.Errorf("list findings again: %w", err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (r *Report) conclude(doubts []doubt) {
 }
 
 func (r *Report) sentence() string {
-	nodes := r.Total.Source - r.Total.Rejected
+	nodes := r.Total.Source - r.Total.Rejected - r.Total.Vanished - r.Total.Pending
 	var wrong []string
 	if len(r.Lost) > 0 {
 		wrong = append(wrong, plural(int64(len(r.Lost)), "day")+" lost with "+plural(r.lostRows(), "row"))

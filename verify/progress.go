@@ -13,7 +13,7 @@ type Kind string
 const (
 	DayStarted   Kind = "day_started"   // its ids are about to be compared; Nodes is how many rows it has
 	DayCompared  Kind = "day_compared"  // Findings is what was found on it
-	Resumed      Kind = "resumed"       // an earlier run is gone on with
+	Resumed      Kind = "resumed"       // an earlier run is continued
 	Waiting      Kind = "waiting"       // a question is asked again; Cause says why
 	LookingAgain Kind = "looking_again" // Nodes did not look right, and are looked at again before they are blamed
 	Repairing    Kind = "repairing"     // what a repair is about to do, or would do

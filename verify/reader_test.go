@@ -207,3 +207,29 @@ func TestReportsThatCannotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsThatAreGoneSinceTheSwitch leave documents that no step advises to remove.
+func TestRowsThatAreGoneSinceTheSwitch(t *testing.T) {
+	w := newWorld(t, 60, synth.Clean())
+	w.switchOver()
+	w.exec(`delete from nodestore_node where "timestamp" < $1`, start.AddDate(0, 0, 1))
+	o := w.options(verify.Full)
+	o.Repair = verify.DoRepair
+	r := w.verify(o)
+	if r.Findings.Counts[verify.Extra] != 20 || r.Repairs["stale_copies_removed"] != 0 || r.Verdict.SafeToDrop {
+		t.Errorf("findings %v, repairs %v", r.Findings.Counts, r.Repairs)
+	}
+	if steps := strings.Join(r.NextSteps, "\n"); strings.Contains(steps, "migrate") || strings.Contains(steps, "--repair") {
+		t.Errorf("next steps %q", steps)
+	}
+}
+
+// TestMoreSuspectsThanAreKept are settled while their unit is still read.
+func TestMoreSuspectsThanAreKept(t *testing.T) {
+	w := newWorldChecked(t, node.Full, synth.Options{Rows: 3, Mix: synth.Clean()}, tiny(60_000))
+	w.call("DELETE", "/"+w.backend.Alias+"-*", "")
+	w.exec(`update nodestore_node set "timestamp" = $1`, start.Add(time.Hour)) // all in one unit
+	if r := w.verify(w.options(verify.IDs)); r.Findings.Counts[verify.Missing] != 60_003 {
+		t.Errorf("findings %v", r.Findings.Counts)
+	}
+}

@@ -197,7 +197,7 @@ func (v *Verification) record(ctx context.Context, day node.Day, result *Day) er
 }
 
 // finish records that nothing is left, if that is so: after a subset, the
-// others are. What is asked for next is compared anew.
+// others are. What is asked for next is compared again.
 func (v *Verification) finish(ctx context.Context) error {
 	if !v.complete() {
 		return nil

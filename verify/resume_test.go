@@ -160,3 +160,26 @@ func TestAnIndexThatChangesWhileItIsComparedIsADoubt(t *testing.T) {
 	}
 	wantDoubt(t, w.verify(o), "changed since they were compared: "+w.index(start), "verify again")
 }
+
+// TestARepairThatIsInterruptedForgetsNoFinding stops it before it has compared again
+// what it repaired.
+func TestARepairThatIsInterruptedForgetsNoFinding(t *testing.T) {
+	w := newWorld(t, 150, synth.Clean())
+	breakPayload, missing := w.rows[5], w.rows[20]
+	w.put(w.index(breakPayload.Timestamp), breakPayload.ID, junk, breakPayload.Timestamp)
+	w.remove(w.index(missing.Timestamp), missing.ID)
+	stop := make(chan struct{})
+	var once sync.Once
+	o := w.options(verify.Full)
+	o.Repair, o.Stop, o.Notify = verify.DoRepair, stop, func(e verify.Event) {
+		if e.Kind == verify.Repairing {
+			once.Do(func() { close(stop) })
+		}
+	}
+	if _, err := verify.New(w.parts, o).Run(t.Context()); !errors.Is(err, verify.ErrInterrupted) {
+		t.Fatal(err)
+	}
+	if r := w.verify(w.options(verify.Full)); r.Findings.Counts[verify.Unreadable] != 1 || r.Findings.Total != 1 {
+		t.Errorf("findings %v", w.listed())
+	}
+}

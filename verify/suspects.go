@@ -54,7 +54,7 @@ type suspects struct {
 	look  func(context.Context, []suspect) ([]judgement, error)
 	count func(func(*Day))
 
-	mu      sync.Mutex // held while suspects are settled: whoever finds more waits
+	mu      sync.Mutex // held while suspects are settled: others that find more wait
 	waiting []suspect
 }
 
@@ -245,7 +245,7 @@ type rowSeen struct {
 
 // judge says what an id's row and its documents behind the alias mean. What
 // Sentry wrote after the switch is right wherever it is. A row that the last pass
-// of the migration did not know is no finding, whatever its document is like.
+// of the migration did not know is not a finding, whatever its document is like.
 func (v *Verification) judge(s suspect, row rowSeen, seen []sighting) judgement {
 	j := v.judgeRow(s, row, seen)
 	if j.verdict == blamed && row.there && row.micros >= v.horizon() {

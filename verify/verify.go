@@ -62,7 +62,7 @@ type Options struct {
 	Pauses []time.Duration
 	// Stop, when it is closed, ends the run after what is open.
 	Stop <-chan struct{}
-	// Notify is told what goes on. It may be called by several goroutines.
+	// Notify is told what happens. It may be called by several goroutines.
 	Notify func(Event)
 }
 
@@ -128,7 +128,7 @@ func New(parts Parts, options Options) *Verification {
 
 // Run compares, and returns what was found. After ErrInterrupted the same call
 // resumes. An error means that not everything could be compared: whatever the
-// report says then, it is no proof.
+// report says then, it proves nothing.
 func (v *Verification) Run(ctx context.Context) (report *Report, err error) {
 	v.started = time.Now()
 	if err := v.begin(ctx); err != nil {

@@ -30,11 +30,11 @@ type verifyCommand struct {
 	Until          dayValue     `help:"First UTC day not to compare." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Verify"`
 	Confidence     percentValue `help:"Of the statement about the sample; ${default} by default." default:"95%" placeholder:"PERCENT" group:"Sample"`
 	MaxDefects     percentValue `help:"Share of defects that a clean sample rules out, which sets its size; ${default} by default." default:"0.003%" placeholder:"PERCENT" group:"Sample"`
-	Seed           uint64       `help:"Which nodes are drawn: the same seed draws the same." default:"1" placeholder:"N" group:"Sample"`
+	Seed           uint64       `help:"Which nodes are drawn: the same seed draws the same, until a sample has found a defect." default:"1" placeholder:"N" group:"Sample"`
 	Subset         subsetValue  `help:"With --level full: the n-th of t parts of the payloads; all t add up in the checkpoint." placeholder:"N/T" group:"Verify"`
 	Workers        countValue   `help:"Questions that are asked at the same time; ${default} by default." default:"4" placeholder:"N" group:"Verify"`
 	AcceptRejected []string     `help:"Reasons for which rejected nodes are given up, such as pickle." placeholder:"REASON" group:"Verify"`
-	AcceptRetired  int64        `name:"accept-out-of-retention" help:"How many rows of days out of retention may be given up that the retention which migrate was last given does not cover." placeholder:"N" group:"Verify"`
+	AcceptRetired  int64        `name:"accept-out-of-retention" help:"Give up this many rows, at most, of days that were passed over as out of retention but are not covered by the retention that migrate was last given." placeholder:"N" group:"Verify"`
 	RequireSafe    bool         `help:"Exit with 3 unless the verdict is that the old table is safe to drop." group:"Verify"`
 	Report         []string     `help:"Write a report: a file that ends in .html, .json or .md. Can be given several times." placeholder:"FILE" group:"Output"`
 	Repair         bool         `help:"Copy again what is missing or older, remove stale copies, and verify those again." group:"Repair"`

@@ -20,7 +20,7 @@ type percentValue struct {
 func (v *percentValue) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(string(text)), "%"), 64)
 	if v.share = n / 100; err != nil || math.IsNaN(n) || n <= 0 || n >= 100 {
-		v.problem = fmt.Errorf("%q is no percentage above 0 and below 100", text)
+		v.problem = fmt.Errorf("%q is not a percentage above 0 and below 100", text)
 	}
 	return nil
 }
@@ -41,7 +41,7 @@ func (v *subsetValue) UnmarshalText(text []byte) error {
 	v.Part, errs[0] = strconv.Atoi(part)
 	v.Of, errs[1] = strconv.Atoi(of)
 	if errors.Join(errs[:]...) != nil || v.Part < 1 || v.Part > v.Of || v.Of > maxSubsets {
-		v.problem = fmt.Errorf("%q is no part such as 3/12", text)
+		v.problem = fmt.Errorf("%q is not a part such as 3/12", text)
 	}
 	return nil
 }
