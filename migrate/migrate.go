@@ -11,12 +11,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -176,22 +176,7 @@ const stopGrace = 10 * time.Second
 // orderly runs work, and ends it soon after Stop, whatever it waits for.
 func (m *Migration) orderly(ctx context.Context, work func(context.Context) error) (Summary, error) {
 	started := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		select {
-		case <-m.options.Stop:
-			_ = sleep(ctx, stopGrace) // it ends early when the work does
-			cancel(ErrInterrupted)
-		case <-ctx.Done():
-		}
-	})
-	err := work(ctx)
-	cancel(nil)
-	watching.Wait()
-	if err != nil && errors.Is(context.Cause(ctx), ErrInterrupted) {
-		err = ErrInterrupted
-	}
+	err := orderly.Run(ctx, orderly.Stop{Asked: m.options.Stop, Grace: stopGrace, Err: ErrInterrupted}, work)
 	return m.summarize(time.Since(started)), err
 }
 

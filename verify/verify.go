@@ -15,6 +15,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -60,7 +61,7 @@ type Options struct {
 	// Pauses are the waits before a suspect is looked at again; it is blamed
 	// after the last. By default 0.5, 1 and 2 seconds: more than a refresh takes.
 	Pauses []time.Duration
-	// Stop, when it is closed, ends the run after what is open.
+	// Stop, when it is closed, ends the run within seconds; what is recorded stays.
 	Stop <-chan struct{}
 	// Notify is told what happens. It may be called by several goroutines.
 	Notify func(Event)
@@ -130,6 +131,18 @@ func New(parts Parts, options Options) *Verification {
 // resumes. An error means that not everything could be compared: whatever the
 // report says then, it proves nothing.
 func (v *Verification) Run(ctx context.Context) (report *Report, err error) {
+	err = orderly.Run(ctx, orderly.Stop{Asked: v.options.Stop, Grace: stopGrace, Err: ErrInterrupted}, func(ctx context.Context) (err error) {
+		report, err = v.run(ctx)
+		return err
+	})
+	return report, err
+}
+
+// stopGrace is how long payloads that are being compared may take to their end
+// when the run is to stop. What is not recorded then is compared again.
+const stopGrace = 3 * time.Second
+
+func (v *Verification) run(ctx context.Context) (report *Report, err error) {
 	v.started = time.Now()
 	if err := v.begin(ctx); err != nil {
 		return nil, err

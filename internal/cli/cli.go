@@ -15,9 +15,12 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
@@ -58,10 +61,45 @@ type grammar struct {
 // process is what a command gets from the operating system.
 type process struct {
 	stdout io.Writer
+	screen bool // stdout is a terminal
 	stderr io.Writer
 	getenv func(string) string
 	args   []string        // the words after the program's name
 	stop   <-chan struct{} // closed at the first interrupt: finish what is open
+}
+
+// results are what a verb writes to standard output. Nothing ends because nobody
+// reads them any more: the verb is told nothing, and the process says so at its end.
+type results struct {
+	mu     sync.Mutex
+	writer io.Writer
+	err    error // the first one
+}
+
+func (r *results) Write(text []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		_, r.err = r.writer.Write(text)
+	}
+	return len(text), nil
+}
+
+// broken is why nothing can be written any more.
+func (r *results) broken() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		return nil
+	}
+	return hint.Add(fmt.Errorf("write the results to standard output: %w", r.err),
+		"what was recorded is in the checkpoint: nodestore-migrate status shows it")
+}
+
+// unread says whether standard output has no reader any more.
+func (p *process) unread() bool {
+	out, ok := p.stdout.(*results)
+	return ok && out.broken() != nil
 }
 
 // untilStopped returns a context that also ends at the first interrupt, for
@@ -89,15 +127,19 @@ type command interface {
 func Main() int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	p := &process{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	p := &process{stdout: os.Stdout, screen: term.IsTerminal(int(os.Stdout.Fd())), stderr: os.Stderr, getenv: os.Getenv}
 	p.stop = interrupts(cancel, p.stderr)
 	return run(ctx, p, os.Args[1:])
 }
 
+// stopLimit is how long the whole of a verb may take to stop in good order: less
+// than the half minute after which Kubernetes kills.
+const stopLimit = 20 * time.Second
+
 // interrupts closes the returned channel at the first signal to end, and calls
-// cancel at the second; a third one kills. A terminal that goes away is such a
-// signal, unless nohup said otherwise. A pipe whose reader went away is none:
-// it must not kill a copy, and the write has its error.
+// cancel at the second, or when stopLimit is over; a third one kills. A terminal
+// that goes away is such a signal, unless nohup said otherwise. A pipe whose
+// reader went away is none: it must not kill a copy, and the write has its error.
 func interrupts(cancel context.CancelFunc, stderr io.Writer) <-chan struct{} {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which the servers of a demo would inherit
 	signals := make(chan os.Signal, 2)
@@ -108,9 +150,11 @@ func interrupts(cancel context.CancelFunc, stderr io.Writer) <-chan struct{} {
 	stop := make(chan struct{})
 	go func() {
 		<-signals
+		close(stop) // first: a terminal that hangs must not hold it up
+		limit := time.AfterFunc(stopLimit, cancel)
 		fmt.Fprintln(stderr, "\nStopping in good order; interrupt again to stop at once.")
-		close(stop)
 		<-signals
+		limit.Stop()
 		signal.Stop(signals)
 		cancel()
 	}()
@@ -123,8 +167,14 @@ func run(ctx context.Context, p *process, args []string) int {
 		return code
 	}
 	p.args = args
-	err := selected.Run(ctx, p)
-	return report(p, err)
+	out := &results{writer: p.stdout}
+	p.stdout = out
+	code = report(p, selected.Run(ctx, p))
+	if err := out.broken(); err != nil {
+		say(p, err.Error(), hint.Of(err))
+		code = max(code, exitFailed)
+	}
+	return code
 }
 
 // report prints an error with its remedy, and returns the exit code for it.

@@ -38,6 +38,7 @@ func TestScript(t *testing.T) {
 			"json":       jsonOutput,
 			"opensearch": askOpenSearch,
 			"pretend":    pretend,
+			"refuse":     refuse,
 			"role":       role,
 			"secure":     secure,
 			"sql":        execute,

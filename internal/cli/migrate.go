@@ -145,10 +145,12 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 	options, show := c.options(p), newDisplay(p, c.outputFlags)
 	options.Notify = show.event
 	governor := c.govern(&options, show)
-	s, err := c.reach(ctx, p, options.Readers, func(cause string, pause time.Duration) {
+	opening, opened := p.untilStopped(ctx)
+	s, err := c.reach(opening, p, options.Readers, func(cause string, pause time.Duration) {
 		governor.PushedBack()
 		show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
 	})
+	opened()
 	if err != nil {
 		return r, err
 	}

@@ -64,7 +64,7 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	config.Patience = lookPatience
-	ctx, cancel := untilStopped(ctx, p.stop)
+	ctx, cancel := p.untilStopped(ctx)
 	defer cancel()
 	senders := c.Senders.n
 	if senders == 0 {
@@ -92,20 +92,6 @@ func (c *planCommand) checkpoint() plan.Record {
 	return plan.Record{Name: c.Checkpoint, OnTarget: onTarget, Read: func(ctx context.Context, to *target.Target) (checkpoint.State, error) {
 		return readState(ctx, c.Checkpoint, to)
 	}}
-}
-
-// untilStopped returns a context that also ends at the first interrupt, for
-// verbs that have nothing to finish.
-func untilStopped(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
 }
 
 func printPlan(w io.Writer, made plan.Plan, asJSON bool) error {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -212,6 +213,28 @@ func pretend(ts *testscript.TestScript, _ bool, args []string) {
 	}))
 	ts.Defer(server.Close)
 	ts.Setenv("NODESTORE_TARGET", server.URL)
+}
+
+// refuse has the target answer by way of a proxy that refuses requests whose path
+// contains a word: refuse WORD STATUS [BODY].
+func refuse(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	server, err := url.Parse(ts.Getenv("NODESTORE_TARGET"))
+	ts.Check(err)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server) }}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, args[0]) {
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // the client sends it all before it reads
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		fmt.Fprint(w, strings.Join(args[2:], ""))
+	}))
+	ts.Defer(front.Close)
+	ts.Setenv("NODESTORE_TARGET", front.URL)
 }
 
 // jsonOutput checks what a run with --json wrote: every line is JSON, the last

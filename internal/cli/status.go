@@ -52,7 +52,7 @@ const watchInterval = 2 * time.Second
 
 // Run prints the status, once or until it is interrupted.
 func (c *statusCommand) Run(ctx context.Context, p *process) error {
-	ctx, cancel := untilStopped(ctx, p.stop)
+	ctx, cancel := p.untilStopped(ctx)
 	defer cancel()
 	to, err := c.openTarget(ctx, p)
 	if err != nil {
@@ -72,7 +72,7 @@ func (c *statusCommand) Run(ctx context.Context, p *process) error {
 		case <-ctx.Done():
 			return nil // that is how watching ends
 		case <-ticker.C:
-			if err := w.print(ctx); err != nil && ctx.Err() == nil {
+			if err := w.print(ctx); err != nil && ctx.Err() == nil || p.unread() {
 				return err
 			}
 		}

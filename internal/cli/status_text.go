@@ -2,11 +2,8 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
@@ -18,9 +15,7 @@ type paint struct {
 }
 
 func newPaint(p *process) paint {
-	file, ok := p.stdout.(*os.File)
-	terminal := ok && term.IsTerminal(int(file.Fd()))
-	return paint{terminal: terminal, colour: terminal && p.getenv("NO_COLOR") == ""}
+	return paint{terminal: p.screen, colour: p.screen && p.getenv("NO_COLOR") == ""}
 }
 
 func (p paint) red(text string) string { return p.in("31", text) }

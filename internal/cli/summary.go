@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
@@ -51,16 +50,11 @@ func (r *result) add(before migrate.Summary) {
 // print writes the result to standard output: for a program one JSON object,
 // which is the last line.
 func (r result) print(p *process, o outputFlags) error {
-	var err error
 	if o.JSON {
-		err = json.NewEncoder(p.stdout).Encode(r)
-	} else {
-		_, err = fmt.Fprint(p.stdout, r.text())
+		return json.NewEncoder(p.stdout).Encode(r)
 	}
-	if err != nil {
-		return hint.Add(fmt.Errorf("print summary: %w", err), "the checkpoint has it: nodestore-migrate status shows it")
-	}
-	return nil
+	_, err := fmt.Fprint(p.stdout, r.text())
+	return err
 }
 
 // verdict is errRejected if not all nodes are where they belong.

@@ -22,7 +22,7 @@ func (w *work) answer(m *migrate.Migration) (stop func() error, err error) {
 		}
 		w.show.hear(metrics.event)
 	}
-	quiet := w.onUser1(func() { w.show.line(snapshotText(m.Progress(), w.governor.State())) })
+	quiet := onUser1(func() { w.show.line(w.state(m.Progress())) })
 	return func() error {
 		quiet()
 		return leave()
@@ -30,7 +30,7 @@ func (w *work) answer(m *migrate.Migration) (stop func() error, err error) {
 }
 
 // onUser1 calls show at each SIGUSR1 until the returned function is called.
-func (w *work) onUser1(show func()) (stop func()) {
+func onUser1(show func()) (stop func()) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
 	var listening sync.WaitGroup
@@ -46,13 +46,18 @@ func (w *work) onUser1(show func()) (stop func()) {
 	}
 }
 
-// snapshotText is the state of a copy as a line of JSON.
-func snapshotText(p migrate.Progress, g governor.State) string {
-	text, err := json.Marshal(struct {
+// state is the state of a copy.
+func (w *work) state(p migrate.Progress) string {
+	return jsonLine(struct {
 		Type string `json:"type"` // "state"
 		migrate.Progress
 		Governor governor.State `json:"governor"`
-	}{"state", p, g})
+	}{"state", p, w.governor.State()})
+}
+
+// jsonLine is the state of a run as a line of JSON.
+func jsonLine(state any) string {
+	text, err := json.Marshal(state)
 	if err != nil {
 		return "state: " + err.Error()
 	}

@@ -147,7 +147,7 @@ func TestDashboard(t *testing.T) {
 func TestUser1PrintsTheState(t *testing.T) {
 	w := idle(t)
 	lines := make(chan string, 1)
-	stop := w.onUser1(func() { lines <- snapshotText(migrate.Progress{DoneNodes: 3}, w.governor.State()) })
+	stop := onUser1(func() { lines <- w.state(migrate.Progress{DoneNodes: 3}) })
 	defer stop()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
 		t.Fatal(err)

@@ -105,8 +105,10 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 			return err
 		}
 	}
-	show := &verifyDisplay{newDisplay(p, c.outputFlags), p.stdout}
-	s, err := c.open(ctx, p, show)
+	show := &verifyDisplay{display: newDisplay(p, c.outputFlags), stdout: p.stdout}
+	opening, opened := p.untilStopped(ctx)
+	s, err := c.open(opening, p, show)
+	opened()
 	if err != nil {
 		return err
 	}

@@ -13,11 +13,30 @@ import (
 type verifyDisplay struct {
 	*display
 	stdout io.Writer
+	last   verify.Event
 }
 
-// start shows progress until the returned function is called.
+// start shows progress, and the state to a person who sends SIGUSR1, until the
+// returned function is called.
 func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
-	return d.tick(func(now time.Time) { d.progress(now, v.Progress()) })
+	quiet := onUser1(func() {
+		d.line(jsonLine(struct {
+			Type string `json:"type"` // "state"
+			verify.Progress
+			Event verify.Event `json:"last_event"` // what is going on
+		}{"state", v.Progress(), d.lastEvent()}))
+	})
+	still := d.tick(func(now time.Time) { d.progress(now, v.Progress()) })
+	return func() {
+		quiet()
+		still()
+	}
+}
+
+func (d *verifyDisplay) lastEvent() verify.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last
 }
 
 // verifyProgress is a line of `--json`.
@@ -52,6 +71,7 @@ type verifyEvent struct {
 func (d *verifyDisplay) event(e verify.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.last = e
 	switch {
 	case e.Kind == verify.DayStarted && d.bar != nil:
 		return // the bar shows it

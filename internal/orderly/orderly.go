@@ -1,0 +1,48 @@
+// Package orderly ends work that is asked to stop. What is open may come to its
+// end for a while; then nothing is waited for any more.
+package orderly
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Stop is how work is asked to stop.
+type Stop struct {
+	Asked <-chan struct{} // closed when it is to stop; nil: never
+	Grace time.Duration   // for what is open then
+	Err   error           // of work that did not come to its end
+}
+
+// Run runs work on a context that ends when the grace of a stop is over.
+func Run(ctx context.Context, s Stop, work func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-s.Asked:
+			s.wait(ctx)
+			cancel(s.Err)
+		case <-ctx.Done():
+		}
+	})
+	err := work(ctx)
+	cancel(nil)
+	watching.Wait()
+	if err != nil && errors.Is(context.Cause(ctx), s.Err) {
+		return s.Err
+	}
+	return err
+}
+
+// wait ends early when the work does.
+func (s Stop) wait(ctx context.Context) {
+	timer := time.NewTimer(s.Grace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
