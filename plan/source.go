@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
@@ -260,6 +261,9 @@ func (m *maker) checkDays(ctx context.Context) {
 	}
 	for _, size := range sizes {
 		m.plan.Days = append(m.plan.Days, m.day(size))
+		if err := size.Unreadable; err != nil {
+			m.add(Check{Source, "damage", Warning, fmt.Sprintf("day %s: %v: such rows are rejected", size.Day, err), hint.Of(err)})
+		}
 	}
 	if len(sizes) == 0 {
 		m.add(Check{Source, "days", Warning, "there is not one row to copy", "check --source, --table, --since and --until"})

@@ -33,7 +33,8 @@ const maxLost = 10_000
 // StreamApart is Stream for a slice that Stream gave up as Damaged or TooLong.
 // It halves the rows until each part can be read or is one row: n bad rows cost
 // about n·log2(rows/n) statements. A part is handed over once all of it was
-// read, so that no row comes twice.
+// read, so that no row comes twice. After an error, what was handed over is as
+// good as after one of Stream; a Bad may then be none.
 func (s *Source) StreamApart(ctx context.Context, span Slice, v Apart) error {
 	for _, part := range s.parts(span) {
 		a := &apart{Source: s, Apart: v, id: s.sql.id + " || ''", also: part.also}

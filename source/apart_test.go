@@ -258,7 +258,7 @@ func checkAroundABrokenPage(t *testing.T, s *Source, lost int) {
 		t.Errorf("%d of %d minutes with %d rows are unreadable, %v", unreadable, len(moments), rows, err)
 	}
 	days, err := s.Days(t.Context(), minMicros, math.MaxInt64)
-	if err != nil || len(days) != 1 || days[0].Day != d {
+	if err != nil || len(days) != 1 || days[0].Day != d || !Damaged(days[0].Unreadable) {
 		t.Errorf("%v, %v", days, err)
 	}
 }

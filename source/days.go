@@ -15,6 +15,8 @@ type DaySize struct {
 	Day   node.Day
 	Rows  int64 // -1 where the relation has no statistics
 	Bytes int64 // as stored
+
+	Unreadable error // why the server cannot read the day's first row; others may be readable
 }
 
 // explainsAtOnce bounds the length of one message and the time of one transaction.
@@ -23,20 +25,19 @@ const explainsAtOnce = 100
 // Days returns the days with at least one row in [from, to), microseconds since
 // 1970, oldest first. Their sizes are estimates; no row is counted.
 func (s *Source) Days(ctx context.Context, from, to int64) ([]DaySize, error) {
-	days, err := s.findDays(ctx, from, to)
-	if err != nil || len(days) == 0 {
+	sizes, err := s.findDays(ctx, from, to)
+	if err != nil || len(sizes) == 0 {
 		return nil, err
 	}
-	sizes := make([]DaySize, len(days))
-	for i, day := range days {
-		sizes[i] = DaySize{Day: day, Rows: -1, Bytes: s.relation.Bytes / int64(len(days))}
+	for i := range sizes {
+		sizes[i].Rows, sizes[i].Bytes = -1, s.relation.Bytes/int64(len(sizes))
 	}
 	if s.relation.Rows <= 0 {
 		return sizes, nil
 	}
 	ranges := []string{inRange(from, to)}
-	for _, day := range days {
-		ranges = append(ranges, inRange(max(day.Start(), from), min(day.End(), to)))
+	for _, size := range sizes {
+		ranges = append(ranges, inRange(max(size.Day.Start(), from), min(size.Day.End(), to)))
 	}
 	rows, err := s.estimate(ctx, ranges)
 	if err != nil {
@@ -62,14 +63,14 @@ func spread(sizes []DaySize, total float64, rows []float64) {
 }
 
 // findDays takes a day that cannot be looked at for one that has rows.
-func (s *Source) findDays(ctx context.Context, from, to int64) ([]node.Day, error) {
+func (s *Source) findDays(ctx context.Context, from, to int64) ([]DaySize, error) {
 	days, err := s.askDays(ctx, from, to)
-	if err == nil || !divisible(err) {
+	if err == nil || !brokenPage(err) {
 		return days, err
 	}
 	first, last := node.DayOf(max(from, minMicros)), node.DayOf(min(to, maxMicros)-1)
 	if first >= last {
-		return []node.Day{first}, nil
+		return []DaySize{{Day: first, Unreadable: err}}, nil
 	}
 	half := (last - (last-first)/2).Start()
 	days, err = s.findDays(ctx, from, half)
@@ -83,7 +84,7 @@ func (s *Source) findDays(ctx context.Context, from, to int64) ([]node.Day, erro
 // askDays skips from the first row of a day to the first row after it: one
 // index probe for each day. Without an index it reads every row's timestamp
 // once, though no payload.
-func (s *Source) askDays(ctx context.Context, from, to int64) ([]node.Day, error) {
+func (s *Source) askDays(ctx context.Context, from, to int64) ([]DaySize, error) {
 	sql := fmt.Sprintf(`select distinct date_trunc('day', "timestamp", 'UTC') as day from %s where %s order by day`,
 		s.sql.relation, inRange(from, to))
 	if s.relation.TimestampIndexed {
@@ -99,13 +100,13 @@ func (s *Source) askDays(ctx context.Context, from, to int64) ([]node.Day, error
 	if err != nil {
 		return nil, err
 	}
-	var days []node.Day
+	var days []DaySize
 	for _, row := range results[len(results)-1] {
 		micros, err := parseTimestamp(row[0])
 		if err != nil {
 			return nil, fmt.Errorf("find days: %w", err)
 		}
-		days = append(days, node.DayOf(micros))
+		days = append(days, DaySize{Day: node.DayOf(micros)})
 	}
 	return days, nil
 }

@@ -22,7 +22,7 @@ type Moment struct {
 // row that was rewritten. It reads no payload.
 func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]Moment, error) {
 	minutes, err := s.moments(ctx, from, to)
-	if err == nil || !divisible(err) {
+	if err == nil || !brokenPage(err) {
 		return minutes, err
 	}
 	const minute = 60e6

@@ -168,7 +168,7 @@ func TestTableThatWasNeverAnalysed(t *testing.T) {
 			t.Fatal(err)
 		}
 		half := s.Relation().Bytes / 2
-		want := []DaySize{{day(t, "2024-01-01"), -1, half}, {day(t, "2024-01-03"), -1, half}}
+		want := []DaySize{{Day: day(t, "2024-01-01"), Rows: -1, Bytes: half}, {Day: day(t, "2024-01-03"), Rows: -1, Bytes: half}}
 		if s.Relation().Rows != -1 || half == 0 || !slices.Equal(days, want) {
 			t.Errorf("%v of %+v, want %v", days, s.Relation(), want)
 		}

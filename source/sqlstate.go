@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -111,4 +112,11 @@ func words(err *pgconn.PgError) string {
 		return "data exception"
 	}
 	return err.Message
+}
+
+// brokenPage says that storage, and no expression of a view, keeps the server
+// from reading a timestamp.
+func brokenPage(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && Damaged(err) && !strings.HasPrefix(pg.Code, codeClassData)
 }
