@@ -23,6 +23,7 @@ type Verify struct {
 
 // VerifiedDay is what is verified of a day.
 type VerifiedDay struct {
+	Round    int             `json:"round,omitempty"`    // how often it was forgotten: findings of earlier rounds do not count
 	Payloads Ranges          `json:"payloads,omitempty"` // whose payloads were all compared
 	Result   json.RawMessage `json:"result,omitempty"`   // counts, in package verify's form; nil: ids not yet checked
 }

@@ -75,7 +75,7 @@ func (p *dayPass) lookForTimeless(ctx context.Context) error {
 	if err != nil || timed >= p.result.Documents {
 		return err
 	}
-	return p.findings.add(Finding{
+	return p.findings.add(p.result.Day, Finding{
 		Class: Extra, Day: p.result.Day, Indices: []string{p.index},
 		Known: fmt.Sprintf("%d documents of %d have no timestamp to find them by", p.result.Documents-timed, p.result.Documents),
 	})

@@ -31,7 +31,7 @@ func (v *Verification) compareCounts(ctx context.Context) error {
 			found.Class = Extra
 		}
 		if found.Class != "" {
-			if err := v.findings.add(found); err != nil {
+			if err := v.findings.add(result.Day, found); err != nil {
 				return err
 			}
 		}

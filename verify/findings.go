@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +39,9 @@ type Finding struct {
 	Day     string   `json:"day"`          // of the row, or of the index if there is no row
 	Known   string   `json:"known"`        // what is known, in words
 	Indices []string `json:"indices,omitempty"`
+
+	Compared string `json:"compared"`        // the day whose comparison found it
+	Round    int    `json:"round,omitempty"` // of that comparison: what is compared again counts from its last round
 }
 
 // maxListed bounds the memory that keeps a finding from being listed twice. Of
@@ -55,15 +57,17 @@ type findings struct {
 	counts map[Class]int64
 	listed map[uint64]struct{}
 	seed   maphash.Seed
+	rounds map[string]int // by the day that is compared
 }
 
-// openFindings opens the file at path with size bytes that count.
-func openFindings(path string, size int64) (*findings, error) {
+// openFindings opens the file at path with size bytes that count, of the last
+// round of each day.
+func openFindings(path string, size int64, rounds map[string]int) (*findings, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open file of findings: %w", err)
 	}
-	f := &findings{file: file, size: size, counts: map[Class]int64{}, listed: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	f := &findings{file: file, size: size, counts: map[Class]int64{}, listed: map[uint64]struct{}{}, seed: maphash.MakeSeed(), rounds: rounds}
 	err = f.load()
 	if err == nil {
 		err = file.Truncate(size)
@@ -99,6 +103,9 @@ func (f *findings) each(visit func(Finding) error) error {
 		if err := json.Unmarshal(lines.Bytes(), &found); err != nil {
 			return fmt.Errorf("line of %s: %w", f.file.Name(), err)
 		}
+		if found.Round != f.rounds[found.Compared] {
+			continue
+		}
 		if err := visit(found); err != nil {
 			return err
 		}
@@ -126,36 +133,34 @@ func (f *findings) key(found Finding) uint64 {
 	return maphash.Comparable(f.seed, [2]string{string(found.Class), found.ID + "\x00" + found.Day})
 }
 
-// add lists findings, each once.
-func (f *findings) add(found ...Finding) error {
+// add lists a finding of the comparison of a day, once.
+func (f *findings) add(day string, found Finding) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var lines bytes.Buffer
-	encoder := json.NewEncoder(&lines)
-	for _, one := range found {
-		key := f.key(one)
-		if _, known := f.listed[key]; known {
-			continue
-		}
-		if len(f.listed) < maxListed {
-			f.listed[key] = struct{}{}
-		}
-		f.counts[one.Class]++
-		if err := encoder.Encode(one); err != nil {
-			return fmt.Errorf("list finding: %w", err)
-		}
+	found.Compared, found.Round = day, f.rounds[day]
+	key := f.key(found)
+	if _, known := f.listed[key]; known {
+		return nil
 	}
-	if _, err := f.file.WriteAt(lines.Bytes(), f.size); err != nil {
+	line, err := json.Marshal(found)
+	if err == nil {
+		_, err = f.file.WriteAt(append(line, '\n'), f.size)
+	}
+	if err != nil {
 		return fmt.Errorf("list finding: %w", err)
 	}
-	f.size += int64(lines.Len())
+	if len(f.listed) < maxListed {
+		f.listed[key] = struct{}{}
+	}
+	f.counts[found.Class]++
+	f.size += int64(len(line)) + 1
 	return nil
 }
 
 // setAside copies the findings into another file, which is the caller's to
 // remove: they are too many to be held.
 func (f *findings) setAside() (aside *findings, err error) {
-	aside, err = openFindings(f.file.Name()+".repaired", 0)
+	aside, err = openFindings(f.file.Name()+".repaired", 0, f.rounds)
 	if err != nil {
 		return nil, err
 	}

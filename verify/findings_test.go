@@ -12,13 +12,13 @@ import (
 func TestFindingsTakeLittleMemory(t *testing.T) {
 	const n = 400_000
 	path := filepath.Join(t.TempDir(), "findings.jsonl")
-	f, err := openFindings(path, 0)
+	f, err := openFindings(path, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := heapBytes()
 	for i := range n {
-		if err := f.add(Finding{Class: Missing, ID: fmt.Sprintf("%032x", i), Day: "2025-03-01", Known: "row of 2025-03-01T01:00:00.700000+00:00, no document"}); err != nil {
+		if err := f.add("2025-03-01", Finding{Class: Missing, ID: fmt.Sprintf("%032x", i), Day: "2025-03-01", Known: "row of 2025-03-01T01:00:00.700000+00:00, no document"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -26,7 +26,7 @@ func TestFindingsTakeLittleMemory(t *testing.T) {
 	if err != nil || f.close() != nil {
 		t.Fatal(err)
 	}
-	if f, err = openFindings(path, size); err != nil {
+	if f, err = openFindings(path, size, nil); err != nil {
 		t.Fatal(err)
 	}
 	aside, err := f.setAside()

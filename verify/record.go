@@ -37,25 +37,22 @@ func (v *Verification) resume(ctx context.Context) (err error) {
 			size = s.Verify.Findings
 		}
 	})
-	var changed, written map[node.Day]bool
 	if known {
-		if changed, written, err = v.outdated(); err != nil {
-			return err
-		}
-		known = len(changed) == 0 || size == 0 // whose findings are of which comparison is not known
-	}
-	switch {
-	case !known:
-		size = 0
-		err = v.restart(ctx, request)
-	default:
 		v.options.Notify(Event{Kind: Resumed})
-		err = v.compareOutdatedAgain(ctx, changed, written)
+		err = v.forgetOutdated(ctx)
+	} else {
+		err = v.restart(ctx, request)
 	}
 	if err != nil {
 		return err
 	}
-	if v.findings, err = openFindings(v.options.Findings, size); err != nil {
+	rounds := make(map[string]int)
+	v.Checkpoint.View(func(s *checkpoint.State) {
+		for name, d := range s.Verify.Days {
+			rounds[name] = d.Round
+		}
+	})
+	if v.findings, err = openFindings(v.options.Findings, size, rounds); err != nil {
 		return err
 	}
 	v.seed = v.drawSeed()
@@ -81,20 +78,38 @@ func (v *Verification) outdated() (changed, written map[node.Day]bool, err error
 	return changed, written, err
 }
 
-// compareOutdatedAgain forgets results that are outdated. Of an index that Sentry
-// writes to, the payloads stay compared: else they never would be.
-func (v *Verification) compareOutdatedAgain(ctx context.Context, changed, written map[node.Day]bool) error {
-	if err := v.keepCompared(written); err != nil || len(changed)+len(written) == 0 {
+// forgetOutdated forgets results of indices that changed. Of one that Sentry writes
+// to, the payloads stay compared: else they never would be. A sample's defects that
+// are forgotten may have been mended: that uses the sample up.
+func (v *Verification) forgetOutdated(ctx context.Context) error {
+	changed, written, err := v.outdated()
+	if err != nil || len(changed)+len(written) == 0 {
 		return err
 	}
-	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
+	if err := v.keepCompared(written); err != nil {
+		return err
+	}
+	before, err := v.sampleDefects()
+	if err != nil {
+		return err
+	}
+	err = v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
 		for day := range changed {
-			delete(s.Verify.Days, day.String())
+			d := s.Verify.Day(day.String())
+			*d = checkpoint.VerifiedDay{Round: d.Round + 1}
 		}
 		for day := range written {
 			s.Verify.Day(day.String()).Result = nil
 		}
 	})
+	if err != nil {
+		return err
+	}
+	after, err := v.sampleDefects()
+	if err != nil || after == before {
+		return err
+	}
+	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) { s.Verify.Defects, s.Verify.Repaired = s.Verify.Defects+before-after, true })
 }
 
 // keepCompared keeps what was counted of all payloads of days whose ids are

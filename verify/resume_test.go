@@ -121,17 +121,29 @@ func TestAnErrorIsNoPass(t *testing.T) {
 func TestResultsOfAnIndexThatChangedAreNotReused(t *testing.T) {
 	t.Parallel()
 	first := start.Format(time.DateOnly)
-	for name, change := range map[string]func(w *world){
-		"a document deleted": func(w *world) { w.remove(w.index(w.rows[5].Timestamp), w.rows[5].ID) },
-		"a document overwritten": func(w *world) {
+	gone := func(w *world) { w.remove(w.index(w.rows[5].Timestamp), w.rows[5].ID) }
+	nothing := func(*world) {}
+	tests := []struct {
+		name           string
+		before, change func(w *world)
+		level          verify.Level
+		findings       int64
+	}{
+		{"a document deleted", nothing, gone, verify.Full, 1},
+		{"a document overwritten", nothing, func(w *world) {
 			w.put(w.index(w.rows[5].Timestamp), w.rows[5].ID, junk, w.rows[5].Timestamp)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
+		}, verify.Full, 1},
+		{"a finding mended", gone, func(w *world) { w.putAll(w.rows[5:6], "") }, verify.Full, 0},
+		{"a defect of the sample mended", func(w *world) { w.putAll(w.rows[5:6], junk) }, func(w *world) { w.putAll(w.rows[5:6], "") }, verify.Sample, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, 200, synth.Clean())
+			w.switchOver()
+			test.before(w)
 			stop := make(chan struct{})
 			var once sync.Once
-			o := w.options(verify.Full)
+			o := w.options(test.level)
 			o.Stop, o.Notify = stop, func(e verify.Event) {
 				if e.Kind == verify.DayCompared && e.Day > first {
 					once.Do(func() { close(stop) })
@@ -140,9 +152,14 @@ func TestResultsOfAnIndexThatChangedAreNotReused(t *testing.T) {
 			if _, err := verify.New(w.parts, o).Run(t.Context()); !errors.Is(err, verify.ErrInterrupted) {
 				t.Fatal(err)
 			}
-			change(w)
-			if r := w.verify(w.options(verify.Full)); r.Findings.Total != 1 || r.Total.All.Nodes != int64(len(w.rows)) {
+			test.change(w)
+			r := w.verify(w.options(test.level))
+			if r.Findings.Total != test.findings || test.level == verify.Full && r.Total.All.Nodes != int64(len(w.rows)) {
 				t.Errorf("findings %v, %d payloads", w.listed(), r.Total.All.Nodes)
+			}
+			if test.level == verify.Sample {
+				wantDoubt(t, r, "this sample was used to repair", "another sample")
+				wantSafe(t, w.verify(w.options(test.level)))
 			}
 		})
 	}

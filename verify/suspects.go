@@ -134,7 +134,7 @@ func (s *suspects) settle(ctx context.Context, list []suspect) error {
 
 func (s *suspects) blame(one suspect, found Finding) error {
 	s.count(func(d *Day) { d.stratum(one.stratum).Defects++ })
-	return s.findings.add(found)
+	return s.findings.add(one.day.String(), found)
 }
 
 func (s *suspects) acquit(one suspect, v verdict) {
