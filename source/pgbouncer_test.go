@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // bouncer starts pgbouncer in transaction mode in front of a database, with one
@@ -178,4 +180,22 @@ func TestPgbouncersOwnLimits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A pooler that ends what takes a second gets parts that take less.
+func TestSlicesThatTakeTooLongAreReadInParts(t *testing.T) {
+	db := newest(t)
+	db.exec(`create table t (id text, "timestamp" timestamptz); insert into t select i, timestamptz '2024-01-01 00:00+00' + i * interval '1 second' from generate_series(1, 300) i;
+		create view nodestore_node as select id, 'x' || (select pg_sleep(0.005) where id is not null)::text as data, "timestamp" from t`)
+	db.url = bouncer(t, db, "query_timeout = 1")
+	s := db.open("nodestore_node")
+	d := day(t, "2024-01-01")
+	if err := s.Stream(t.Context(), d.Start(), d.End(), func(node.Node) error { return nil }); !TooLong(err) {
+		t.Errorf("as a whole: %v", err)
+	}
+	h, apart := hear()
+	if err := s.StreamApart(t.Context(), Slice{From: d.Start(), To: d.End()}, apart); err != nil {
+		t.Error(err)
+	}
+	h.check(t, 300, 0, "")
 }
