@@ -3,7 +3,6 @@ package target
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -46,10 +45,10 @@ func (t *Target) askRaw(ctx context.Context, method, path string, body any) ([]b
 			return nil, fmt.Errorf("%s: %w", op, ctx.Err())
 		}
 		verdict := judge(op, a, err)
-		switch verdict.action {
-		case read:
+		if verdict.err == nil {
 			return a.body, nil
-		case split, stop:
+		}
+		if verdict.class != again {
 			return nil, verdict.err
 		}
 		if err := t.pause(ctx, &patience, verdict.err); err != nil {
@@ -80,7 +79,7 @@ func (t *Target) exchange(ctx context.Context, method, path string, body []byte)
 	if strings.Contains(path, "/_bulk") {
 		request.Header.Set("Content-Type", "application/x-ndjson")
 	}
-	if len(body) > largeBody {
+	if len(body) > largeBody && !t.noExpect.Load() {
 		request.Header.Set("Expect", "100-continue")
 	}
 	response, err := t.client.Stream(request)
@@ -91,24 +90,17 @@ func (t *Target) exchange(ctx context.Context, method, path string, body []byte)
 		return answer{}, withoutRequest(err)
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusExpectationFailed {
+		t.noExpect.Store(true)
+	}
 	content, err := io.ReadAll(response.Body)
 	return answer{response.StatusCode, content}, err
 }
 
-// action is what a request's answer asks for.
-type action uint8
-
-const (
-	read  action = iota // it is an answer
-	again               // send the same once more, after a pause
-	split               // send it in two requests
-	stop                // nothing that is sent again would be taken
-)
-
-// judgement is what to do about an answer, and why.
+// judgement is what to do about an answer that is none, and why.
 type judgement struct {
-	action    action
-	err       error // why, but for read
+	class     class
+	err       error // why; nil: it is an answer
 	uncertain bool  // the request may have been carried out, though nobody said so
 }
 
@@ -116,46 +108,18 @@ type judgement struct {
 func judge(op string, a answer, err error) judgement {
 	switch {
 	case err != nil && permanent(err):
-		return judgement{action: stop, err: fmt.Errorf("%s: %w", op, err)}
+		return judgement{class: stop, err: fmt.Errorf("%s: %w", op, err)}
 	case err != nil:
-		return judgement{action: again, err: fmt.Errorf("%s: the connection broke: %w", op, err), uncertain: true}
+		return judgement{class: again, err: fmt.Errorf("%s: the connection broke: %w", op, err), uncertain: true}
 	case a.status < http.StatusMultipleChoices && isJSON(a.body):
-		return judgement{action: read}
+		return judgement{}
 	}
 	e := refusal(op, a.status, a.body)
-	verdict := judgement{action: stop, err: withHint(e), uncertain: a.status != http.StatusTooManyRequests}
-	switch {
-	case a.status == http.StatusRequestEntityTooLarge:
-		verdict.action = split
-	case errors.Is(verdict.err, ErrBlocked):
-	case passing(a.status), e.foreign && mayPass(a.status):
-		verdict.action = again
-	}
-	return verdict
+	return judgement{class: classOf(e, ofRequest), err: withHint(e), uncertain: a.status != http.StatusTooManyRequests}
 }
 
 // isJSON reports whether an answer begins as all of OpenSearch's do that are asked for here.
 func isJSON(body []byte) bool { return len(body) > 0 && (body[0] == '{' || body[0] == '[') }
-
-// passing reports whether a status of OpenSearch's own says: not now.
-func passing(status int) bool {
-	switch status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
-}
-
-// mayPass reports whether a status that something between this machine and
-// OpenSearch gave may be about this moment only. Where it asks for a login, or
-// another address, it will do so again.
-func mayPass(status int) bool {
-	switch status {
-	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly:
-		return true
-	}
-	return status < http.StatusMultipleChoices || status >= http.StatusInternalServerError
-}
 
 // backoff is the wait between two tries for the same.
 type backoff struct {

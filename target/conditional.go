@@ -41,20 +41,21 @@ func (t *Target) conditional(ctx context.Context, path string, items [][]byte) (
 			return nil, ctx.Err()
 		}
 		verdict := judge("conditional bulk", a, err)
-		switch verdict.action {
-		case split, stop:
-			return nil, verdict.err
-		case read:
-			before := len(waiting)
+		before := len(waiting)
+		switch {
+		case verdict.err == nil:
 			if waiting, verdict.err, err = carriedOut(a.body, waiting, done, uncertain); err != nil {
 				return nil, err
 			}
 			if len(waiting) < before {
 				patience = backoff{}
 			}
-		case again:
-			uncertain = uncertain || verdict.uncertain
+		case verdict.class == gone: // with it the documents
+			return done, nil
+		case verdict.class != again:
+			return nil, verdict.err
 		}
+		uncertain = uncertain || verdict.uncertain
 		if len(waiting) == 0 {
 			break
 		}
@@ -78,10 +79,10 @@ func carriedOut(body []byte, sent []int, done []bool, uncertain bool) (waiting [
 			return nil, nil, errNoop
 		case a.Status < http.StatusMultipleChoices:
 			done[sent[k]] = true
+		case a.class() == again:
+			waiting, cause = append(waiting, sent[k]), a.refusal()
 		case a.Status == http.StatusConflict || a.Status == http.StatusNotFound:
 			done[sent[k]] = uncertain && a.absent()
-		case a.passing():
-			waiting, cause = append(waiting, sent[k]), a.refusal()
 		default:
 			return nil, nil, a.refusal()
 		}

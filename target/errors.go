@@ -83,7 +83,14 @@ func refusal(op string, status int, body []byte) *Error {
 // common reports whether a status says enough without OpenSearch's words: the
 // security plugin asks for a password in plain text, and a proxy whose servers
 // are away has no others.
-func common(status int) bool { return status == http.StatusUnauthorized || passing(status) }
+func common(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
 
 const (
 	typeIndexMissing   = "index_not_found_exception"

@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -58,24 +59,78 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
+// TestClasses is the whole table of what the target's answers ask for.
+func TestClasses(t *testing.T) {
 	t.Parallel()
-	const words = `{"error":{"type":"x","reason":"y"},"status":0}`
-	for body, actions := range map[string]map[int]action{
-		words:    {200: read, 413: split, 429: again, 502: again, 503: again, 504: again, 400: stop, 401: stop, 403: stop, 404: stop, 408: stop, 500: stop},
-		"<html>": {200: again, 413: split, 429: again, 502: again, 503: again, 504: again, 400: stop, 401: stop, 403: stop, 404: again, 408: again, 500: again, 301: stop},
+	for _, test := range []struct {
+		status       int
+		body         string // of a request: a type of OpenSearch's, or a page
+		reason       string
+		onRequest    class
+		onItem       class
+		itemsCarryIt bool
+	}{
+		{413, "<html>", "", smaller, 0, false},
+		{417, "<html>", "", again, 0, false},
+		{404, "<html>", "", again, 0, false},
+		{408, "<html>", "", again, 0, false},
+		{500, "<html>", "", again, 0, false},
+		{502, "<html>", "", again, 0, false},
+		{503, "", "", again, 0, false},
+		{504, "<html>", "", again, 0, false},
+		{429, "", "", again, 0, false},
+		{200, "<html>", "", again, 0, false},
+		{301, "<html>", "", stop, 0, false},
+		{400, "<html>", "", stop, 0, false},
+		{401, "Unauthorized", "", stop, 0, false},
+		{403, "<html>", "", stop, 0, false},
+		{407, "<html>", "", stop, 0, false},
+		{413, "content_too_long", "", smaller, thisRow, true},
+		{429, "circuit_breaking_exception", "[parent] Data too large", again, again, true},
+		{429, "rejected_execution_exception", "rejected execution of coordinating operation", again, again, true},
+		{429, "cluster_block_exception", "disk usage exceeded flood-stage watermark", stop, stop, true},
+		{403, "cluster_block_exception", "index read-only (api)", stop, stop, true},
+		{503, "cluster_block_exception", "no master", again, again, true},
+		{403, "index_create_block_exception", "cluster create-index blocked", again, again, true},
+		{403, "security_exception", "no permissions", stop, stop, true},
+		{401, "security_exception", "missing authentication", stop, stop, true},
+		{404, typeIndexMissing, "no such index", gone, gone, true},
+		{404, typeAliasesMissing, "aliases [x] missing", gone, gone, true},
+		{404, "resource_not_found_exception", "index template", stop, stop, true},
+		{404, "shard_not_found_exception", "no such shard", again, again, true},
+		{404, "index_shard_closed_exception", "CurrentState[CLOSED]", again, again, true},
+		{400, "illegal_argument_exception", "pipeline with id [x] does not exist", stop, stop, true},
+		{400, "illegal_argument_exception", "mapper", stop, thisRow, true},
+		{400, "mapper_parsing_exception", "failed to parse", stop, thisRow, true},
+		{400, "index_closed_exception", "closed", stop, stop, true},
+		{400, "validation_exception", "this cluster has 1000 shards open", stop, stop, true},
+		{503, "unavailable_shards_exception", "primary shard is not active", again, again, true},
+		{503, "master_not_discovered_exception", "", again, again, true},
+		{503, "process_cluster_event_timeout_exception", "", again, again, true},
+		{500, "node_closed_exception", "", again, again, true},
+		{500, "null_pointer_exception", "", stop, stop, true},
 	} {
-		for status, want := range actions {
-			got := judge("op", answer{status, []byte(body)}, nil)
-			if got.action != want || (want == read) != (got.err == nil) {
-				t.Errorf("status %d, %s: %+v", status, body, got)
-			}
-			if uncertain := want == again && status != http.StatusTooManyRequests; want == again && got.uncertain != uncertain {
-				t.Errorf("status %d, %s: uncertain %v", status, body, got.uncertain)
+		body := test.body
+		if test.itemsCarryIt {
+			body = fmt.Sprintf(`{"error":{"type":%q,"reason":%q},"status":%d}`, test.body, test.reason, test.status)
+			answer := itemAnswer{Status: test.status}
+			answer.Error.Type, answer.Error.Reason = test.body, test.reason
+			if got := answer.class(); got != test.onItem {
+				t.Errorf("item of status %d, %s: class %d, want %d", test.status, test.body, got, test.onItem)
 			}
 		}
+		got := judge("op", answer{test.status, []byte(body)}, nil)
+		if got.err == nil || got.class != test.onRequest {
+			t.Errorf("status %d, %s: %+v, want class %d", test.status, body, got, test.onRequest)
+		}
+		if uncertain := test.status != http.StatusTooManyRequests; got.uncertain != uncertain {
+			t.Errorf("status %d, %s: uncertain %v", test.status, body, got.uncertain)
+		}
 	}
-	if got := judge("op", answer{status: 200}, errors.New("cut")); got.action != again || !got.uncertain {
+	if got := judge("op", answer{200, []byte(`{}`)}, nil); got.err != nil {
+		t.Errorf("an answer: %+v", got)
+	}
+	if got := judge("op", answer{status: 200}, errors.New("cut")); got.class != again || !got.uncertain {
 		t.Errorf("half an answer: %+v", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
@@ -28,31 +27,19 @@ type itemAnswer struct {
 	} `json:"error"`
 }
 
-// ofIndex reports whether the refusal is about the index or the cluster, so
-// that every node would meet it: a block, a closed index, an index that could
-// not be created. The last two are a 400 like a node that the mapping refuses.
-func (a itemAnswer) ofIndex() bool {
-	switch a.Error.Type {
-	case "cluster_block_exception", "index_closed_exception", "validation_exception":
-		return true
-	}
-	return false
-}
-
-// passing reports whether the item can be taken later.
-func (a itemAnswer) passing() bool {
-	blocked := a.Error.Type == "cluster_block_exception" && a.Status != http.StatusServiceUnavailable
-	return passing(a.Status) && !blocked
-}
-
 // absent reports whether an item was not carried out because there is no document.
 func (a itemAnswer) absent() bool {
 	return a.Result == "not_found" || strings.HasSuffix(a.Error.Reason, "but no document was found")
 }
 
-func (a itemAnswer) refusal() error {
-	return withHint(&Error{Op: "bulk item", Status: a.Status, Type: a.Error.Type, Reason: withoutPayload(a.Error.Reason)})
+// class is what the item's refusal asks for.
+func (a itemAnswer) class() class { return classOf(a.error(), ofItem) }
+
+func (a itemAnswer) error() *Error {
+	return &Error{Op: "bulk item", Status: a.Status, Type: a.Error.Type, Reason: withoutPayload(a.Error.Reason)}
 }
+
+func (a itemAnswer) refusal() error { return withHint(a.error()) }
 
 // itemAnswers decodes a bulk's answer, which has to have a word on each of n items.
 func itemAnswers(body []byte, n int) ([]itemAnswer, error) {

@@ -169,10 +169,10 @@ func (r Records) put(ctx context.Context, id string, body []byte, last Record) (
 			return Record{}, ctx.Err()
 		}
 		verdict := judge("bulk", a, err)
-		switch verdict.action {
-		case stop, split:
+		switch {
+		case verdict.err != nil && verdict.class != again:
 			return Record{}, verdict.err
-		case read:
+		case verdict.err == nil:
 			item, err := decodePut(a.body)
 			if err != nil {
 				return Record{}, err
@@ -184,7 +184,7 @@ func (r Records) put(ctx context.Context, id string, body []byte, last Record) (
 				return r.written(ctx, id, body)
 			case item.Status == http.StatusConflict:
 				return Record{}, ErrChanged
-			case !item.passing():
+			case item.class() != again:
 				return Record{}, item.lost()
 			}
 			verdict.err, verdict.uncertain = item.refusal(), true

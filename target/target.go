@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/opensearch-project/opensearch-go/v4"
@@ -75,6 +76,8 @@ type Target struct {
 	client   *opensearch.Client // repeats nothing by itself
 	http     *http.Transport
 	patience time.Duration // Config.Patience, once the cluster was reached
+	sizes    sizes
+	noExpect atomic.Bool // something on the way refuses Expect: 100-continue
 }
 
 // Open reaches the cluster and makes sure that it is an OpenSearch whose

@@ -123,11 +123,7 @@ type group struct {
 }
 
 func (d *delivery) run(ctx context.Context) error {
-	all := make([]int, d.batch.Len())
-	for i := range all {
-		all[i] = i
-	}
-	waiting := []group{{items: all}}
+	waiting := d.groups()
 	for len(waiting) > 0 {
 		next := waiting[len(waiting)-1]
 		waiting = waiting[:len(waiting)-1]
@@ -148,14 +144,14 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 		if err := d.intact(ctx); err != nil {
 			return nil, err
 		}
-		path := d.address("errors," + itemFields)
-		answer, err := d.target.exchange(ctx, http.MethodPost, path, d.batch.part(g.items))
+		body := d.batch.part(g.items)
+		answer, err := d.target.exchange(ctx, http.MethodPost, d.address("errors,"+itemFields), body)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		verdict := judge("bulk", answer, err)
-		if verdict.action == split {
-			return d.split(g), nil
+		if verdict.class == smaller && verdict.err != nil {
+			return d.split(g, len(body)), nil
 		}
 		left, cause, err := d.take(ctx, g, answer, verdict)
 		if err != nil {
@@ -166,7 +162,11 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 		}
 		g.items, g.uncertain = left, g.uncertain || verdict.uncertain
 		if len(left) == 0 {
+			d.target.sizes.passed(len(body))
 			break
+		}
+		if patience.tries >= heavyTries && len(left) > 1 && len(body) > smallBody && heavy(cause) {
+			return d.split(g, len(body)), nil
 		}
 		if err := d.target.pause(ctx, &patience, cause); err != nil {
 			return nil, err
@@ -179,27 +179,17 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 // take returns the items that have to be sent again after an answer, and why.
 func (d *delivery) take(ctx context.Context, g group, answer answer, verdict judgement) (left []int, cause, err error) {
 	switch {
-	case verdict.action == read:
+	case verdict.err == nil:
 		if left, cause, err = d.assign(ctx, g, answer.body); err == nil && IsGone(cause) {
 			err = d.reload(ctx)
 		}
 		return left, cause, err
-	case verdict.action == again:
+	case verdict.class == again:
 		return g.items, verdict.err, nil
-	case IsGone(verdict.err):
+	case verdict.class == gone:
 		return g.items, verdict.err, d.reload(ctx)
 	}
 	return nil, nil, verdict.err
-}
-
-// split halves a group. A single node that is too large is rejected.
-func (d *delivery) split(g group) []group {
-	if len(g.items) == 1 {
-		d.reject(g.items[0], ReasonTooLarge, "")
-		return nil
-	}
-	middle := len(g.items) / 2
-	return []group{{g.items[middle:], g.uncertain}, {g.items[:middle], g.uncertain}}
 }
 
 func (d *delivery) reject(i int, reason node.Reason, detail string) {
@@ -229,21 +219,13 @@ func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining 
 	}
 	var conflicts []int
 	for k, i := range g.items {
-		a := answers[k]
-		switch fate, verdict := d.fate(g, i, a); verdict {
-		case fated:
-			d.outcome.Fates[fate]++
-			if a.Status == http.StatusOK {
-				d.outcome.Replaced++
-			}
-		case conflict:
+		switch what, err := d.give(g, i, answers[k]); {
+		case err != nil:
+			return nil, nil, err
+		case what == conflict:
 			conflicts = append(conflicts, i)
-		case unfated, gone:
-			remaining, cause = append(remaining, i), a.refusal()
-		case refused:
-			d.reject(i, ReasonRefused, withoutPayload(a.Error.Type+": "+a.Error.Reason))
-		case fatal:
-			return nil, nil, a.refusal()
+		case what == left:
+			remaining, cause = append(remaining, i), answers[k].refusal()
 		}
 	}
 	contested, err := d.resolve(ctx, g, conflicts)
@@ -255,38 +237,41 @@ func (d *delivery) assign(ctx context.Context, g group, body []byte) (remaining 
 
 var errContested = errors.New("somebody else writes the same documents at this moment")
 
-// itemVerdict is what an item's answer means.
-type itemVerdict uint8
+// given is what an item's answer leads to.
+type given uint8
 
 const (
-	fated    itemVerdict = iota
-	conflict             // a document is there, and it has to be looked at
-	unfated              // not taken now, worth sending again
-	refused              // this node will never be taken
-	gone                 // the index or its loading alias is not there
-	fatal                // no node will be taken
+	fated    given = iota
+	conflict       // a document is there, and it has to be looked at
+	left           // it has to be sent again
 )
 
-// fate decides about one item. The codes are those of facts measured on 2.19.4
-// and 3.4.0: a full queue and a full disk are both a 429, told apart by type.
-func (d *delivery) fate(g group, i int, a itemAnswer) (node.Fate, itemVerdict) {
+// give gives an item its fate, if its answer is about one.
+func (d *delivery) give(g group, i int, a itemAnswer) (given, error) {
 	switch {
 	case a.Status == http.StatusOK || a.Status == http.StatusCreated:
-		return node.Stored, fated
+		d.outcome.Fates[node.Stored]++
+		if a.Status == http.StatusOK {
+			d.outcome.Replaced++
+		}
+		return fated, nil
 	case a.Status == http.StatusConflict && d.batch.mode == CreateOnly:
-		return 0, conflict
+		return conflict, nil
 	case a.Status == http.StatusConflict:
-		return d.versionFate(g, i, a.Error.Reason), fated
-	case a.passing():
-		return 0, unfated
-	case a.Error.Type == typeIndexMissing:
-		return 0, gone
-	case a.ofIndex() || a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden:
-		return 0, fatal
-	case a.Status == http.StatusBadRequest || a.Status == http.StatusRequestEntityTooLarge:
-		return 0, refused
+		d.outcome.Fates[d.versionFate(g, i, a.Error.Reason)]++
+		return fated, nil
 	}
-	return 0, fatal
+	switch c := a.class(); {
+	case c == smaller && len(g.items) == 1:
+		d.reject(i, ReasonTooLarge, withoutPayload(a.Error.Reason))
+	case c == thisRow:
+		d.reject(i, ReasonRefused, withoutPayload(a.Error.Type+": "+a.Error.Reason))
+	case c == stop:
+		return 0, a.refusal()
+	default:
+		return left, nil
+	}
+	return fated, nil
 }
 
 // versionFate tells by the version that the target has, which the reason of

@@ -1,0 +1,190 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+)
+
+// large is a batch of n nodes of some 300 kB.
+func large(t *testing.T, n int) *Batch {
+	t.Helper()
+	b := NewBatch(1 << 10)
+	b.Reset(Versioned)
+	for i := range n {
+		appendTo(t, b, node.Node{ID: fmt.Appendf(nil, "n%d", i), Data: payload(t, fmt.Sprint(i), 300_000), Micros: noon})
+	}
+	return b
+}
+
+// TestTooLargeInEveryForm: what is refused alone is halved, whatever says so,
+// and the size that passes is remembered.
+func TestTooLargeInEveryForm(t *testing.T) {
+	t.Parallel()
+	const limit = 2 << 20
+	for name, fault := range map[string]faulty.Fault{
+		"413 of a proxy":    {Status: 413, Body: "<html>"},
+		"413 of OpenSearch": {Status: 413, Body: `{"error":{"type":"content_too_long","reason":"x"},"status":413}`},
+		"circuit breaker":   {Status: 429, Body: `{"error":{"type":"circuit_breaking_exception","reason":"[parent] Data too large, data for [<http_request>] would be [9/9b]"},"status":429}`},
+		"indexing pressure": {Status: 429, Body: `{"error":{"type":"rejected_execution_exception","reason":"rejected execution of coordinating operation [coordinating_and_primary_bytes=0, replica_bytes=0, all_bytes=0, coordinating_operation_bytes=9, max_coordinating_and_primary_bytes=8]"},"status":429}`},
+		"reset":             {Cut: faulty.BeforeServer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := oldest(t)
+			faults := &bulks{fault: func(_ int, size int64) faulty.Fault {
+				if size > limit {
+					return fault
+				}
+				return faulty.Fault{}
+			}}
+			target := b.through(faults.rule)
+			index := b.loading(target)
+			got, err := target.Write(t.Context(), index, large(t, 10)) // 4 MB in base64
+			wantFates(t, got, err, node.Fates{node.Stored: 10})
+			tries := faults.seen.Load()
+			got, err = target.Write(t.Context(), index, large(t, 10))
+			wantFates(t, got, err, node.Fates{node.AlreadyThere: 10})
+			if again := faults.seen.Load() - tries; again > 3 {
+				t.Errorf("%d requests, then %d: the size that passes is not remembered", tries, again)
+			}
+		})
+	}
+}
+
+func TestSizesGoUpSlowly(t *testing.T) {
+	t.Parallel()
+	var s sizes
+	s.passed(1000)
+	if s.limit.Load() != 0 {
+		t.Errorf("limit %d without a refusal", s.limit.Load())
+	}
+	s.refused(1000)
+	s.passed(100) // says nothing
+	if s.limit.Load() != 501 {
+		t.Errorf("limit %d", s.limit.Load())
+	}
+	passed := 0
+	for ; s.limit.Load() < 1000; passed++ {
+		s.passed(500)
+	}
+	if passed < 5 || passed > 20 {
+		t.Errorf("back after %d requests", passed)
+	}
+}
+
+// TestExpectationRefused: some proxies know no Expect.
+func TestExpectationRefused(t *testing.T) {
+	b := oldest(t)
+	var expected, plain atomic.Int64
+	target := b.through(func(r *http.Request, _ int) faulty.Fault {
+		switch {
+		case !isBulk(r):
+		case r.Header.Get("Expect") != "":
+			expected.Add(1)
+			return faulty.Fault{Status: http.StatusExpectationFailed, Body: "<html>"}
+		default:
+			plain.Add(1)
+		}
+		return faulty.Fault{}
+	})
+	index := b.loading(target)
+	batch := NewBatch(largeBody + 1<<20)
+	batch.Reset(Versioned)
+	data := payload(t, "x", 8<<20)
+	for i := 0; batch.Size() <= largeBody; i++ {
+		appendTo(t, batch, node.Node{ID: fmt.Appendf(nil, "n%d", i), Data: data, Micros: noon})
+	}
+	got, err := target.Write(t.Context(), index, batch)
+	wantFates(t, got, err, node.Fates{node.Stored: int64(batch.Len())})
+	if expected.Load() != 1 || plain.Load() != 1 {
+		t.Errorf("%d with Expect, %d without", expected.Load(), plain.Load())
+	}
+}
+
+// TestMissingPipelineStops: no node would ever be taken, so none is rejected.
+func TestMissingPipelineStops(t *testing.T) {
+	b := oldest(t)
+	target := b.open()
+	index := b.loading(target)
+	b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"index.default_pipeline":"nowhere"}`)
+	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
+	wantRefusal(t, err, "pipeline with id [nowhere] does not exist", "")
+	if got.Fates.Sum() != 0 {
+		t.Errorf("fates %v", got.Fates)
+	}
+}
+
+// noNodeMayHoldIt: the allocation rule is told at the first index.
+func (b bed) noNodeMayHoldIt() {
+	t, target := b.t, b.open()
+	b.must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
+		`{"index_patterns":[%q],"template":{"settings":{"index.routing.allocation.require._name":"nobody"},"aliases":{%q:{}}}}`, b.backend.Pattern, b.backend.Alias))
+	err := target.CreateShared(t.Context(), b.index(), Origin{Database: "d", Table: "t"})
+	wantRefusal(t, err, "no node may hold shard 0: filter: node does not match index setting", "allocation rule")
+	if missing, err := target.MissingShards(t.Context()); len(missing) != 1 || err != nil {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+	b.wantNoShortAnswers(openTarget(t, Config{URLs: []string{b.url}, Backend: b.backend, Patience: 200 * time.Millisecond}))
+}
+
+// TestAwkwardCluster has settings of a whole cluster that are met in the field.
+func TestAwkwardCluster(t *testing.T) {
+	t.Parallel()
+	server, err := testbed.StartOpenSearch(t.Context(), testbed.OpenSearchOptions{Quick: true, Settings: map[string]string{
+		"rest.action.multi.allow_explicit_index":                 "false",
+		"node.attr.zone":                                         "a",
+		"cluster.routing.allocation.awareness.attributes":        "zone",
+		"cluster.routing.allocation.awareness.force.zone.values": "a,b",
+		"cluster.routing.allocation.awareness.balance":           "true",
+	}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, hint.Of(err))
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	b := newBed(t, server.URL())
+	b.backend.Replicas = 1
+	config := b.config()
+	var waited sync.Map
+	config.Waiting = func(cause string, _ time.Duration) {
+		waited.Store(cause, true)
+		if strings.Contains(cause, "index_create_block_exception") {
+			b.must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.blocks.create_index":null}}`)
+		}
+	}
+	target := openTarget(t, config)
+	// The template is there before the block.
+	if _, err := target.EnsureTemplate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.blocks.create_index":true}}`)
+	index := b.loading(target)
+	if causes := keys(&waited); len(causes) != 1 || !strings.Contains(causes[0], "index_create_block_exception") {
+		t.Errorf("waited for %q", causes)
+	}
+	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
+	wantFates(t, got, err, node.Fates{node.Stored: 3})
+	b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
+	copies, err := target.Copies(context.WithoutCancel(t.Context()), b.backend.Alias, []string{"n0", "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := target.Remove(t.Context(), copies); len(removed) != 2 || err != nil {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	newBed(t, server.URL()).noNodeMayHoldIt()
+}
+
+func keys(m *sync.Map) (names []string) {
+	m.Range(func(key, _ any) bool { names = append(names, key.(string)); return true })
+	return names
+}
