@@ -140,14 +140,20 @@ func (m *Migration) lookAtSides(ctx context.Context, n node.Day, rejected map[in
 	}
 	for at, r := range rows {
 		s.rows += r.Count
+		if r.Unreadable {
+			continue // which rows there are is not known
+		}
 		d, refused := documents[at/1000], rejected[at]
 		if r.Count-refused.Count != d.Count || r.Sum-refused.Sum != d.Sum {
 			s.minutes = append(s.minutes, at)
 		}
 	}
 	for at, d := range documents {
-		s.documents += d.Count
-		if _, ok := rows[at*1000]; !ok {
+		r, ok := rows[at*1000]
+		if r.Unreadable {
+			continue
+		}
+		if s.documents += d.Count; !ok {
 			s.minutes = append(s.minutes, at*1000)
 		}
 	}
@@ -313,7 +319,7 @@ func (m *Migration) mendRange(ctx context.Context, left *mending, from, to int64
 		}
 	}
 	here := make(map[string]int64, rows)
-	err = m.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
+	err = m.keys(ctx, from, to, func(id []byte, micros int64) error {
 		here[string(id)] = max(here[string(id)], micros)
 		return nil
 	})
