@@ -13,6 +13,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -145,6 +146,7 @@ func TestAwkwardCluster(t *testing.T) {
 		"node.attr.zone":                                         "a",
 		"cluster.routing.allocation.awareness.attributes":        "zone",
 		"cluster.routing.allocation.awareness.force.zone.values": "a,b",
+		"search.default_search_timeout":                          "1ms",
 		"cluster.routing.allocation.awareness.balance":           "true",
 	}})
 	if err != nil {
@@ -168,9 +170,6 @@ func TestAwkwardCluster(t *testing.T) {
 	}
 	b.must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.blocks.create_index":true}}`)
 	index := b.loading(target)
-	if causes := keys(&waited); len(causes) != 1 || !strings.Contains(causes[0], "index_create_block_exception") {
-		t.Errorf("waited for %q", causes)
-	}
 	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
 	wantFates(t, got, err, node.Fates{node.Stored: 3})
 	b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
@@ -181,7 +180,31 @@ func TestAwkwardCluster(t *testing.T) {
 	if removed, err := target.Remove(t.Context(), copies); len(removed) != 2 || err != nil {
 		t.Errorf("removed %v, %v", removed, err)
 	}
+	b.manyInTime(target)
+	if causes := keys(&waited); len(causes) != 1 || !strings.Contains(causes[0], "index_create_block_exception") {
+		t.Errorf("waited for %q", causes)
+	}
 	newBed(t, server.URL()).noNodeMayHoldIt()
+	otherClusterBehindTheURL(newBed(t, testservers.OpenSearch(t, testservers.OpenSearchVersions()[0])), server.URL())
+}
+
+// manyInTime asks for more than a search is given time for by default: without
+// a time of its own two of five were cut short.
+func (b bed) manyInTime(target *Target) {
+	const n, portions = 20_000, 4
+	for k := range portions {
+		var body strings.Builder
+		for i := range n {
+			fmt.Fprintf(&body, "{\"create\":{\"_id\":\"m%d\"}}\n{\"timestamp\":%q}\n", k*n+i, "2024-10-04T12:00:00.000Z")
+		}
+		b.must(http.MethodPost, "/"+b.index()+"/_bulk?refresh=true", body.String())
+	}
+	for range 10 {
+		moments, err := target.Moments(b.t.Context(), b.index(), noon/1000, noon/1000+1)
+		if err != nil || moments[noon/1000].Count < n*portions {
+			b.t.Errorf("%v, %v", moments, err)
+		}
+	}
 }
 
 func keys(m *sync.Map) (names []string) {

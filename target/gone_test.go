@@ -3,6 +3,9 @@ package target
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -86,18 +89,36 @@ func TestPageForGood(t *testing.T) {
 	}
 }
 
-// TestOtherClusterBehindTheURL: what another cluster does not have is not gone.
-func TestOtherClusterBehindTheURL(t *testing.T) {
-	b := oldest(t)
-	target := b.open()
-	index := b.loading(target)
-	b.must(http.MethodDelete, "/"+b.index(), "")
-	target.identity.ClusterUUID = "another"
-	if _, ok, err := target.Daily(t.Context(), today); ok || !errors.Is(err, ErrOtherCluster) {
-		t.Errorf("daily: %v, %v", ok, err)
-	}
-	if _, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(1)...)); !errors.Is(err, ErrOtherCluster) || IsGone(err) {
-		t.Errorf("write: %v", err)
+// otherClusterBehindTheURL leads a target that was opened at one cluster to
+// another: what that does not have is not gone.
+func otherClusterBehindTheURL(b bed, other string) {
+	t := b.t
+	var at atomic.Value
+	at.Store(b.url)
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		to, err := url.Parse(at.Load().(string))
+		if err != nil {
+			panic(err)
+		}
+		r.SetURL(to)
+	}})
+	t.Cleanup(proxy.Close)
+	config := b.config()
+	config.URLs = []string{proxy.URL}
+	target := openTarget(t, config)
+	loading := b.loading(target)
+	sealed := loading
+	sealed.loading = false
+	at.Store(other)
+	_, _, daily := target.Daily(t.Context(), today)
+	_, _, reload := target.Reload(t.Context(), loading)
+	_, write := target.Write(t.Context(), loading, batchOf(t, Versioned, numbered(1)...))
+	_, own := target.Write(t.Context(), sealed, batchOf(t, CreateOnly, numbered(1)...))
+	_, holdings := target.Holdings(t.Context())
+	for name, err := range map[string]error{"daily": daily, "reload": reload, "write": write, "write by name": own, "holdings": holdings} {
+		if !errors.Is(err, ErrOtherCluster) || IsGone(err) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -83,16 +83,26 @@ func (t *Target) Reload(ctx context.Context, known Index) (now Index, same bool,
 
 // named is Daily for any name.
 func (t *Target) named(ctx context.Context, name string) (index Index, ok bool, err error) {
-	if index, ok, err = t.look(ctx, name); ok || err != nil {
-		return index, ok, err
+	err = t.twice(ctx, func() (bool, error) {
+		index, ok, err = t.look(ctx, name)
+		return ok, err
+	})
+	return index, ok, err
+}
+
+// twice looks again if the first look finds nothing, and makes sure that it was
+// the same cluster both times if the second finds nothing either.
+func (t *Target) twice(ctx context.Context, look func() (found bool, err error)) error {
+	if found, err := look(); found || err != nil {
+		return err
 	}
 	if err := sleep(ctx, secondLook); err != nil {
-		return Index{}, false, err
+		return err
 	}
-	if index, ok, err = t.look(ctx, name); ok || err != nil {
-		return index, ok, err
+	if found, err := look(); found || err != nil {
+		return err
 	}
-	return Index{}, false, t.sameCluster(ctx)
+	return t.sameCluster(ctx)
 }
 
 func (t *Target) look(ctx context.Context, name string) (index Index, ok bool, err error) {
@@ -132,10 +142,13 @@ func (i Index) Loading() bool { return i.loading }
 // behindAlias lists the daily indices behind the alias, oldest first.
 func (t *Target) behindAlias(ctx context.Context) ([]Index, error) {
 	alias := t.config.Backend.Alias
-	found, err := t.get(ctx, alias)
-	if IsGone(err) {
-		return nil, nil
-	}
+	var found []Index
+	err := t.twice(ctx, func() (ok bool, err error) {
+		if found, err = t.get(ctx, alias); IsGone(err) {
+			return false, nil
+		}
+		return true, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -229,14 +242,20 @@ func (t *Target) Flush(ctx context.Context, name string) error {
 // onAllShards posts what no shard may fail to do. Replicas without a node count
 // as neither failed nor successful.
 func (t *Target) onAllShards(ctx context.Context, path string) error {
-	var answer wholeness
-	if err := t.ask(ctx, http.MethodPost, path, nil, &answer); err != nil {
-		return err
+	var patience backoff
+	for {
+		var answer wholeness
+		if err := t.ask(ctx, http.MethodPost, path, nil, &answer); err != nil {
+			return err
+		}
+		if answer.Shards.Failed == 0 {
+			return nil
+		}
+		cause := fmt.Errorf("%w: %d of %d shards failed", ErrIncomplete, answer.Shards.Failed, answer.Shards.Total)
+		if err := t.pause(ctx, &patience, cause); err != nil {
+			return err
+		}
 	}
-	if answer.Shards.Failed > 0 {
-		return fmt.Errorf("%w: %d of %d shards failed", ErrIncomplete, answer.Shards.Failed, answer.Shards.Total)
-	}
-	return nil
 }
 
 // Count counts the documents that a search in the index or alias would see.
