@@ -96,7 +96,7 @@ type filler struct {
 	check   *node.Checker
 	limit   func() int              // of a batch's body, in bytes
 	young   func(micros int64) bool // whether rows beside a node may be committed later: it is remembered
-	known   map[mark]bool           // nodes that have their fate: a clock that was ahead had them copied before their time
+	known   marks                   // nodes that have their fate: a clock that was ahead had them copied before their time
 
 	empty func() (*target.Batch, error) // where batches come from
 	full  func(load) error              // where they go
@@ -141,7 +141,7 @@ func (f *filler) count(micros, bytes int64) {
 // add puts a node into the batch that is being filled. A batch that the node
 // does not fit into is sent before.
 func (f *filler) add(n node.Node) error {
-	if len(f.known) > 0 && f.known[markOf(n.ID, n.Micros)] {
+	if len(f.known) > 0 && f.known.has(markOf(n.ID, n.Micros)) {
 		return nil
 	}
 	if f.batch != nil && f.batch.Len() > 0 && f.batch.Size()+f.batch.Room(n) > f.limit() {

@@ -135,11 +135,17 @@ func (m *Migration) pass(ctx context.Context) error {
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 		state.CatchUp.Windows, state.CatchUp.Swept = nil, m.swept(state.CatchUp.Swept)
 		for at := range state.CatchUp.Recent {
-			if at+minute <= m.now-m.overlap() {
+			if at+minute <= m.now-m.overlap() && !m.switchedBefore(at+minute) {
 				delete(state.CatchUp.Recent, at)
 			}
 		}
 	})
+}
+
+// switchedBefore reports whether a time is after the switch. What a row with
+// such a timestamp left must not be taken for what Sentry wrote.
+func (m *Migration) switchedBefore(micros int64) bool {
+	return m.options.SwitchedAt != 0 && micros > m.options.SwitchedAt
 }
 
 // copyDays copies by slices what is missing up to the end of this pass.

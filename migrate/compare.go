@@ -52,6 +52,7 @@ func (m *Migration) compareSides(ctx context.Context) error {
 	for _, n := range copied {
 		group.Go(func() error {
 			s, err := m.lookAtSides(groupCtx, n, expected)
+			err = m.unlessGone(groupCtx, n, err)
 			mu.Lock()
 			defer mu.Unlock()
 			days = append(days, s)
@@ -66,7 +67,7 @@ func (m *Migration) compareSides(ctx context.Context) error {
 		return err
 	}
 	for _, s := range days {
-		if err := m.mendDay(ctx, s); err != nil {
+		if err := m.unlessGone(ctx, s.day, m.mendDay(ctx, s)); err != nil {
 			return fmt.Errorf("compare day %s: %w", s.day, err)
 		}
 	}
@@ -188,7 +189,7 @@ func (m *Migration) removable(index target.Index, c target.Copy) bool {
 	case !index.Ours() || !m.mirrors():
 		return false
 	case m.options.SwitchedAt != 0:
-		return c.Millis < node.Millis(m.options.SwitchedAt)
+		return !m.writtenBySentry(c)
 	}
 	return m.wrote(index, c)
 }
@@ -197,11 +198,16 @@ func (m *Migration) removable(index target.Index, c target.Copy) bool {
 // version shows that, which is the timestamp of its row. Sentry may write to the
 // other indices: there, only what is remembered is known.
 func (m *Migration) wrote(index target.Index, c target.Copy) bool {
-	if index.Versioned() && node.Millis(c.Version) == c.Millis {
-		return true
+	return index.Versioned() && node.Millis(c.Version) == c.Millis || m.marked(c)
+}
+
+// marked reports whether a document is that of a row that is remembered.
+func (m *Migration) marked(c target.Copy) bool {
+	if m.known[minuteOf(c.Millis*1000)] == nil {
+		return false
 	}
 	for micros := c.Millis * 1000; micros < (c.Millis+1)*1000; micros++ {
-		if m.known[markOf([]byte(c.ID), micros)] {
+		if m.known.has(markOf([]byte(c.ID), micros)) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -122,6 +123,23 @@ func (m *Migration) settleDay(ctx context.Context, n node.Day) error {
 	}
 	_, err = m.recordGone(ctx, n)
 	return err
+}
+
+// unlessGone returns an error, unless it says that a day's index was dropped at
+// this very moment: that is noted.
+func (m *Migration) unlessGone(ctx context.Context, n node.Day, err error) error {
+	if !target.IsGone(err) {
+		return err
+	}
+	_, there, looked := m.target.Daily(ctx, n)
+	if looked != nil || there {
+		return errors.Join(err, looked)
+	}
+	if m.filled(n) {
+		_, err = m.recordGone(ctx, n)
+		return err
+	}
+	return nil
 }
 
 // atTarget is how many nodes of these fates are documents, or were.

@@ -29,11 +29,16 @@ func markOf(id []byte, micros int64) mark {
 	h := fnv.New64a()
 	h.Write(id) // never returns an error
 	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(micros)))
+	return mark{minuteOf(micros), h.Sum64()}
+}
+
+// minuteOf is the first µs of a time's minute.
+func minuteOf(micros int64) int64 {
 	at := micros - micros%minute
 	if micros%minute < 0 {
 		at -= minute
 	}
-	return mark{at, h.Sum64()}
+	return at
 }
 
 // remember adds marks to the checkpoint.
@@ -46,13 +51,25 @@ func remember(state *checkpoint.State, marks []mark) {
 	}
 }
 
+// marks are marks by the minute: most minutes have none, which costs no hash.
+type marks map[int64]map[uint64]bool
+
+func (k marks) has(one mark) bool { return k[one.minute][one.hash] }
+
+func (k marks) add(one mark) {
+	if k[one.minute] == nil {
+		k[one.minute] = make(map[uint64]bool)
+	}
+	k[one.minute][one.hash] = true
+}
+
 // remembered are the marks that the checkpoint has.
-func (m *Migration) remembered() map[mark]bool {
-	known := make(map[mark]bool)
+func (m *Migration) remembered() marks {
+	known := make(marks)
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for at, hashes := range state.CatchUp.Recent {
 			for ; len(hashes) >= 8; hashes = hashes[8:] {
-				known[mark{at, binary.LittleEndian.Uint64(hashes)}] = true
+				known.add(mark{at, binary.LittleEndian.Uint64(hashes)})
 			}
 		}
 	})
@@ -78,8 +95,8 @@ func (m *Migration) copyLate(ctx context.Context) error {
 	for _, r := range ranges {
 		from, to := max(r.From, m.firstKept()), min(r.To, m.options.Until.Start())
 		err := m.keys(ctx, from, to, func(id []byte, micros int64) error {
-			if k := markOf(id, micros); !known[k] {
-				known[k] = true // ranges of two edges may overlap
+			if k := markOf(id, micros); !known.has(k) {
+				known.add(k) // ranges of two edges may overlap
 				late[node.DayOf(micros)] = append(late[node.DayOf(micros)], key{string(id), micros})
 			}
 			return nil
@@ -93,6 +110,7 @@ func (m *Migration) copyLate(ctx context.Context) error {
 			return fmt.Errorf("copy late rows of day %s: %w", n, err)
 		}
 	}
+	m.known = m.remembered()
 	return nil
 }
 

@@ -82,9 +82,10 @@ func (m *Migration) mendPortion(ctx context.Context, left *mending, keys []key) 
 	return m.sweepIDs(ctx, d.name(), ids)
 }
 
-// writtenBySentry reports whether a document dates from after the switch.
+// writtenBySentry reports whether Sentry itself wrote a document: it dates from
+// after the switch, and is not that of a row whose clock was ahead.
 func (m *Migration) writtenBySentry(c target.Copy) bool {
-	return m.options.SwitchedAt != 0 && c.Millis >= node.Millis(m.options.SwitchedAt)
+	return m.options.SwitchedAt != 0 && c.Millis >= node.Millis(m.options.SwitchedAt) && !m.marked(c)
 }
 
 // replaceNewer writes rows over newer documents of the same id, each only if it

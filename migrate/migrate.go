@@ -115,9 +115,9 @@ type Migration struct {
 	now     int64              // the source's clock when the present pass began, µs
 	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
 
-	known         map[mark]bool // nodes that had their fate when the present pass began
-	counted       bool          // what is out of retention was counted by this run
-	sweptSwitched int64         // what Sentry wrote before, in µs, was looked for in other days
+	known         marks // nodes that had their fate when the present pass began
+	counted       bool  // what is out of retention was counted by this run
+	sweptSwitched int64 // what Sentry wrote before, in µs, was looked for in other days
 }
 
 // Parts are what a Migration works with. They stay the caller's to close.

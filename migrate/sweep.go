@@ -144,7 +144,8 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 
 // staleAmong returns the copies of an id that another one supersedes.
 //
-//  1. What Sentry wrote since the switch supersedes all that is older.
+//  1. What Sentry wrote since the switch supersedes all that it did not write,
+//     be the row's clock ahead.
 //  2. The document of the row of now supersedes the others: the older ones, and
 //     newer ones that a clock that was ahead has left, where the source decides.
 //  3. If that one is not there, because it is rejected or still to come, the
@@ -154,7 +155,14 @@ func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros
 	newest := slices.MaxFunc(copies, func(a, b target.Copy) int {
 		return cmp.Or(cmp.Compare(a.Millis, b.Millis), cmp.Compare(a.Index, b.Index))
 	})
-	keep, decided := newest, m.writtenBySentry(newest)
+	keep, decided := newest, false
+	sentrys := func(c target.Copy) bool { return c.Millis != row && m.writtenBySentry(c) }
+	for _, c := range copies {
+		if sentrys(c) && (!decided || c.Millis > keep.Millis) {
+			keep, decided = c, true
+		}
+	}
+	ours := !decided
 	for _, c := range copies {
 		if decided || micros == 0 || c.Millis > row {
 			continue
@@ -166,9 +174,9 @@ func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros
 	}
 	for _, c := range copies {
 		switch {
-		case c == keep || keep.Millis > row && !m.writtenBySentry(keep):
+		case c == keep || ours && keep.Millis > row:
 			continue
-		case c.Millis <= keep.Millis:
+		case c.Millis <= keep.Millis || !ours && !sentrys(c):
 			stale = append(stale, c)
 			continue
 		}
@@ -221,7 +229,7 @@ func (m *Migration) clearRewritten(ctx context.Context, d *day) error {
 	return m.eachWritten(ctx, m.options.SwitchedAt, func(copies []target.Copy) error {
 		ids := make([]string, 0, len(copies))
 		for _, c := range copies {
-			if c.Index != d.name() {
+			if c.Index != d.name() && m.writtenBySentry(c) {
 				ids = append(ids, c.ID)
 			}
 		}
