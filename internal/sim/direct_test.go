@@ -20,7 +20,7 @@ type scene struct {
 func newScene(t *testing.T, shape shape) scene {
 	t.Helper()
 	t.Parallel()
-	w, err := newWorld(t.Context(), newServers(t), shape, t.TempDir())
+	w, err := newWorld(t.Context(), newServers(t), setting{shape: shape}, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,14 +174,13 @@ func TestVanishedNodes(t *testing.T) {
 		s.fates(node.Vanished, 1)
 		s.finish()
 	})
-	t.Run("a whole day, and its index is not made again", func(t *testing.T) {
+	t.Run("a whole day stays", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(old(1, 2*day), old(2, day), step{do: migrate}, gone(1), step{do: migrate})
-		s.fates(node.OutOfRetention, 1)
-		days, err := s.indices(s.ctx)
-		if err != nil || len(days) != 1 {
-			t.Errorf("indices of %v, %v", days, err)
-		}
+		s.sees(1, 2*day)
+		s.happen(step{do: migrate, run: run{obedient: true}})
+		s.sees(1, none)
+		s.fates(node.Vanished, 1)
 		s.finish()
 	})
 	t.Run("hidden by a deletion at the target", func(t *testing.T) {
@@ -205,25 +204,26 @@ func TestVanishedNodes(t *testing.T) {
 	})
 	t.Run("an emptied source does not empty the target", func(t *testing.T) {
 		s := newScene(t, table)
-		s.adjust = func(o *tool.Options) { o.RemoveVanished = false }
-		s.happen(old(1, 2*day), old(2, day), step{do: migrate}, gone(1), gone(2))
+		s.happen(old(1, 2*day), old(2, 2*day), old(3, day), step{do: migrate}, gone(1))
 		if _, err := s.runTool(run{}); err == nil || !strings.Contains(err.Error(), "nothing was removed") {
 			t.Errorf("no refusal, but %v", err)
 		}
 		s.sees(1, 2*day)
-		s.sees(2, day)
+		s.happen(gone(2), gone(3), step{do: migrate})
+		s.sees(2, 2*day)
+		s.sees(3, day)
 	})
 }
 
 func TestDroppedIndexStaysGone(t *testing.T) {
-	t.Run("while it is counted", func(t *testing.T) {
+	t.Run("while it is compared", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(old(1, 3*day), old(2, 3*day), old(3, day), step{do: migrate}, step{do: migrate})
-		count := "POST /" + s.indexOf(node.DayOf(start().Add(-3*day).UnixMicro())) + "/_count"
-		s.happen(during(1+slices.Index(s.gate.log, count), before, step{do: drop}))
+		search := "POST /" + s.indexOf(node.DayOf(start().Add(-3*day).UnixMicro())) + "/_search"
+		s.happen(during(1+slices.Index(s.gate.log, search), before, step{do: drop}))
 		s.sees(1, none)
 		s.sees(3, day)
-		s.fates(node.OutOfRetention, 2)
+		s.fates(node.Lost, 2)
 		s.finish()
 	})
 	t.Run("as soon as it is made", func(t *testing.T) {
@@ -254,7 +254,7 @@ func TestDroppedIndexStaysGone(t *testing.T) {
 		s.happen(old(1, 3*day), step{do: migrate}, passed(time.Minute), step{do: drop})
 		s.happen(step{do: migrate}, step{do: migrate})
 		s.sees(1, none)
-		s.fates(node.OutOfRetention, 1)
+		s.fates(node.Lost, 1)
 		s.finish()
 	})
 }
@@ -264,7 +264,7 @@ func TestDroppedIndexIsNotMadeForLateRows(t *testing.T) {
 	s.happen(now(1), old(2, day), passed(11*time.Hour+5*time.Minute), step{do: migrate})
 	today := node.DayOf(start().UnixMicro())
 	s.happen(old(3, 10*time.Minute), passed(14*time.Minute))
-	s.model.dropped(today)
+	s.model.dropped(today, s.now())
 	if err := s.dropIndex(s.ctx, today); err != nil {
 		t.Fatal(err)
 	}
@@ -279,8 +279,8 @@ func TestLostAnswersDoNotMakeADayShort(t *testing.T) {
 	s.happen(now(1), old(2, time.Hour), passed(time.Minute), step{do: migrate}, passed(time.Minute), now(1), passed(time.Minute))
 	s.killedEverywhere(after)
 	s.happen(passed(day), step{do: migrate})
-	if s.summary.Fates[node.Stored]+s.summary.Fates[node.AlreadyThere] != 2 {
-		t.Errorf("fates %v", s.summary.Fates)
+	if s.summary.Read != 3 || s.summary.Lost != nil {
+		t.Errorf("%d versions of 2 nodes were read, %v is lost", s.summary.Read, s.summary.Lost)
 	}
 	s.finish()
 }

@@ -19,6 +19,7 @@ type gate struct {
 
 	mu    sync.Mutex // held while things happen
 	run   run
+	runs  int // so far
 	seen  int
 	kill  context.CancelFunc
 	dead  bool
@@ -26,12 +27,16 @@ type gate struct {
 	watch func(line string) // if set, is told of each request that the server has answered
 	held  *passing          // a request of a run that was killed, which the server has not seen yet
 	inner http.Client
+
+	closed bool     // an index is not created by writing to it
+	faults []faulty // of the next answers that they can befall
 }
 
 // passing is a request that was read to its end.
 type passing struct {
 	method, path, kind string
 	body               []byte
+	run, n             int // which run of the gate it belongs to, and which of its requests it is
 }
 
 // line is the request's method and path.
@@ -60,7 +65,8 @@ func (g *gate) close() {
 func (g *gate) begin(r run, kill context.CancelFunc) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.run, g.kill, g.seen, g.log, g.dead = r, kill, 0, nil, false
+	g.runs++
+	g.run, g.kill, g.seen, g.log, g.dead, g.faults = r, kill, 0, nil, false, nil
 }
 
 // lateAt is the request of the next run at which a held one arrives: early, for
@@ -73,31 +79,31 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // net/http's own way to close a connection without an answer
 	}
-	p := &passing{r.Method, r.URL.RequestURI(), r.Header.Get("Content-Type"), body}
-	n, alive := g.arrive(p)
-	if !alive {
+	p := &passing{method: r.Method, path: r.URL.RequestURI(), kind: r.Header.Get("Content-Type"), body: body}
+	if !g.arrive(p) {
 		panic(http.ErrAbortHandler)
 	}
-	status, answer, err := g.forward(p)
-	if err != nil || !g.leave(n, p.line()) {
+	a, err := g.answer(p)
+	if err != nil || !g.leave(p) {
 		panic(http.ErrAbortHandler)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(answer) // a client that has gone needs no answer
+	w.Header().Set("Content-Type", a.kind)
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a client that has gone needs no answer
 }
 
-func (g *gate) arrive(p *passing) (n int, alive bool) {
+func (g *gate) arrive(p *passing) (alive bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.dead {
-		return 0, false
+		return false
 	}
 	g.seen++
 	g.log = append(g.log, p.line())
-	n = g.seen
+	n := g.seen
+	p.run, p.n = g.runs, n
 	if n >= lateAt && g.held != nil {
-		_, _, _ = g.forward(g.held) // whatever it does, nobody hears of it
+		_, _ = g.forward(g.held) // whatever it does, nobody hears of it
 		g.held = nil
 	}
 	g.happen(n, before)
@@ -105,23 +111,24 @@ func (g *gate) arrive(p *passing) (n int, alive bool) {
 		if c.side == late {
 			g.held = p
 		}
-		return n, g.die()
+		return g.die()
 	}
-	return n, true
+	return true
 }
 
-// leave is called when the server has acted.
-func (g *gate) leave(n int, line string) (alive bool) {
+// leave is called when the server has acted. What a run that was killed has
+// sent may be answered during the next one.
+func (g *gate) leave(p *passing) (alive bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.dead {
+	if g.dead || p.run != g.runs {
 		return false
 	}
-	g.happen(n, after)
+	g.happen(p.n, after)
 	if g.watch != nil {
-		g.watch(line)
+		g.watch(p.line())
 	}
-	if c := g.run.crash; c.request == n && c.side == after {
+	if c := g.run.crash; c.request == p.n && c.side == after {
 		return g.die()
 	}
 	return true
@@ -135,25 +142,30 @@ func (g *gate) die() bool {
 
 func (g *gate) happen(n int, side side) {
 	for _, d := range g.run.during {
-		if d.request == n && d.side == side {
+		switch {
+		case d.request != n || d.side != side:
+		case d.step.do == fault:
+			g.faults = append(g.faults, d.step.fault)
+		default:
 			g.perform(d.step)
 		}
 	}
 }
 
-func (g *gate) forward(p *passing) (int, []byte, error) {
+func (g *gate) forward(p *passing) (a answer, err error) {
 	request, err := http.NewRequest(p.method, g.backend+p.path, bytes.NewReader(p.body))
 	if err != nil {
-		return 0, nil, err
+		return a, err
 	}
 	if p.kind != "" {
 		request.Header.Set("Content-Type", p.kind)
 	}
 	response, err := g.inner.Do(request)
 	if err != nil {
-		return 0, nil, err
+		return a, err
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	return response.StatusCode, answer, err
+	a.status, a.kind = response.StatusCode, "application/json"
+	a.body, err = io.ReadAll(response.Body)
+	return a, err
 }

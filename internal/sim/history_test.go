@@ -2,8 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 )
@@ -20,17 +18,31 @@ const (
 	flip                 // the switch: from now on Sentry uses OpenSearch
 	straggle             // after the switch, a process or a transaction of before still writes to the source
 	leave                // before the first run, another tool leaves an old version in a day
+	early                // before the switch, a process of Sentry writes an id to OpenSearch already
+	mistake              // somebody drops the index of an id's day, which no retention covers
+	empty                // after the switch, the operator deletes the rows of an id's day
+	truncate             // after the switch, the operator deletes all rows
+	spoil                // somebody changes the index template, or the alias of an id's day
+	fault                // answers of OpenSearch are lost, cut or replaced
 	migrate              // the tool runs
+	check                // the tool verifies
 )
+
+var deedNames = [...]string{
+	"write", "remove", "wait", "cleanup", "drop the oldest index", "switch", "straggle", "leave", "early", "drop by mistake the day of", "empty the day of", "truncate",
+	"spoil", "fault", "migrate", "verify",
+}
 
 // step is one thing that happens. Steps that make no sense where they stand do
 // nothing, so that any part of a history is a history.
 type step struct {
-	do   deed
-	id   int
-	span time.Duration // wait: how long; write, straggle: from the clock back to the timestamp; leave: from the row's to the document's
-	kind kind
-	run  run
+	do    deed
+	id    int
+	span  time.Duration // wait: how long; write, straggle: from the clock back to the timestamp; leave: from the row's to the document's
+	kind  kind
+	spoil spoilage
+	fault faulty
+	run   run
 }
 
 // kind is what a written row holds.
@@ -41,10 +53,46 @@ const (
 	pickled       // the tool rejects it
 )
 
+// spoilage is what is wrong from then on.
+type spoilage uint8
+
+const (
+	filtered spoilage = iota // new indices are behind the alias with a filter
+	unaliased
+	unstored     // new indices do not store data
+	piped        // new indices name a pipeline that is not there
+	dayFiltered  // the alias gets a filter for an id's day
+	dayUnaliased // an id's day leaves the alias
+	spoilages
+)
+
+var spoilageNames = [spoilages]string{
+	"the template's alias has a filter", "the template has no alias", "the template does not store data", "the template names a pipeline that is not there",
+	"the alias has a filter for the day of", "out of the alias goes the day of",
+}
+
+// faulty is what is wrong with one answer.
+type faulty uint8
+
+const (
+	page     faulty = iota // a proxy answers with a page of its own, 404
+	timedOut               // a search ends before it has seen everything
+	away                   // a search lacks a shard
+	busy                   // each item of a bulk request is refused with 429
+	faults
+)
+
+var faultNames = [faults]string{"a proxy's page", "a search that times out", "a shard that is away", "429 for each item"}
+
 // run is how a run of the tool goes.
 type run struct {
-	during []event
-	crash  crash
+	second   bool // by a second operator, who has a checkpoint of his own
+	again    bool // lost days are copied again, and missing rows
+	obedient bool // what is gone from the source goes from the target, however much it is
+	full     bool // verify: in full
+	accept   bool // verify: rejected rows are given up
+	during   []event
+	crash    crash
 }
 
 // event is what happens at a request of a run.
@@ -73,9 +121,16 @@ func (s side) String() string { return [...]string{"before", "after", "late at"}
 
 // history is a world and what happens in it.
 type history struct {
-	shape shape
-	keep  time.Duration // the retention that the tool is told; 0: none
+	setting
 	steps []step
+}
+
+// setting is what stays as it is all through a history.
+type setting struct {
+	shape  shape
+	keep   time.Duration // the retention that the tool is told; 0: none
+	closed bool          // the tool may not create an index by writing to it
+	calm   bool          // nothing happens that could keep the verdict from being safe at the end
 }
 
 // shape is what the relation is.
@@ -93,92 +148,6 @@ const (
 	retention = 6
 )
 
-// newHistory makes a history from a seed: rows of some days, life with runs of
-// the tool, the switch, and life with runs again.
-func newHistory(seed uint64) history {
-	rng := rand.New(rand.NewPCG(seed, 0))
-	g := generator{rng}
-	var h history
-	if rng.IntN(6) == 0 {
-		h.shape = view
-	}
-	if rng.IntN(3) == 0 {
-		h.keep = retention * day
-	}
-	for id := range 2 + rng.IntN(ids-1) {
-		h.steps = append(h.steps, step{do: write, id: id, span: time.Duration(rng.Int64N(int64(4 * day)))})
-		if rng.IntN(4) == 0 {
-			h.steps = append(h.steps, step{do: leave, id: id, span: time.Duration(rng.Int64N(int64(3 * day)))})
-		}
-	}
-	for range 6 + rng.IntN(12) {
-		h.steps = append(h.steps, g.step())
-	}
-	h.steps = append(h.steps, step{do: migrate}, step{do: flip})
-	for range 2 + rng.IntN(8) {
-		h.steps = append(h.steps, g.step())
-	}
-	return h
-}
-
-type generator struct{ *rand.Rand }
-
-func (g generator) step() step {
-	if g.IntN(4) == 0 {
-		return step{do: migrate, run: g.run()}
-	}
-	return g.act()
-}
-
-// act is a step that is no run.
-func (g generator) act() step {
-	s := step{id: g.IntN(ids)}
-	switch n := g.IntN(20); {
-	case n < 9:
-		s.do, s.span = write, g.lateness()
-		if g.IntN(8) == 0 {
-			s.kind = pickled
-		}
-	case n < 12:
-		s.do = remove
-	case n < 17:
-		s.do = wait
-		s.span = []time.Duration{time.Second, time.Minute, 10 * time.Minute, time.Hour, 9 * time.Hour, 30 * time.Hour}[g.IntN(6)]
-	case n < 18:
-		s.do = cleanup
-	case n < 19:
-		s.do, s.span = straggle, g.lateness()
-	default:
-		s.do = drop
-	}
-	return s
-}
-
-// lateness is how long before its commit a row got its timestamp; negative for
-// a clock that is ahead.
-func (g generator) lateness() time.Duration {
-	switch g.IntN(4) {
-	case 0:
-		return time.Duration(g.Int64N(int64(14 * time.Minute)))
-	case 1:
-		return -time.Duration(g.Int64N(int64(time.Minute)))
-	}
-	return 0
-}
-
-// request is the number of a request: most runs make 10 to 30, the first 60.
-func (g generator) request() int { return 1 + g.IntN(1+g.IntN(60)) }
-
-func (g generator) run() (r run) {
-	for g.IntN(2) == 0 {
-		r.during = append(r.during, event{request: g.request(), side: side(g.IntN(2)), step: g.act()})
-	}
-	if g.IntN(2) == 0 {
-		r.crash = crash{request: g.request(), side: side(g.IntN(3))}
-	}
-	return r
-}
-
 // String lists the steps, one a line.
 func (h history) String() string {
 	var b strings.Builder
@@ -187,6 +156,9 @@ func (h history) String() string {
 	}
 	if h.keep != 0 {
 		fmt.Fprintf(&b, "  the tool runs with a retention of %s\n", h.keep)
+	}
+	if h.closed {
+		fmt.Fprintln(&b, "  the tool may not create an index by writing to it")
 	}
 	for _, s := range h.steps {
 		fmt.Fprintf(&b, "  %s\n", s)
@@ -201,58 +173,32 @@ func (h history) String() string {
 }
 
 func (s step) String() string {
-	name := [...]string{"write", "remove", "wait", "cleanup", "drop the oldest index", "switch", "straggle", "leave", "migrate"}[s.do]
+	name := deedNames[s.do]
 	switch s.do {
 	case write, straggle, leave:
 		name = fmt.Sprintf("%s id %d, timestamp %s back", name, s.id, s.span)
-	case remove:
+	case remove, early, mistake, empty:
 		name = fmt.Sprintf("%s id %d", name, s.id)
 	case wait:
 		name = fmt.Sprintf("%s %s", name, s.span)
+	case spoil:
+		name = fmt.Sprintf("%s: %s id %d", name, spoilageNames[s.spoil], s.id)
+	case fault:
+		name = fmt.Sprintf("%s: %s", name, faultNames[s.fault])
 	}
-	if s.kind == pickled {
-		name += ", a pickle"
+	for _, extra := range []struct {
+		holds bool
+		text  string
+	}{
+		{s.kind == pickled, ", a pickle"},
+		{s.run.second, ", by a second operator"},
+		{s.run.again, ", what is lost again"},
+		{s.run.full, ", in full"},
+		{s.run.accept, ", rejected rows accepted"},
+	} {
+		if extra.holds {
+			name += extra.text
+		}
 	}
 	return name
-}
-
-// shorten looks for the shortest history that still fails, by leaving out ever
-// smaller parts of it.
-func shorten(h history, fails func(history) bool) history {
-	for size := max(len(h.steps)/2, 1); size > 0; size /= 2 {
-		for at := 0; at+size <= len(h.steps); {
-			shorter := history{h.shape, h.keep, without(h.steps, at, size)}
-			if fails(shorter) {
-				h = shorter
-				continue
-			}
-			at += size
-		}
-	}
-	for i := range h.steps {
-		h = calm(h, i, fails)
-	}
-	return h
-}
-
-// calm leaves out what happens during a run.
-func calm(h history, i int, fails func(history) bool) history {
-	try := func(r run) {
-		calmer := history{h.shape, h.keep, slices.Clone(h.steps)}
-		calmer.steps[i].run = r
-		if fails(calmer) {
-			h = calmer
-		}
-	}
-	if h.steps[i].run.crash.request != 0 {
-		try(run{during: h.steps[i].run.during})
-	}
-	for at := len(h.steps[i].run.during) - 1; at >= 0; at-- {
-		try(run{without(h.steps[i].run.during, at, 1), h.steps[i].run.crash})
-	}
-	return h
-}
-
-func without[T any](all []T, at, size int) []T {
-	return append(append([]T(nil), all[:at]...), all[at+size:]...)
 }

@@ -73,6 +73,11 @@ func (s *sentry) deleteRowsBefore(ctx context.Context, cutoff int64) error {
 	return err
 }
 
+func (s *sentry) deleteRowsBetween(ctx context.Context, from, to int64) error {
+	_, err := s.sql.Exec(ctx, fmt.Sprintf(`delete from %s where "timestamp" >= $1 and "timestamp" < $2`, s.relation), time.UnixMicro(from).UTC(), time.UnixMicro(to).UTC())
+	return err
+}
+
 // request asks OpenSearch and decodes its answer. A status in allowed is no error.
 func (s *sentry) request(ctx context.Context, method, path string, body, answer any, allowed ...int) (int, error) {
 	var content []byte
@@ -110,7 +115,7 @@ func (s *sentry) writeDocument(ctx context.Context, id int, v version) error {
 	path := "/" + s.indexOf(node.DayOf(v.at)) + "/_doc/" + url.PathEscape(nodeID(id)) + "?refresh=true"
 	_, err := s.request(ctx, http.MethodPut, path, map[string]string{
 		"data": encoded(v.inner), "timestamp": time.UnixMicro(v.at).UTC().Format("2006-01-02T15:04:05.000000-07:00"),
-	}, nil)
+	}, nil, http.StatusBadRequest) // where somebody named a pipeline that is not there
 	return err
 }
 

@@ -24,6 +24,18 @@ func TestSwitch(t *testing.T) {
 		s.sees(4, 2*day)
 		s.finish()
 	})
+	t.Run("also over a row whose clock was ahead", func(t *testing.T) {
+		for name, shape := range map[string]shape{"table": table, "view": view} {
+			t.Run(name, func(t *testing.T) {
+				s := newScene(t, shape)
+				s.happen(old(1, -2*day), old(2, day), step{do: migrate}, step{do: flip}, passed(30*time.Hour), now(1), step{do: migrate})
+				s.sees(1, -day)
+				s.happen(passed(3*day), step{do: migrate})
+				s.sees(1, -day)
+				s.finish()
+			})
+		}
+	})
 	t.Run("days that are first copied after it", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(old(1, 2*day), old(2, 2*day), old(3, time.Hour), step{do: flip}, passed(time.Minute), now(1), now(3))
@@ -43,8 +55,8 @@ func TestSwitch(t *testing.T) {
 	})
 	t.Run("back, and once more with another checkpoint", func(t *testing.T) {
 		s := newScene(t, table)
-		s.happen(old(1, 2*day), old(2, day), step{do: migrate}, step{do: flip}, passed(time.Hour), now(3), step{do: migrate})
-		s.model.switched, s.dir = 0, t.TempDir()
+		s.happen(old(1, 2*day), old(2, day), old(5, day), step{do: migrate}, step{do: flip}, passed(time.Hour), now(3), step{do: migrate})
+		s.model.switched, s.model.settled, s.dir = 0, false, t.TempDir()
 		s.happen(passed(time.Hour), now(1), gone(2), step{do: migrate}, step{do: flip}, passed(time.Hour), now(4), step{do: migrate})
 		s.sees(1, 0)
 		s.sees(2, none)

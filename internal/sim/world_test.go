@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,11 +13,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	tool "github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
-	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
 // servers are what a world is made on.
@@ -33,31 +31,36 @@ type world struct {
 	table    string // as the tool reads it
 	dir      string
 	gate     *gate
+	other    *gate        // of the second operator
 	clock    atomic.Int64 // µs
 	writes   int          // makes the bytes of every write unique
 	began    bool         // the tool has run
 	failure  error        // of a step
 	adjust   func(*tool.Options)
 	verb     func(*tool.Migration, context.Context) (tool.Summary, error)
-	summary  tool.Summary // of the last run
+	summary  tool.Summary   // of the last run
+	wanted   []node.Day     // lost days that the last run was to copy again
+	running  int            // runs of the tool that are under way
+	verdict  verify.Verdict // of the last verification
 }
 
 // start is where the clock of every history begins.
 func start() time.Time { return time.Date(2025, 3, 10, 13, 0, 0, 0, time.UTC) }
 
-func newWorld(ctx context.Context, on servers, shape shape, dir string) (*world, error) {
+func newWorld(ctx context.Context, on servers, setting setting, dir string) (*world, error) {
 	name := "sim" + strings.ToLower(rand.Text()[:12])
 	sql, err := pgx.Connect(ctx, on.postgres)
 	if err != nil {
 		return nil, err
 	}
 	w := &world{
-		sentry: sentry{sql: sql, relation: name, shape: shape, target: on.openSearch, alias: name},
-		model:  model{foreign: make(map[node.Day]bool)}, ctx: ctx, postgres: on.postgres, dir: dir,
+		sentry: sentry{sql: sql, relation: name, shape: setting.shape, target: on.openSearch, alias: name},
+		model:  model{setting: setting, foreign: make(map[node.Day]bool), lost: make(map[node.Day]int)}, ctx: ctx, postgres: on.postgres, dir: dir,
 		verb: (*tool.Migration).Run,
 	}
 	w.clock.Store(start().UnixMicro())
-	w.gate = newGate(on.openSearch, w.perform)
+	w.gate, w.other = newGate(on.openSearch, w.perform), newGate(on.openSearch, w.perform)
+	w.gate.closed, w.other.closed = setting.closed, setting.closed
 	w.table, err = w.createTable(ctx)
 	if err == nil {
 		err = w.bootstrap()
@@ -81,6 +84,7 @@ func (w *world) bootstrap() error {
 
 func (w *world) close() error {
 	w.gate.close()
+	w.other.close()
 	ctx := context.WithoutCancel(w.ctx)
 	_, err := w.request(ctx, http.MethodDelete, "/"+w.alias+"-*", nil, nil, http.StatusNotFound)
 	_, err2 := w.request(ctx, http.MethodDelete, "/_index_template/"+w.alias, nil, nil, http.StatusNotFound)
@@ -118,30 +122,44 @@ func (w *world) do(s step) error {
 	case drop:
 		return w.drop()
 	case flip:
-		if w.model.switched == 0 {
-			w.model.switched = w.now()
-		}
+		w.flip()
 		return nil
 	case straggle:
 		return w.straggle(s)
 	case leave:
 		return w.leave(s)
+	case migrate:
+		return w.migrate(s.run)
+	case check:
+		return w.check(s.run)
 	}
-	return w.migrate(s.run)
+	return w.trouble(s)
+}
+
+// flip is the switch. If Sentry wrote to OpenSearch before, the operator has
+// learned when.
+func (w *world) flip() {
+	if w.model.switched != 0 {
+		return
+	}
+	w.model.switched = w.now()
+	if w.model.early != 0 {
+		w.model.switched = w.model.early
+	}
 }
 
 // justBefore is a millisecond of the last one or two seconds that no other write
 // has: while the clock stands still, no two nodes are alike to the tool.
 func (w *world) justBefore() int64 { return w.now() - int64(2000-w.writes)*1000 }
 
-// version makes the next write. A timestamp only moves forward.
+// version makes the next write. Where ids repeat, the newest is the one that counts.
 func (w *world) version(s step, at int64) version {
 	w.writes++
 	v := version{inner: fmt.Sprintf(`{"id":%d,"write":%d}`+"\n", s.id, w.writes), at: at, kind: s.kind}
 	if s.kind == pickled {
 		v.inner = fmt.Sprintf("\x80\x02K%c.", w.writes)
 	}
-	if history := w.model.facts[s.id].history; len(history) > 0 {
+	if history := w.model.facts[s.id].history; w.shape == view && len(history) > 0 {
 		v.at = max(v.at, history[len(history)-1].at+1000)
 	}
 	return v
@@ -152,12 +170,14 @@ func (w *world) write(s step) error {
 		s.kind = readable
 		v := w.version(s, w.now())
 		v.at = w.now() // the backend takes the document's time from its clock
-		w.model.facts[s.id].written = &v
-		w.model.facts[s.id].gone = false
+		w.model.wrote(s.id, v)
 		return w.writeDocument(w.ctx, s.id, v)
 	}
+	if w.model.facts[s.id].written != nil {
+		return nil // a process that writes to OpenSearch already is the one that has it
+	}
 	v := w.version(s, w.justBefore()-s.span.Microseconds())
-	w.model.rewrote(s.id, v)
+	w.model.rewrote(s.id, v, w.now())
 	return w.writeRow(w.ctx, s.id, v)
 }
 
@@ -169,7 +189,7 @@ func (w *world) straggle(s step) error {
 	if w.model.switched == 0 || v.at != at || f.written != nil || f.gone || f.perhaps {
 		return nil
 	}
-	w.model.rewrote(s.id, v)
+	w.model.rewrote(s.id, v, w.now())
 	return w.writeRow(w.ctx, s.id, v)
 }
 
@@ -179,6 +199,7 @@ func (w *world) remove(id int) error {
 		return w.deleteRow(w.ctx, id)
 	}
 	w.model.erase(id)
+	w.model.facts[id].erased = true
 	return w.deleteDocument(w.ctx, id)
 }
 
@@ -207,7 +228,7 @@ func (w *world) cleanup() error {
 	days, err := w.indices(w.ctx)
 	for _, n := range days {
 		if err == nil && n.Start() < cutoff {
-			w.model.dropped(n)
+			w.model.dropped(n, w.now())
 			err = w.dropIndex(w.ctx, n)
 		}
 	}
@@ -220,85 +241,8 @@ func (w *world) drop() error {
 	if err != nil || len(days) == 0 || days[0].End() > w.now()-day.Microseconds() {
 		return err
 	}
-	w.model.dropped(days[0])
+	w.model.dropped(days[0], w.now())
 	return w.dropIndex(w.ctx, days[0])
-}
-
-// errKilled ends a run as a kill would.
-var errKilled = errors.New("killed")
-
-// migrate runs the tool, and looks at what Sentry sees then if nothing came in
-// between.
-func (w *world) migrate(r run) error {
-	rows := w.model.seen()
-	summary, err := w.runTool(r)
-	if errors.Is(err, errKilled) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("the tool: %w", err)
-	}
-	w.model.ended(rows)
-	if summary.Borrowed != 0 {
-		return fmt.Errorf("%d indices are still borrowed", summary.Borrowed)
-	}
-	if len(r.during) > 0 {
-		return nil
-	}
-	return w.compare(w.model.between)
-}
-
-// runTool is the tool's verb migrate, without its command line.
-func (w *world) runTool(r run) (summary tool.Summary, err error) {
-	w.began = true
-	ctx, cancel := context.WithCancel(w.ctx)
-	defer cancel()
-	w.gate.begin(r, cancel)
-	defer func() {
-		if ctx.Err() != nil && w.ctx.Err() == nil {
-			err = errKilled
-		}
-	}()
-	var parts tool.Parts
-	if parts.Source, err = source.Open(ctx, source.Config{ConnString: w.postgres, Table: w.table, Connections: 2}); err != nil {
-		return summary, err
-	}
-	defer parts.Source.Close()
-	if parts.Target, err = target.Open(ctx, w.config(w.gate.server.URL)); err != nil {
-		return summary, err
-	}
-	defer parts.Target.Close()
-	medium, err := checkpoint.OpenFile(filepath.Join(w.dir, "checkpoint"))
-	if err != nil {
-		return summary, err
-	}
-	parts.Checkpoint, err = checkpoint.Open(ctx, medium, checkpoint.Binding{
-		Source: checkpoint.Source{Database: "sim", Table: w.table}, Target: checkpoint.Target{Cluster: "sim", Alias: w.alias, Index: w.alias + "-{date}"},
-	})
-	if err != nil {
-		return summary, errors.Join(err, medium.Close())
-	}
-	defer func() { err = errors.Join(err, parts.Checkpoint.Close()) }()
-	return w.runMigration(ctx, parts)
-}
-
-func (w *world) runMigration(ctx context.Context, parts tool.Parts) (summary tool.Summary, err error) {
-	var size tool.RejectsSize
-	parts.Checkpoint.View(func(state *checkpoint.State) { size = tool.RejectsSize(state.Rejected) })
-	if parts.Rejects, err = tool.OpenRejects(filepath.Join(w.dir, "rejected"), "", size); err != nil {
-		return summary, err
-	}
-	defer func() { err = errors.Join(err, parts.Rejects.Close()) }()
-	options := tool.Options{
-		Readers: 1, Senders: 2, BatchBytes: 64 << 10, RemoveVanished: true,
-		Retention: int(w.model.keep / day), SwitchedAt: w.model.switched,
-		Now: func(context.Context) (int64, error) { return w.now(), nil },
-	}
-	if w.adjust != nil {
-		w.adjust(&options)
-	}
-	w.summary, err = w.verb(tool.New(parts, options), ctx)
-	return w.summary, err
 }
 
 // compare reads every id as Sentry does.
@@ -309,6 +253,9 @@ func (w *world) compare(wanted func(id int, now int64) expectation) error {
 			return err
 		}
 		want := wanted(id, w.now())
+		if want.nothing {
+			continue
+		}
 		absent := want.absent && (len(seen.indices) == 0 || want.doubled && len(seen.indices) > 1)
 		if !absent && (len(seen.indices) != 1 || !slices.Contains(want.inner, seen.inner)) {
 			return fmt.Errorf("id %d: Sentry finds it in %q and reads %q; want %s", id, seen.indices, seen.inner, want)
@@ -317,20 +264,34 @@ func (w *world) compare(wanted func(id int, now int64) expectation) error {
 	return nil
 }
 
-// end is the rest of a history: the switch if it is not over, the last run, and
-// one more that must find nothing to do.
+// end is the rest of a history: the switch if it is not over, the last runs, and
+// one more that must find nothing to do. Then it is verified.
 func (w *world) end() error {
-	for _, s := range []step{{do: flip}, {do: migrate}} {
+	runs := []step{{do: flip}, {do: migrate}, {do: migrate}}
+	if w.model.several {
+		runs[1].run.second = true
+	}
+	for _, s := range runs {
 		if err := w.do(s); err != nil {
 			return err
 		}
 	}
+	if w.model.spoiled {
+		return w.verified()
+	}
 	if err := w.compare(w.model.final); err != nil {
 		return fmt.Errorf("at the end: %w", err)
 	}
-	summary, err := w.runTool(run{})
-	if err == nil && summary.Run.Nodes > 0 {
-		err = fmt.Errorf("one more run sends %d nodes again", summary.Run.Nodes)
+	if err := w.oneMore(); err != nil {
+		return fmt.Errorf("one more run: %w", err)
+	}
+	return w.verified()
+}
+
+func (w *world) oneMore() error {
+	err := w.migrate(run{})
+	if err == nil && w.summary.Run.Nodes > 0 {
+		err = fmt.Errorf("sends %d nodes again", w.summary.Run.Nodes)
 	}
 	if err == nil {
 		err = w.compare(w.model.final)
@@ -338,8 +299,20 @@ func (w *world) end() error {
 	if err == nil {
 		err = w.settled()
 	}
-	if err != nil {
-		return fmt.Errorf("one more run: %w", err)
+	return err
+}
+
+// verified is how a migration ends: when every transaction of before the switch
+// is over, once more, then the verification.
+func (w *world) verified() error {
+	w.clock.Add((20 * time.Minute).Microseconds())
+	for _, s := range []step{{do: migrate}, {do: check, run: run{accept: true}}, {do: check, run: run{accept: true, full: true}}} {
+		if err := w.do(s); err != nil {
+			return fmt.Errorf("at the end, %s: %w", s, err)
+		}
+		if s.do == check && w.model.calm && !w.verdict.SafeToDrop {
+			return fmt.Errorf("at the end, %s: all is well, but not safe: %s; %q", s, w.verdict.Sentence, w.verdict.Because)
+		}
 	}
 	return nil
 }
