@@ -14,7 +14,9 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
 const (
@@ -28,6 +30,7 @@ type display struct {
 	mu     sync.Mutex
 	stderr io.Writer
 	log    *slog.Logger             // where there is no terminal
+	file   *logFile                 // nil unless --log-file
 	events *json.Encoder            // nil unless --json
 	bar    *progressbar.ProgressBar // nil unless at a terminal
 	quiet  bool
@@ -35,8 +38,9 @@ type display struct {
 	heard  func(migrate.Event) // also told of each event, if set
 }
 
-func newDisplay(p *process, o outputFlags) *display {
-	d := &display{stderr: p.stderr, quiet: o.Quiet, log: slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: o.LogLevel}))}
+// newDisplay makes a display, which is to be closed.
+func newDisplay(p *process, o outputFlags) (d *display, err error) {
+	d = &display{stderr: p.stderr, quiet: o.Quiet, log: slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: o.LogLevel}))}
 	if o.JSON {
 		d.events = json.NewEncoder(p.stdout)
 	}
@@ -47,7 +51,42 @@ func newDisplay(p *process, o outputFlags) *display {
 			progressbar.OptionSetWidth(barWidth(file)), progressbar.OptionSetElapsedTime(false), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetRenderBlankState(false))
 	}
-	return d
+	if o.LogFile != "" {
+		d.file, err = openLog(o.LogFile, o.LogLevel, d.warn)
+	}
+	return d, err
+}
+
+// close ends the log with how the run came out.
+func (d *display) close(outcome error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file == nil {
+		return
+	}
+	level, text := slog.LevelInfo, "done"
+	if outcome != nil {
+		level, text = slog.LevelError, outcome.Error()
+	}
+	d.record(level, text, "event", "ended", "hint", hint.Of(outcome))
+	d.write(d.file.file.Close())
+	d.file = nil
+}
+
+// warn tells, quiet or not, of what the log file cannot tell of. The caller holds mu.
+func (d *display) warn(text string) {
+	if d.bar == nil && d.events == nil && !d.quiet {
+		d.log.Warn(text)
+		return
+	}
+	d.print("WARNING: " + text)
+}
+
+// record puts a line into the log file, if there is one. The caller holds mu.
+func (d *display) record(level slog.Level, text string, attributes ...any) {
+	if d.file != nil {
+		d.file.Log(context.Background(), level, text, attributes...)
+	}
 }
 
 // barWidth leaves room beside the bar for the longest text: a line that is
@@ -115,6 +154,9 @@ func (d *display) progress(now time.Time, p migrate.Progress) {
 // show shows how far it is, as what a program, a bar or a log gets. The caller
 // holds mu.
 func (d *display) show(event any, done, planned int64, text string, attributes ...any) {
+	if d.file != nil && d.file.isDue() {
+		d.record(slog.LevelInfo, text, attributes...)
+	}
 	switch {
 	case d.events != nil:
 		d.write(d.events.Encode(event))
@@ -147,6 +189,11 @@ func leftText(left time.Duration) string {
 func (d *display) line(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.print(text)
+}
+
+// print prints a line. The caller holds mu.
+func (d *display) print(text string) {
 	if d.bar != nil {
 		d.write(d.bar.Clear())
 	}
@@ -183,25 +230,32 @@ func (d *display) event(e migrate.Event) {
 	if d.heard != nil {
 		d.heard(e)
 	}
-	if e.Kind == migrate.DayStarted && d.bar != nil {
-		return // the bar shows it
-	}
 	d.tell(jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), "event", e.Kind, "day", e.Day, "index", e.Index)
 }
 
 // tell tells of an event, as show shows progress. The caller holds mu.
 func (d *display) tell(event any, level slog.Level, text string, attributes ...any) {
+	d.record(level, text, attributes...)
 	switch {
 	case d.events != nil:
 		d.write(d.events.Encode(event))
 	case d.quiet:
+	case d.bar != nil && isDayStarted(event): // the bar shows it
 	case d.bar != nil:
-		d.write(d.bar.Clear())
-		_, err := fmt.Fprintln(d.stderr, text)
-		d.write(err)
+		d.print(text)
 	default:
 		d.log.Log(context.Background(), level, text, attributes...)
 	}
+}
+
+func isDayStarted(event any) bool {
+	switch e := event.(type) {
+	case jsonEvent:
+		return e.Kind == migrate.DayStarted
+	case verifyEvent:
+		return e.Kind == verify.DayStarted
+	}
+	return false
 }
 
 // eventLevel is how urgent an event is in a log.

@@ -142,7 +142,12 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 // copy has a result also if its error is migrate.ErrInterrupted.
 func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err error) {
 	collectEarly()
-	options, show := c.options(p), newDisplay(p, c.outputFlags)
+	options := c.options(p)
+	show, err := newDisplay(p, c.outputFlags)
+	if err != nil {
+		return r, err
+	}
+	defer func() { show.close(err) }()
 	options.Notify = show.event
 	governor := c.govern(&options, show)
 	opening, opened := p.untilStopped(ctx)

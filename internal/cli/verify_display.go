@@ -72,10 +72,8 @@ func (d *verifyDisplay) event(e verify.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last = e
-	switch {
-	case e.Kind == verify.DayStarted && d.bar != nil:
-		return // the bar shows it
-	case e.Kind == verify.Repairing && d.events == nil:
+	if e.Kind == verify.Repairing && d.events == nil {
+		d.record(slog.LevelInfo, e.Cause, "event", e.Kind)
 		if d.bar != nil {
 			d.write(d.bar.Clear())
 		}
