@@ -44,7 +44,7 @@ Examples:
   nodestore-migrate demo --nodes 200000 --keep
   nodestore-migrate demo --source postgres://postgres@localhost/postgres --target http://localhost:9200
 
-Exit codes: 0 done; 1 could not, the error says what to do; 2 wrong usage; 130 interrupted.`
+Exit codes: 0 success; 1 failed, the error says what to do; 2 usage; 130 interrupted.`
 }
 
 func (c *demoCommand) problems(found []string) []string {
@@ -62,7 +62,7 @@ func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 	servers := &demoServers{keep: c.Keep}
 	defer func() {
 		if ctx.Err() != nil {
-			err = hint.Add(migrate.ErrInterrupted, "a demo cannot go on where it was: run it again")
+			err = hint.Add(migrate.ErrInterrupted, "a demo cannot be resumed: run it again")
 		}
 		err = errors.Join(err, servers.stop())
 	}()
