@@ -264,11 +264,12 @@ func (r *Rejects) commit(ctx context.Context, list []Rejected, payloads []reject
 }
 
 func appendTo(file *os.File, at int64, content []byte) error {
-	if _, err := file.WriteAt(content, at); err != nil {
-		return fmt.Errorf("list rejected nodes: %w", err)
+	_, err := file.WriteAt(content, at)
+	if err == nil {
+		err = file.Sync()
 	}
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("list rejected nodes: %w", err)
+	if err != nil {
+		return hint.Add(fmt.Errorf("list rejected nodes: %w", err), hintRejects)
 	}
 	return nil
 }

@@ -48,6 +48,8 @@ type Finding struct {
 // more findings than this, some may be.
 const maxListed = 1 << 17
 
+const hintFindings = "findings are listed beside the checkpoint: make room there and run the same command again, it resumes"
+
 // findings is the file of findings, one JSON object a line. What an interrupted
 // run wrote behind the size that the checkpoint knows is cut off.
 type findings struct {
@@ -147,7 +149,7 @@ func (f *findings) add(day string, found Finding) error {
 		_, err = f.file.WriteAt(append(line, '\n'), f.size)
 	}
 	if err != nil {
-		return fmt.Errorf("list finding: %w", err)
+		return hint.Add(fmt.Errorf("list finding: %w", err), hintFindings)
 	}
 	if len(f.listed) < maxListed {
 		f.listed[key] = struct{}{}
@@ -190,7 +192,7 @@ func (f *findings) sync() (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.file.Sync(); err != nil {
-		return 0, fmt.Errorf("list findings: %w", err)
+		return 0, hint.Add(fmt.Errorf("list findings: %w", err), hintFindings)
 	}
 	return f.size, nil
 }

@@ -41,10 +41,12 @@ func (r *Report) WriteFile(path string) error {
 		return hint.Add(fmt.Errorf("write report %s: its form is not known", path), "end the name in "+strings.Join(Forms(), ", "))
 	}
 	if err == nil {
-		err = os.WriteFile(path, content, 0o644)
+		if err = os.WriteFile(path, content, 0o644); err != nil {
+			err = errors.Join(err, os.Remove(path)) // half a report is none, and its room may be needed
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("write report %s: %w", path, err)
+		return hint.Add(fmt.Errorf("write report %s: %w", path, err), "make room there, or name another file, and run the same command again: what was compared is recorded")
 	}
 	return nil
 }

@@ -220,6 +220,16 @@ func (v *Verification) finish(ctx context.Context) error {
 	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) { s.Verify.Complete = true })
 }
 
+// Undelivered has the same command resume this run, which has come to its end: its
+// report did not reach whom it is for.
+func (v *Verification) Undelivered(ctx context.Context) error {
+	return v.Checkpoint.Update(ctx, func(s *checkpoint.State) {
+		if s.Verify != nil {
+			s.Verify.Complete = false
+		}
+	})
+}
+
 // complete says whether all payloads are compared that the level is about.
 func (v *Verification) complete() bool {
 	if v.options.Level != Full {

@@ -139,9 +139,9 @@ const stopLimit = 20 * time.Second
 // interrupts closes the returned channel at the first signal to end, and calls
 // cancel at the second, or when stopLimit is over; a third one kills. A terminal
 // that goes away is such a signal, unless nohup said otherwise. A pipe whose
-// reader went away is none: it must not kill a copy, and the write has its error.
+// reader went away is none, nor is a file that may not grow: the write has its error.
 func interrupts(cancel context.CancelFunc, stderr io.Writer) <-chan struct{} {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // not Ignore, which the servers of a demo would inherit
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGXFSZ) // not Ignore, which the servers of a demo would inherit
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {

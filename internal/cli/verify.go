@@ -105,7 +105,12 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 			return err
 		}
 	}
-	show := &verifyDisplay{display: newDisplay(p, c.outputFlags), stdout: p.stdout}
+	shown, err := newDisplay(p, c.outputFlags)
+	if err != nil {
+		return err
+	}
+	defer func() { shown.close(err) }()
+	show := &verifyDisplay{display: shown, stdout: p.stdout}
 	opening, opened := p.untilStopped(ctx)
 	s, err := c.open(opening, p, show)
 	opened()
@@ -123,7 +128,10 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.write(p, s, report); err != nil {
+	if err := c.writeReports(p, report); err != nil {
+		return errors.Join(err, v.Undelivered(ctx))
+	}
+	if err := c.print(p, s, report); err != nil {
 		return err
 	}
 	switch {
@@ -210,14 +218,17 @@ type verifySummary struct {
 	Seconds  float64               `json:"seconds"`
 }
 
-// write writes the reports and prints the summary.
-func (c *verifyCommand) write(p *process, s *session, r *verify.Report) error {
+// writeReports writes all that can be written.
+func (c *verifyCommand) writeReports(p *process, r *verify.Report) (err error) {
 	r.Command = withoutPasswords(p.args)
 	for _, name := range c.Report {
-		if err := r.WriteFile(name); err != nil {
-			return err
-		}
+		err = errors.Join(err, r.WriteFile(name))
 	}
+	return err
+}
+
+// print prints the summary.
+func (c *verifyCommand) print(p *process, s *session, r *verify.Report) error {
 	if !c.JSON {
 		_, err := fmt.Fprint(p.stdout, verifyText(r))
 		return err

@@ -67,7 +67,7 @@ func copyRejected(ctx context.Context, place onindex.Place, size int64, path str
 		return err
 	})
 	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("copy the list of rejected nodes: %w", err)
+		return hint.Add(fmt.Errorf("copy the list of rejected nodes: %w", err), "the list is copied into the working directory: make room there and run the same command again")
 	}
 	return nil
 }
