@@ -31,9 +31,11 @@ func (t *Target) conditional(ctx context.Context, path string, items [][]byte) (
 		waiting[i] = i
 	}
 	var patience backoff
+	atOnce := len(items)
 	for uncertain := false; len(waiting) > 0; {
+		sent := waiting[:min(atOnce, len(waiting))]
 		var body []byte
-		for _, i := range waiting {
+		for _, i := range sent {
 			body = append(body, items[i]...)
 		}
 		a, err := t.exchange(ctx, http.MethodPost, path, body)
@@ -44,20 +46,24 @@ func (t *Target) conditional(ctx context.Context, path string, items [][]byte) (
 		before := len(waiting)
 		switch {
 		case verdict.err == nil:
-			if waiting, verdict.err, err = carriedOut(a.body, waiting, done, uncertain); err != nil {
+			var left []int
+			if left, verdict.err, err = carriedOut(a.body, sent, done, uncertain); err != nil {
 				return nil, err
 			}
-			if len(waiting) < before {
+			if waiting = append(left, waiting[len(sent):]...); len(waiting) < before {
 				patience = backoff{}
 			}
 		case verdict.class == gone: // with it the documents
 			return done, nil
+		case verdict.class == smaller && len(sent) > 1:
+			atOnce = len(sent) / 2
+			continue
 		case verdict.class != again:
 			return nil, verdict.err
 		}
 		uncertain = uncertain || verdict.uncertain
-		if len(waiting) == 0 {
-			break
+		if verdict.err == nil {
+			continue
 		}
 		if err := t.pause(ctx, &patience, verdict.err); err != nil {
 			return nil, err

@@ -18,6 +18,7 @@ func TestRemovalsHaveAnAnswer(t *testing.T) {
 	for name, fault := range map[string]faulty.Fault{
 		"queue of each item":    {Status: http.StatusOK, Body: itemStatuses(429, 503)},
 		"queue of the request":  {Status: http.StatusTooManyRequests, Body: queueFull},
+		"too large for a proxy": {Status: http.StatusRequestEntityTooLarge, Body: "<html>413</html>"},
 		"page of a proxy":       {Status: http.StatusNotFound, Body: page404},
 		"cut before the server": {Cut: faulty.BeforeServer},
 		"cut after the server":  {Cut: faulty.BeforeAnswer},
