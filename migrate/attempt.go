@@ -180,6 +180,9 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 		return fmt.Errorf("slice %s to %s: %d nodes were read and %d have a fate",
 			isoTime(a.slice.from), isoTime(a.slice.to), a.read.nodes, a.fates.Sum())
 	}
+	if err := m.spend(a); err != nil {
+		return err
+	}
 	if a.slice.sent {
 		a.again = a.again.Add(checkpoint.Range{From: a.slice.from, To: a.slice.to})
 	}

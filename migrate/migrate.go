@@ -46,6 +46,8 @@ type Options struct {
 	CopyMissing bool
 	// CopyAgain are lost days that are to be copied again.
 	CopyAgain []node.Day
+	// Budget is how many nodes may be rejected before the run stops.
+	Budget Budget
 	// Replicas is how long to wait at the end until the sealed days have theirs.
 	Replicas time.Duration
 
@@ -109,6 +111,7 @@ type Migration struct {
 	options    Options
 	commits    atomic.Int64 // of slices, by this process
 	progress   progress
+	spent      spent
 	ours       func(node.Day) bool // whether a day is this process's to copy; nil: all are
 	origin     target.Origin
 

@@ -175,6 +175,31 @@ func (r *retentionDays) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// rejectedLimit is a share of a day, or a number of nodes.
+type rejectedLimit struct {
+	migrate.Budget
+	problem error
+}
+
+// UnmarshalText reads a share such as 5% or a whole number.
+func (l *rejectedLimit) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil // a variable that is set to nothing
+	}
+	if percent, ok := strings.CutSuffix(string(text), "%"); ok {
+		share, err := strconv.ParseFloat(percent, 64)
+		if l.Share = share / 100; err != nil || !(share > 0 && share <= 100) {
+			l.problem = fmt.Errorf("%q is not a share above 0%% and up to 100%%", text)
+		}
+		return nil
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if l.Nodes = &n; err != nil || n < 0 {
+		l.problem = fmt.Errorf("%q is neither a share such as 5%% nor a number of nodes", text)
+	}
+	return nil
+}
+
 // timeValue is a moment, in µs since 1970; 0 if it was not given.
 type timeValue struct {
 	micros  int64

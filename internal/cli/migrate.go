@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
@@ -42,8 +43,9 @@ type migrateCommand struct {
 	CopyAgain      []dayValue    `help:"Copy these days again: they are lost, because their indices are gone." placeholder:"YYYY-MM-DD" group:"Copy"`
 	WaitReplicas   time.Duration `name:"wait-for-replicas" help:"Wait at the end until the sealed days have their replicas." placeholder:"DURATION" group:"Catch-up"`
 
-	RejectedPayloads bool `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
-	RestoreSettings  bool `help:"Only give back the index settings that an interrupted run has borrowed." group:"Copy"`
+	MaxRejected      rejectedLimit `help:"Stop when the target refuses more than this share of a day, such as 5%, or when more than this number of nodes is rejected for whatever reason; 1% by default." env:"NODESTORE_MAX_REJECTED" placeholder:"SHARE|N" group:"Copy"`
+	RejectedPayloads bool          `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
+	RestoreSettings  bool          `help:"Only give back the index settings that an interrupted run has borrowed." group:"Copy"`
 }
 
 // Help is the long help of the verb.
@@ -72,6 +74,7 @@ func (c *migrateCommand) problems(found []string) []string {
 	found = named(found, "senders", c.Senders.problem)
 	found = named(found, "bulk-bytes", c.BulkBytes.problem)
 	found = named(found, "retention", c.Retention.problem)
+	found = named(found, "max-rejected", c.MaxRejected.problem)
 	found = named(found, "switched-at", c.SwitchedAt.problem)
 	for _, day := range c.CopyAgain {
 		found = named(found, "copy-again", day.problem)
@@ -108,6 +111,7 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 		OldestFirst: c.Order == "oldest", Since: c.Since.Day, Until: c.Until.Day, Stop: p.stop,
 		Follow: c.Follow, QuietFor: c.UntilQuiet, Overlap: c.Overlap, Retention: c.Retention.n,
 		SwitchedAt: c.SwitchedAt.micros, RemoveVanished: c.RemoveVanished, CopyMissing: c.CopyMissing, Replicas: c.WaitReplicas,
+		Budget: c.MaxRejected.Budget,
 	}
 	for _, day := range c.CopyAgain {
 		o.CopyAgain = append(o.CopyAgain, day.Day)
@@ -127,6 +131,9 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 // Run copies, or only restores settings.
 func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 	r, err := c.copy(ctx, p)
+	if _, stopped := errors.AsType[*migrate.BudgetError](err); stopped {
+		err = hint.Add(err, "mend what is said there and run the same command again: these nodes are not recorded; --max-rejected allows more, 100% any number of refused ones")
+	}
 	if c.RestoreSettings || err != nil && !errors.Is(err, migrate.ErrInterrupted) {
 		return err
 	}

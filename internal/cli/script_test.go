@@ -216,15 +216,18 @@ func pretend(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // refuse has the target answer by way of a proxy that refuses requests whose path
-// contains a word: refuse WORD STATUS [BODY].
+// contains a word, or only those with more than so many bytes: refuse WORD STATUS[>BYTES] [BODY].
 func refuse(ts *testscript.TestScript, _ bool, args []string) {
-	status, err := strconv.Atoi(args[1])
+	number, least, _ := strings.Cut(args[1], ">")
+	status, err := strconv.Atoi(number)
+	ts.Check(err)
+	allowed, err := strconv.ParseInt(cmp.Or(least, "-1"), 10, 64)
 	ts.Check(err)
 	server, err := url.Parse(ts.Getenv("NODESTORE_TARGET"))
 	ts.Check(err)
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server) }}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.URL.Path, args[0]) {
+		if !strings.Contains(r.URL.Path, args[0]) || r.ContentLength <= allowed {
 			proxy.ServeHTTP(w, r)
 			return
 		}
