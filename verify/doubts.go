@@ -139,7 +139,7 @@ func (r *Report) givenUpDoubts() (list []doubt) {
 		}})
 	}
 	if n := r.Retired.Open; n > r.Retired.GiveUp {
-		list = append(list, doubt{plural(n, "row") + " out of retention when the day was passed over, but not by the retention that migrate was last given", []string{
+		list = append(list, doubt{plural(n, "row") + " of days that were passed over as out of retention, and that the retention last given to migrate does not cover", []string{
 			fmt.Sprintf("Run migrate with the --retention of Sentry's cleanup, or give these rows up with --accept-out-of-retention %d.", n),
 		}})
 	}
@@ -194,7 +194,7 @@ func (v *Verification) unsealed(r *Report) []doubt {
 			d := &r.Days[i]
 			day, err := node.ParseDay(d.Day)
 			record, known := s.Days[d.Day]
-			open := err == nil && day.End() <= s.CopyUntil && d.Source+d.Documents > 0 && d.Source > d.Rejected
+			open := err == nil && day.End() <= s.CopyUntil && (d.Source > d.Rejected || d.Documents > 0)
 			if open && (!known || record.Sealed.IsZero()) {
 				days = append(days, d.Day)
 			}

@@ -141,11 +141,11 @@ func (v *Verification) repairPart(ctx context.Context, part []Finding) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, _, err := v.newComparer().fetch(ctx, ids)
+	copies, err := v.copiesOf(ctx, ids)
 	if err != nil {
 		return err
 	}
-	copies, err := v.copiesOf(ctx, ids)
+	rows, err := v.newest(ctx, ids, copies)
 	if err != nil {
 		return err
 	}
@@ -158,6 +158,34 @@ func (v *Verification) repairPart(ctx context.Context, part []Finding) error {
 		return err
 	}
 	return v.undo(ctx, created, removed)
+}
+
+// newest reads the newest row of each id, where an index of the ids is damaged too.
+func (v *Verification) newest(ctx context.Context, ids []string, copies map[string][]target.Copy) (map[string]row, error) {
+	list, seen := make([]suspect, len(ids)), make(map[string][]sighting)
+	for i, id := range ids {
+		list[i].id = id
+		for _, c := range copies[id] {
+			seen[id] = append(seen[id], sighting{c.Index, c.Millis})
+		}
+	}
+	latest, err := v.latest(ctx, list, seen)
+	if err != nil {
+		return nil, err
+	}
+	c := v.newComparer()
+	rows, _, err := c.fetch(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for id, micros := range latest {
+		if rows[id].micros < micros {
+			if err := c.fetchAt(ctx, id, micros, rows); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rows, nil
 }
 
 func (v *Verification) copiesOf(ctx context.Context, ids []string) (map[string][]target.Copy, error) {

@@ -83,7 +83,7 @@ func TestTheVerdictNeedsEveryPart(t *testing.T) {
 		}, "no retention covers the day: " + day, "--retention"},
 		{"out of retention, not covered now", ofDay(func(d *checkpoint.Day) {
 			d.Fates = node.Fates{node.OutOfRetention: d.Fates.Sum()}
-		}), "out of retention when the day was passed over", "--accept-out-of-retention 20"},
+		}), "the retention last given to migrate does not cover", "--accept-out-of-retention 20"},
 	}
 	for _, test := range tests {
 		w.change(test.do)
@@ -183,7 +183,7 @@ func (w *world) indexes(column string, kept bool) {
 		and indkey[0] = (select attnum from pg_attribute where attrelid = indrelid and attname = '%s')`, kept, column))
 }
 
-func TestRowsThatAnIndexLacksAreNotForgotten(t *testing.T) {
+func TestRowsThatTheIndexLacks(t *testing.T) {
 	w := newWorld(t, 60, synth.Clean())
 	w.indexes("timestamp", false)
 	w.exec(`insert into nodestore_node select 'hidden' || i, $1, $2 from generate_series(1, 5) i`, w.rows[0].Data, start.Add(time.Hour))
@@ -197,8 +197,8 @@ func TestRowsThatAnIndexLacksAreNotForgotten(t *testing.T) {
 	wantDoubt(t, w.verify(w.options(verify.Full)), "1 row of no usable timestamp", "")
 }
 
-// TestTwoRowsOfOneID makes ids twice under a primary key that lacks the newer rows.
-func TestTwoRowsOfOneID(t *testing.T) {
+// TestDuplicateIDs makes ids twice under a primary key that lacks the newer rows.
+func TestDuplicateIDs(t *testing.T) {
 	t.Parallel()
 	twice := func(t *testing.T, at func(synth.Row) time.Time) *world {
 		w := newWorld(t, 60, synth.Clean())
@@ -222,8 +222,20 @@ func TestTwoRowsOfOneID(t *testing.T) {
 		for _, r := range w.rows[:3] {
 			w.put(w.index(otherDay(r)), r.ID, other(w, r).Data, otherDay(r))
 		}
-		if r := w.verify(w.options(verify.IDs)); r.Findings.Counts[verify.TwoPlaces] != 3 || r.Findings.Total != 3 {
+		o := w.options(verify.Full)
+		if r := w.verify(o); r.Findings.Counts[verify.TwoPlaces] != 3 || r.Findings.Total != 3 {
 			t.Errorf("findings %v", w.listed())
+		}
+		o.Repair = verify.DoRepair
+		if r := w.verify(o); r.Findings.Total != 0 || r.Repairs["stale_copies_removed"] != 3 {
+			t.Errorf("findings %v, repairs %v", w.listed(), r.Repairs)
+		}
+		for _, r := range w.rows[:3] {
+			sight, err := w.parts.Target.Read(t.Context(), r.ID)
+			w.must(err)
+			if newer := otherDay(r); newer.After(r.Timestamp) && sight.Index != w.index(newer) {
+				t.Errorf("%s of %s is read from %s", r.ID, newer, sight.Index)
+			}
 		}
 	})
 	t.Run("the newer one is the document", func(t *testing.T) {
