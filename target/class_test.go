@@ -146,6 +146,7 @@ func TestAwkwardCluster(t *testing.T) {
 		"node.attr.zone":                                         "a",
 		"cluster.routing.allocation.awareness.attributes":        "zone",
 		"cluster.routing.allocation.awareness.force.zone.values": "a,b",
+		"compatibility.override_main_response_version":           "true",
 		"search.default_search_timeout":                          "1ms",
 		"cluster.routing.allocation.awareness.balance":           "true",
 	}})
@@ -164,6 +165,9 @@ func TestAwkwardCluster(t *testing.T) {
 		}
 	}
 	target := openTarget(t, config)
+	if version := target.Identity().Version; version != testbed.DefaultOpenSearch {
+		t.Errorf("version %s", version)
+	}
 	// The template is there before the block.
 	if _, err := target.EnsureTemplate(t.Context()); err != nil {
 		t.Fatal(err)

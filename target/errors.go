@@ -152,6 +152,12 @@ func unreachable(urls []string, err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return hint.Add(err, "the server does not speak TLS there: try http:// in --target")
 	}
+	if strings.Contains(err.Error(), wantsCertificate) {
+		return hint.Add(err, "the server does not take this client's certificate, or wants one: --target-cert and --target-key")
+	}
+	if proxy := throughProxy(urls[0]); proxy != "" {
+		return hint.Add(err, "requests go"+proxy+": name the cluster's host in NO_PROXY if it needs none")
+	}
 	if strings.HasPrefix(urls[0], "http://") && strings.Contains(err.Error(), "EOF") {
 		return hint.Add(err, "the server closed the connection: if it wants TLS, write https:// in --target")
 	}

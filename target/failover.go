@@ -4,7 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
@@ -21,10 +25,26 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return d.DialContext(ctx, network, address)
 }
 
-// permanent reports whether a connection will break the same way again: the
-// server's certificate or protocol is the wrong one.
+// throughProxy names the proxy of the environment that leads to a URL, or "".
+func throughProxy(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	if err != nil || proxy == nil {
+		return ""
+	}
+	return fmt.Sprintf(" through the proxy %s of HTTP_PROXY or HTTPS_PROXY", proxy.Host)
+}
+
+// wantsCertificate is how a server refuses a client's certificate, or its absence.
+const wantsCertificate = "remote error: tls: "
+
+// permanent reports whether a connection will break the same way again: a
+// certificate or the protocol is the wrong one.
 func permanent(err error) bool {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
-	return untrusted || plain || hint.Of(err) != ""
+	return untrusted || plain || hint.Of(err) != "" || strings.Contains(err.Error(), wantsCertificate)
 }

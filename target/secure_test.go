@@ -5,13 +5,18 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -206,6 +211,34 @@ func answering(t *testing.T, status int, body string) string {
 	return server.URL
 }
 
+// TestClientCertificate: a server that asks for one takes the one that is given.
+func TestClientCertificate(t *testing.T) {
+	b := oldest(t)
+	to, err := url.Parse(b.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(to))
+	proxy.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	proxy.Config.ErrorLog = log.New(io.Discard, "", 0)
+	proxy.StartTLS()
+	t.Cleanup(proxy.Close)
+	own := proxy.TLS.Certificates[0] // will do as the client's as well
+	key, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := b.config()
+	config.URLs, config.Insecure = []string{proxy.URL}, true
+	_, err = Open(t.Context(), config)
+	wantRefusal(t, err, "certificate required", "--target-cert")
+	config.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]})
+	_, err = Open(t.Context(), config)
+	wantRefusal(t, err, "read target certificate and key", "--target-key")
+	config.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	openTarget(t, config)
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cret"
@@ -228,6 +261,7 @@ func TestOpenRefuses(t *testing.T) {
 		"question mark":    {"http://admin:9200?" + secret + "@127.0.0.1:9200", "URL 1 cannot be read", "--target-password-file"},
 		"no scheme":        {secret + ":9200", "URL 1 cannot be read", "https://host:9200"},
 		"nothing":          {"", "URL 1 cannot be read", "https://host:9200"},
+		"serverless":       {"https://x.eu-central-1.aoss.amazonaws.com", "Serverless (aoss) is not supported", "--target"},
 		"Elasticsearch":    {answering(t, 200, info("", "7.17.0", "u")), "not an OpenSearch", "--target must name"},
 		"a web page":       {answering(t, 200, "<html>"+secret+"</html>"), "without OpenSearch's words", "--target"},
 		"a missing page":   {answering(t, 404, "nothing here"), "status 404", "--target"},

@@ -35,6 +35,8 @@ type Config struct {
 	CA          []byte // PEM certificates that the servers' own must descend from; empty: the system's
 	Fingerprint string // SHA-256 of the server's certificate in hex, colons allowed; replaces the check of the chain
 	Insecure    bool   // any certificate will do
+	Certificate []byte // PEM; this client's own, if the servers want one
+	Key         []byte // PEM; of Certificate
 	// Signer, if set, signs each request instead of a user name and password.
 	Signer signer.Signer
 
@@ -131,9 +133,17 @@ func checkURLs(urls []string) error {
 			return hint.Add(fmt.Errorf("configure target: URL %d cannot be read", i+1),
 				"--target wants URLs such as https://host:9200, separated by commas; a password belongs in --target-password-file")
 		}
+		if strings.HasSuffix(u.Hostname(), ".aoss.amazonaws.com") {
+			return ErrServerless
+		}
 	}
 	return nil
 }
+
+// ErrServerless refuses what has OpenSearch's name and not its APIs.
+var ErrServerless = hint.Add(
+	errors.New("configure target: OpenSearch Serverless (aoss) is not supported: it has no cluster APIs, no refresh and no versions of documents"),
+	"Sentry's node storage needs an OpenSearch domain or cluster; --target must name it")
 
 func newTransport(config Config) (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -156,6 +166,13 @@ func newTLS(config Config) (*tls.Config, error) {
 			return nil, hint.Add(errors.New("read target CA: it holds no PEM certificate"),
 				"--target-ca wants a file that begins with -----BEGIN CERTIFICATE-----")
 		}
+	}
+	if len(config.Certificate)+len(config.Key) > 0 {
+		own, err := tls.X509KeyPair(config.Certificate, config.Key)
+		if err != nil {
+			return nil, hint.Add(fmt.Errorf("read target certificate and key: %w", err), "--target-cert and --target-key want PEM files that belong together, the key without a passphrase")
+		}
+		settings.Certificates = []tls.Certificate{own}
 	}
 	if config.Fingerprint == "" {
 		return settings, nil
@@ -208,9 +225,20 @@ type clusterInfo struct {
 func (t *Target) identify(ctx context.Context) error {
 	var info clusterInfo
 	if err := t.ask(ctx, http.MethodGet, "/", nil, &info); err != nil {
-		return unreachable(t.config.URLs, fmt.Errorf("reach %s: %w", redact(t.config.URLs), err))
+		return unreachable(t.config.URLs, fmt.Errorf("reach %s%s: %w", redact(t.config.URLs), throughProxy(t.config.URLs[0]), err))
 	}
 	version := info.Version
+	if version.Distribution == "" && strings.HasPrefix(version.Number, "7.10.") {
+		// With compatibility.override_main_response_version OpenSearch gives itself
+		// out as this Elasticsearch; its nodes tell.
+		number, err := t.nodesVersion(ctx)
+		if err != nil {
+			return err
+		}
+		if number != version.Number {
+			version.Distribution, version.Number = "opensearch", number
+		}
+	}
 	if version.Distribution != "opensearch" {
 		return hint.Add(fmt.Errorf("reach %s: it is not an OpenSearch (distribution %q, version %q)",
 			redact(t.config.URLs), version.Distribution, version.Number),
@@ -227,6 +255,20 @@ func (t *Target) identify(ctx context.Context) error {
 	}
 	t.identity = Identity{ClusterUUID: info.ClusterUUID, ClusterName: info.ClusterName, Version: version.Number}
 	return nil
+}
+
+// nodesVersion is the version as a node tells it.
+func (t *Target) nodesVersion(ctx context.Context) (version string, err error) {
+	var answer struct {
+		Nodes map[string]struct {
+			Version string `json:"version"`
+		} `json:"nodes"`
+	}
+	err = t.ask(ctx, http.MethodGet, "/_nodes/_local?filter_path=nodes.*.version", nil, &answer)
+	for _, n := range answer.Nodes {
+		version = n.Version
+	}
+	return version, err
 }
 
 // ErrOtherCluster means that another cluster answers at the same URL now.

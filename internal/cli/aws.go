@@ -9,6 +9,7 @@ import (
 	"github.com/opensearch-project/opensearch-go/v4/signer/awsv2"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 // awsFlags sign requests for a cluster of Amazon's.
@@ -21,6 +22,9 @@ type awsFlags struct {
 func (f *awsFlags) signer(ctx context.Context) (signer.Signer, error) {
 	if f.TargetAWSRegion == "" {
 		return nil, nil
+	}
+	if f.TargetAWSService == "aoss" {
+		return nil, target.ErrServerless
 	}
 	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(f.TargetAWSRegion))
 	if err != nil {

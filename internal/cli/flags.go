@@ -40,6 +40,8 @@ type targetFlags struct {
 	TargetCA           string `name:"target-ca" help:"PEM file of the certificate authority; the system's by default." env:"NODESTORE_TARGET_CA" placeholder:"FILE" group:"Target"`
 	TargetFingerprint  string `help:"SHA-256 of the server's certificate, in hex; replaces the check of its chain." env:"NODESTORE_TARGET_FINGERPRINT" placeholder:"HEX" group:"Target"`
 	TargetInsecure     bool   `help:"Accept any certificate." env:"NODESTORE_TARGET_INSECURE" group:"Target"`
+	TargetCert         string `name:"target-cert" help:"PEM file of this client's own certificate, if the servers want one." env:"NODESTORE_TARGET_CERT" placeholder:"FILE" group:"Target"`
+	TargetKey          string `name:"target-key" help:"PEM file of its key." env:"NODESTORE_TARGET_KEY" placeholder:"FILE" group:"Target"`
 	Alias              string `help:"Alias that Sentry reads through, as the backend's alias_name." env:"NODESTORE_ALIAS" default:"sentry" placeholder:"NAME" group:"Target"`
 	Template           string `help:"Index template, as the backend's template_name." env:"NODESTORE_TEMPLATE" default:"sentry" placeholder:"NAME" group:"Target"`
 	Index              string `help:"Name of a daily index with {date}, as the backend's index; by default the backend's own rule." env:"NODESTORE_INDEX" placeholder:"NAME" group:"Target"`
@@ -85,9 +87,19 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 		}
 		c.Password = strings.TrimRight(string(content), "\r\n")
 	}
-	if f.TargetCA != "" {
-		if c.CA, err = os.ReadFile(f.TargetCA); err != nil {
-			return target.Config{}, hint.Add(fmt.Errorf("read --target-ca: %w", err), "name a PEM file of the certificate authority")
+	for _, file := range []struct {
+		flag, name, remedy string
+		into               *[]byte
+	}{
+		{"--target-ca", f.TargetCA, "name a PEM file of the certificate authority", &c.CA},
+		{"--target-cert", f.TargetCert, "name a PEM file of the client's certificate", &c.Certificate},
+		{"--target-key", f.TargetKey, "name a PEM file of the client's key", &c.Key},
+	} {
+		if file.name == "" {
+			continue
+		}
+		if *file.into, err = os.ReadFile(file.name); err != nil {
+			return target.Config{}, hint.Add(fmt.Errorf("read %s: %w", file.flag, err), file.remedy)
 		}
 	}
 	c.Signer, err = f.signer(ctx)
