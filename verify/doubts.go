@@ -179,7 +179,7 @@ func (v *Verification) switchDoubts() (list []doubt) {
 		list = append(list, doubt{"this comparison began before the last migration ended", []string{stepVerify}})
 	}
 	if run.Repaired && v.options.Level == Sample {
-		list = append(list, doubt{"this sample was used to repair, so it says nothing about the nodes that were not drawn", []string{
+		list = append(list, doubt{usedUp, []string{
 			"Run nodestore-migrate verify again: it draws another sample.",
 		}})
 	}

@@ -25,6 +25,9 @@ func (r *Report) conclude(doubts []doubt) {
 	}
 }
 
+// usedUp is what a sample says that was used to repair.
+const usedUp = "this sample was used to repair, so it says nothing about payloads that were not drawn"
+
 func (r *Report) sentence() string {
 	nodes := r.Total.Source - r.Total.Rejected - r.Total.Vanished - r.Total.Pending
 	var wrong []string
@@ -44,6 +47,9 @@ func (r *Report) sentence() string {
 	case IDs:
 		return all + "; no payload was compared" + r.besides()
 	case Sample:
+		if r.Bound == nil {
+			return all + "; " + usedUp + r.besides()
+		}
 		return all + "; " + r.Bound.Statement(r.Total.Certain) + r.besides()
 	}
 	if !r.Complete {

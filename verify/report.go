@@ -34,7 +34,7 @@ type Report struct {
 	Days       []Day             `json:"days"`
 	Total      Day               `json:"total"`
 	SizeLimits []int64           `json:"size_limits"`     // upper ends of the size classes in bytes; the last has none
-	Bound      *Bound            `json:"bound,omitempty"` // of a random sample
+	Bound      *Bound            `json:"bound,omitempty"` // of a random sample that was not used to repair
 	Rejected   RejectedReport    `json:"rejected"`
 	SwitchedAt string            `json:"switched_at,omitempty"`    // when Sentry began to write to the target
 	MigratedTo string            `json:"migrated_until,omitempty"` // what the last migrate of all days that ended has copied
@@ -129,7 +129,7 @@ func (v *Verification) report(ctx context.Context) (*Report, error) {
 	}
 	r.Total.Findings = r.Findings.Counts
 	r.Rejected = v.reportRejected()
-	if v.options.Level == Sample {
+	if v.options.Level == Sample && !v.repaired() {
 		r.Bound = v.bound(r.Total.Sample)
 	}
 	doubts, err := v.doubts(ctx, r)
@@ -166,6 +166,13 @@ func (v *Verification) reportApart(r *Report) {
 	}
 	r.Retired.GiveUp = v.options.GiveUp
 	slices.SortFunc(r.Lost, func(a, b LostDay) int { return cmp.Compare(a.Day, b.Day) })
+}
+
+// repaired says whether this run, or an interrupted part of it, has repaired. Its
+// sample says nothing about other nodes then.
+func (v *Verification) repaired() (repaired bool) {
+	v.Checkpoint.View(func(s *checkpoint.State) { repaired = s.Verify.Repaired })
+	return repaired
 }
 
 func (v *Verification) inScope(day node.Day) bool {

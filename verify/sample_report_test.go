@@ -25,6 +25,9 @@ func sampleReport() *verify.Report {
 			Total: 1, Counts: map[verify.Class]int64{verify.Missing: 1}, File: hostile,
 			Examples: []verify.Finding{{Class: verify.Missing, ID: hostile, Day: "2025-03-02", Known: hostile, Indices: []string{hostile}}},
 		},
+		SwitchedAt: "2025-06-01T00:00:00+00:00", MigratedTo: "2025-06-02T00:00:00+00:00", Earlier: 193,
+		Retired:   verify.RetiredReport{Rows: 20, Days: 2, Open: 5, GiveUp: 5},
+		Lost:      []verify.LostDay{{Day: "2025-03-04", Index: hostile, Rows: 100}},
 		NextSteps: []string{"Look at " + hostile},
 	}
 	for i := range 30 {
