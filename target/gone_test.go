@@ -212,3 +212,21 @@ func TestWrongPathPrefix(t *testing.T) {
 	_, err := Open(t.Context(), config)
 	wantRefusal(t, err, "no such index [os]", "the path in --target")
 }
+
+// TestClusterThatStarts has no identity for a moment, which is not another one.
+func TestClusterThatStarts(t *testing.T) {
+	b := oldest(t)
+	roots := 0
+	target := b.through(func(r *http.Request, _ int) faulty.Fault {
+		if r.URL.Path != "/" {
+			return faulty.Fault{}
+		}
+		if roots++; roots == 2 { // the first was Open's
+			return faulty.Fault{Status: http.StatusOK, Body: `{"cluster_uuid":"_na_"}`}
+		}
+		return faulty.Fault{}
+	})
+	if _, ok, err := target.Daily(t.Context(), today); ok || err != nil || roots != 3 {
+		t.Errorf("%v, %v, asked %d times", ok, err, roots)
+	}
+}

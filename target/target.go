@@ -222,6 +222,9 @@ type clusterInfo struct {
 	} `json:"version"`
 }
 
+// known reports whether a cluster that starts knows itself already.
+func (i clusterInfo) known() bool { return i.ClusterUUID != "" && i.ClusterUUID != "_na_" }
+
 func (t *Target) identify(ctx context.Context) error {
 	var info clusterInfo
 	if err := t.ask(ctx, http.MethodGet, "/", nil, &info); err != nil {
@@ -249,7 +252,7 @@ func (t *Target) identify(ctx context.Context) error {
 		return hint.Add(fmt.Errorf("reach %s: OpenSearch %s is not supported", redact(t.config.URLs), version.Number),
 			"supported are the major versions "+strings.Join(supportedMajors, " and "))
 	}
-	if info.ClusterUUID == "" || info.ClusterUUID == "_na_" {
+	if !info.known() {
 		return hint.Add(fmt.Errorf("reach %s: the cluster has no identity yet", redact(t.config.URLs)),
 			"it has not elected a cluster manager; try again when _cluster/health answers")
 	}
@@ -277,15 +280,23 @@ var ErrOtherCluster = errors.New("another cluster answers")
 // sameCluster makes sure that the cluster is still the one that was opened: what
 // another one does not have is not gone.
 func (t *Target) sameCluster(ctx context.Context) error {
-	var info clusterInfo
-	if err := t.ask(ctx, http.MethodGet, "/", nil, &info); err != nil {
-		return err
+	var patience backoff
+	for {
+		var info clusterInfo
+		if err := t.ask(ctx, http.MethodGet, "/", nil, &info); err != nil {
+			return err
+		}
+		switch {
+		case info.ClusterUUID == t.identity.ClusterUUID:
+			return nil
+		case info.known():
+			return hint.Add(fmt.Errorf("%w at %s: its identity is %q, it was %q", ErrOtherCluster, redact(t.config.URLs), info.ClusterUUID, t.identity.ClusterUUID),
+				"make --target lead to the one cluster that Sentry reads from, whichever of its nodes or proxies answers; then run the same command again")
+		}
+		if err := t.pause(ctx, &patience, errors.New("the cluster has no identity yet: it has not elected a cluster manager")); err != nil {
+			return err
+		}
 	}
-	if info.ClusterUUID == t.identity.ClusterUUID {
-		return nil
-	}
-	return hint.Add(fmt.Errorf("%w at %s: its identity is %q, it was %q", ErrOtherCluster, redact(t.config.URLs), info.ClusterUUID, t.identity.ClusterUUID),
-		"make --target lead to the one cluster that Sentry reads from, whichever of its nodes or proxies answers; then run the same command again")
 }
 
 // redact lists URLs without the credentials that they may carry.
