@@ -23,7 +23,7 @@ func conditionalAction(action string, c Copy) (line []byte) {
 // is no third answer, since items are sent again until they have theirs. After
 // an answer that was lost, a deletion that finds no document counts as carried
 // out, and an overwriting that was carried out as changed by somebody: the
-// caller, who looks again, then finds its own document.
+// caller looks again, and finds its own document.
 func (t *Target) conditional(ctx context.Context, path string, items [][]byte) ([]bool, error) {
 	done := make([]bool, len(items))
 	waiting := make([]int, len(items))

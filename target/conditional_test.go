@@ -128,6 +128,28 @@ func TestReplaceWritesOverExactlyThatCopy(t *testing.T) {
 	})
 }
 
+// TestReplacedWithoutAnAnswer: what was carried out though its answer was lost
+// is reported as replaced, and what Sentry changed is not.
+func TestReplacedWithoutAnAnswer(t *testing.T) {
+	b := oldest(t)
+	faults := &bulks{fault: first(faulty.Fault{Cut: faulty.BeforeAnswer})}
+	target := b.through(faults.rule)
+	index := b.plain(target)
+	for _, id := range []string{"newer", "changed"} {
+		b.sentryWrites(id, noon+5000, "Sentry's")
+	}
+	b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
+	copies, err := target.Copies(t.Context(), index.Name, []string{"newer", "changed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.sentryWrites("changed", noon+6000, "Sentry's again")
+	replaced, err := target.Replace(t.Context(), index, batchOf(t, CreateOnly, row{"newer", noon, "ours"}, row{"changed", noon, "ours"}), copies)
+	if err != nil || len(replaced) != 1 || replaced[0].ID != "newer" {
+		t.Errorf("replaced %v, %v", replaced, err)
+	}
+}
+
 // TestManyInOneMillisecond are more than one search returns, in shards that
 // count their sequence numbers alike.
 func TestManyInOneMillisecond(t *testing.T) {

@@ -238,12 +238,45 @@ func (t *Target) Replace(ctx context.Context, index Index, b *Batch, copies []Co
 	if err != nil {
 		return nil, fmt.Errorf("replace %d documents of index %s: %w", len(items), index.Name, err)
 	}
+	now, err := d.undone(ctx, items, done)
+	if err != nil {
+		return nil, fmt.Errorf("replace %d documents of index %s: %w", len(items), index.Name, err)
+	}
 	for k, i := range items {
-		if done[k] {
+		c, found := now[b.id(i)]
+		ours := found && c.Millis == node.Millis(b.items[i].micros) && c.seqNo != there[c.ID].seqNo
+		if done[k] || ours {
 			replaced = append(replaced, there[b.id(i)])
 		}
 	}
 	return replaced, nil
+}
+
+// undone looks at what is there for the items that were not carried out: after a
+// broken connection it may be the very node that was sent.
+func (d *delivery) undone(ctx context.Context, items []int, done []bool) (map[string]Copy, error) {
+	var ids []string
+	for k, i := range items {
+		if !done[k] {
+			ids = append(ids, d.batch.id(i))
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	err := d.target.Refresh(ctx, d.index.Name)
+	var copies []Copy
+	if err == nil {
+		copies, err = d.target.Copies(ctx, d.index.Name, ids)
+	}
+	if IsGone(err) {
+		return nil, nil
+	}
+	now := make(map[string]Copy, len(copies))
+	for _, c := range copies {
+		now[c.ID] = c
+	}
+	return now, err
 }
 
 // writtenBySentry reports whether a document dates from after the switch.
