@@ -2,6 +2,8 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
@@ -12,6 +14,11 @@ import (
 type Binding struct {
 	Source Source `json:"source"`
 	Target Target `json:"target"`
+	// Earlier are the sources that had the same data before it moved to this one.
+	Earlier []Source `json:"earlier_sources,omitempty"`
+	// Moved, of a run: its source has the same data, on another server or under
+	// another name.
+	Moved bool `json:"-"`
 }
 
 // Source identifies the relation that is read. It holds no address and no
@@ -45,7 +52,7 @@ func (e *MismatchError) Error() string {
 // recorded one with what only the run knows. What one side does not know is
 // not compared: a managed PostgreSQL may refuse its system identifier, and a
 // region's database does not hold its own name. A difference is a
-// *MismatchError.
+// *MismatchError, unless the run says that its source moved.
 func (b Binding) Accept(run Binding) (Binding, error) {
 	fields := []struct {
 		name            string
@@ -60,6 +67,7 @@ func (b Binding) Accept(run Binding) (Binding, error) {
 		{"target alias", &b.Target.Alias, &run.Target.Alias, false},
 		{"target index", &b.Target.Index, &run.Target.Index, false},
 	}
+	before, moved := b.Source, false
 	for _, f := range fields {
 		if f.mayBeUnknown && *f.recorded == "" {
 			*f.recorded = *f.given
@@ -67,10 +75,21 @@ func (b Binding) Accept(run Binding) (Binding, error) {
 		if f.mayBeUnknown && *f.given == "" {
 			continue
 		}
-		if *f.recorded != *f.given {
+		switch movable := strings.HasPrefix(f.name, "source ") && f.name != "source region"; {
+		case *f.recorded == *f.given:
+		case movable && run.Moved:
+			*f.recorded, moved = *f.given, true
+		case movable:
+			return b, hint.Add(&MismatchError{f.name, *f.recorded, *f.given},
+				"if this is the same data on another server, confirm that with migrate --source-moved; "+
+					"else give the source of the first run, or start another migration with another --checkpoint")
+		default:
 			return b, hint.Add(&MismatchError{f.name, *f.recorded, *f.given},
 				"give the source and target of the first run, or start another migration with another --checkpoint")
 		}
+	}
+	if moved {
+		b.Earlier = append(slices.Clone(b.Earlier), before)
 	}
 	return b, nil
 }

@@ -92,7 +92,7 @@ func TestResume(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if before.Binding != binding || before.Started.After(at) || before.Saved.Before(at) {
+	if !reflect.DeepEqual(before.Binding, binding) || before.Started.After(at) || before.Saved.Before(at) {
 		t.Errorf("binding %v, started %v, saved %v", before.Binding, before.Started, before.Saved)
 	}
 	if read := mustRead(t, path); !reflect.DeepEqual(read, before) {

@@ -158,7 +158,7 @@ func TestBinding(t *testing.T) {
 			test.change(&run)
 			state, err := openOver(t, document(t), run)
 			if test.want == (MismatchError{}) {
-				if err != nil || state.Binding != bound {
+				if err != nil || !reflect.DeepEqual(state.Binding, bound) {
 					t.Errorf("open = %v, %v", state.Binding, err)
 				}
 				return
@@ -171,13 +171,37 @@ func TestBinding(t *testing.T) {
 	}
 }
 
+// A source may move to another server, and back; its region and the target never.
+func TestBindingOfASourceThatMoved(t *testing.T) {
+	t.Parallel()
+	run := bound
+	run.Source.System, run.Source.Database, run.Moved = "8", "restored", true
+	state, err := openOver(t, document(t), run)
+	if want := []Source{bound.Source}; err != nil || state.Binding.Source != run.Source || !reflect.DeepEqual(state.Binding.Earlier, want) {
+		t.Errorf("open = %+v, %v", state.Binding, err)
+	}
+	if again, err := state.Binding.Accept(run); err != nil || len(again.Earlier) != 1 {
+		t.Errorf("accept again = %+v, %v", again, err)
+	}
+	for name, change := range map[string]func(*Binding){
+		"region": func(b *Binding) { b.Source.Region = "us" },
+		"alias":  func(b *Binding) { b.Target.Alias = "us" },
+	} {
+		other := run
+		change(&other)
+		if _, err := openOver(t, document(t), other); err == nil {
+			t.Errorf("a move was accepted with another %s", name)
+		}
+	}
+}
+
 // What the first run could not know is learnt from a later one.
 func TestBindingIsCompleted(t *testing.T) {
 	t.Parallel()
 	first := bound
 	first.Source.System, first.Source.Region = "", ""
 	recorded, err := first.Accept(bound)
-	if err != nil || recorded != bound {
+	if err != nil || !reflect.DeepEqual(recorded, bound) {
 		t.Errorf("accept = %v, %v; want %v", recorded, err, bound)
 	}
 }

@@ -83,7 +83,7 @@ func (m *Migration) copiedDays(ctx context.Context) ([]node.Day, error) {
 	}
 	copied := make(map[node.Day]bool)
 	for _, h := range holdings {
-		copied[h.Day] = h.Daily && h.Ours && h.Origin.Same(m.origin)
+		copied[h.Day] = h.Daily && h.Ours && m.origins.Have(h.Origin)
 	}
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for name, d := range state.Days {

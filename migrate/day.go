@@ -203,7 +203,7 @@ func (m *Migration) prepare(ctx context.Context, d *day) error {
 // create creates the index of a day.
 func (m *Migration) create(ctx context.Context, d *day) error {
 	if d.hot {
-		return m.target.CreateShared(ctx, d.name(), m.origin)
+		return m.target.CreateShared(ctx, d.name(), m.origins[0])
 	}
 	loan, err := m.target.Loan(ctx, d.name())
 	if err != nil {
@@ -216,7 +216,7 @@ func (m *Migration) create(ctx context.Context, d *day) error {
 	if err != nil {
 		return err
 	}
-	if err := m.target.Create(ctx, d.name(), loan, m.origin); !errors.Is(err, target.ErrExists) {
+	if err := m.target.Create(ctx, d.name(), loan, m.origins[0]); !errors.Is(err, target.ErrExists) {
 		return err
 	}
 	return nil // somebody else was faster: it is adopted
@@ -292,8 +292,8 @@ func (m *Migration) checkIndex(ctx context.Context, index target.Index) error {
 		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem),
 			"nothing was written to it; make it what the backend's template asks for, or move it away, then run the same command again")
 	}
-	if index.Origin != nil && !index.Origin.Same(m.origin) {
-		return m.target.CheckOrigin(ctx, m.origin)
+	if index.Origin != nil && !m.origins.Have(*index.Origin) {
+		return m.target.CheckOrigin(ctx, m.origins)
 	}
 	if !index.Durable() {
 		return hint.Add(fmt.Errorf("index %s has index.translog.durability=async: what it takes may be lost", index.Name),

@@ -113,7 +113,7 @@ type Migration struct {
 	progress   progress
 	spent      spent
 	ours       func(node.Day) bool // whether a day is this process's to copy; nil: all are
-	origin     target.Origin
+	origins    target.Origins // what is written into new indices, and what else the source was called
 
 	now     int64              // the source's clock when the present pass began, µs
 	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
@@ -160,8 +160,7 @@ func New(parts Parts, options Options) *Migration {
 		options: options,
 	}
 	parts.Checkpoint.View(func(state *checkpoint.State) {
-		s := state.Binding.Source
-		m.origin = target.Origin{System: s.System, Database: s.Database, Table: s.Table, Region: s.Region}
+		m.origins = Origins(state.Binding)
 	})
 	return m
 }

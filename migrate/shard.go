@@ -80,7 +80,7 @@ func (t Team) id() string { return t.Target.Backend().Alias + "/division" }
 func (t Team) Join(ctx context.Context) (Division, error) {
 	body, err := t.Records.Change(ctx, t.id(), func(old []byte) ([]byte, error) {
 		if old != nil {
-			return nil, nil
+			return t.move(old)
 		}
 		d, err := t.divide(ctx)
 		if err != nil {
@@ -99,6 +99,18 @@ func (t Team) Join(ctx context.Context) (Division, error) {
 		return Division{}, err
 	}
 	return d, t.check(d)
+}
+
+// move changes the source that a division is bound to, if it has moved.
+func (t Team) move(division []byte) ([]byte, error) {
+	d, err := decodeDivision(division)
+	if err != nil || !t.Binding.Moved {
+		return nil, err
+	}
+	if d.Binding, err = d.Binding.Accept(t.Binding); err != nil {
+		return nil, err
+	}
+	return json.Marshal(d)
 }
 
 // Look returns the division without making one; ok is false if there is none.

@@ -182,20 +182,20 @@ func (m *maker) checkOrigin(ctx context.Context) {
 	if m.target == nil || m.source == nil || m.misnamed {
 		return
 	}
-	if err := m.target.CheckOrigin(ctx, m.origin()); err != nil {
+	if err := m.target.CheckOrigin(ctx, m.origins()); err != nil {
 		m.judge(Target, "origin", err, "whose nodes are behind the alias is not known")
 		return
 	}
 	m.ok(Target, "origin", "nothing behind the alias is another source's")
 }
 
-// origin is what migrate would write into its indices: what this run does not
-// know is taken from the checkpoint.
-func (m *maker) origin() target.Origin {
+// origins begin with what migrate would write into its indices: what this run does
+// not know is taken from the checkpoint.
+func (m *maker) origins() target.Origins {
 	id := m.source.Identity()
 	origin := target.Origin{System: id.System, Database: id.Database, Table: id.Table, Region: m.config.Region}
 	if m.state == nil {
-		return origin
+		return target.Origins{origin}
 	}
 	recorded := m.state.Binding.Source
 	if origin.Region == "" {
@@ -204,7 +204,11 @@ func (m *maker) origin() target.Origin {
 	if origin.System == "" {
 		origin.System = recorded.System
 	}
-	return origin
+	origins := target.Origins{origin}
+	for _, s := range m.state.Binding.Earlier {
+		origins = append(origins, target.Origin{System: s.System, Database: s.Database, Table: s.Table, Region: s.Region})
+	}
+	return origins
 }
 
 // privileges are what a migration does on the target, as the security plugin

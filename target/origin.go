@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
@@ -44,18 +45,24 @@ func (o Origin) String() string {
 	return text
 }
 
+// Origins are a source, and what it was before it moved to another server.
+type Origins []Origin
+
+// Have reports whether an origin is one of them.
+func (o Origins) Have(origin Origin) bool { return slices.ContainsFunc(o, origin.Same) }
+
 // CheckOrigin makes sure that all that this tool made behind the alias came
 // from the same source as this run's nodes, whichever machine and checkpoint
 // it was made with (promise 9). Indices that Sentry made have no origin and
 // are not asked.
-func (t *Target) CheckOrigin(ctx context.Context, origin Origin) error {
+func (t *Target) CheckOrigin(ctx context.Context, origins Origins) error {
 	existing, err := t.behindAlias(ctx)
 	if err != nil {
 		return err
 	}
 	for _, index := range existing {
-		if index.Origin != nil && !index.Origin.Same(origin) {
-			return t.otherOrigin(index, origin)
+		if index.Origin != nil && !origins.Have(*index.Origin) {
+			return t.otherOrigin(index, origins[0])
 		}
 	}
 	return nil
@@ -64,5 +71,6 @@ func (t *Target) CheckOrigin(ctx context.Context, origin Origin) error {
 func (t *Target) otherOrigin(index Index, origin Origin) error {
 	return hint.Add(fmt.Errorf("index %s behind alias %s was filled from %s: this run reads %s", index.Name, t.config.Backend.Alias, index.Origin, origin),
 		"documents do not say which region they are from, so one region goes to one alias: give this source an alias and an index prefix of its own, "+
-			"or a cluster of its own. If it is the same data under another name or server, remove the indices that were filled before")
+			"or a cluster of its own. If it is the same data under another name or server, run migrate --source-moved with the --checkpoint that they were filled with, "+
+			"or remove the indices that were filled before")
 }

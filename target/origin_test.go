@@ -45,11 +45,11 @@ func TestSecondRegionBehindOneAlias(t *testing.T) {
 		us := Origin{System: "1", Database: "sentry", Table: "public.nodestore_node", Region: "us"}
 		de := us
 		de.System, de.Region = "2", "de"
-		if err := target.CheckOrigin(ctx, de); err != nil {
+		if err := target.CheckOrigin(ctx, Origins{de}); err != nil {
 			t.Errorf("nothing there yet: %v", err)
 		}
 		b.plain(target) // made by Sentry
-		if err := target.CheckOrigin(ctx, de); err != nil {
+		if err := target.CheckOrigin(ctx, Origins{de}); err != nil {
 			t.Errorf("only Sentry's own index there: %v", err)
 		}
 		loan, err := target.Loan(ctx, b.index())
@@ -59,15 +59,15 @@ func TestSecondRegionBehindOneAlias(t *testing.T) {
 		if err := target.Create(ctx, b.backend.IndexOf(today-1), loan, us); err != nil {
 			t.Fatal(err)
 		}
-		if err := target.CheckOrigin(ctx, us); err != nil {
+		if err := target.CheckOrigin(ctx, Origins{us}); err != nil {
 			t.Errorf("the same region again: %v", err)
 		}
-		wantRefusal(t, b.open().CheckOrigin(ctx, de), "was filled from region us", "one region goes to one alias")
+		wantRefusal(t, b.open().CheckOrigin(ctx, Origins{de}), "was filled from region us", "one region goes to one alias")
 
 		other := b
 		other.backend.Alias += "-other"
 		b.must(http.MethodPost, "/_aliases", `{"actions":[{"add":{"index":"`+b.index()+`","alias":"`+other.backend.Alias+`"}}]}`)
-		if err := other.open().CheckOrigin(ctx, de); err != nil {
+		if err := other.open().CheckOrigin(ctx, Origins{de}); err != nil {
 			t.Errorf("another alias: %v", err)
 		}
 	})

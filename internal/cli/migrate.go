@@ -45,6 +45,7 @@ type migrateCommand struct {
 
 	MaxRejected      rejectedLimit `help:"Stop when the target refuses more than this share of a day, such as 5%, or when more than this number of nodes is rejected for whatever reason; 1% by default." env:"NODESTORE_MAX_REJECTED" placeholder:"SHARE|N" group:"Copy"`
 	RejectedPayloads bool          `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
+	SourceMoved      bool          `help:"Confirm that the source is the one of the earlier runs on another server, or under another name: restored, upgraded or switched over. Days that agree are kept." group:"Copy"`
 	RestoreSettings  bool          `help:"Only give back the index settings that an interrupted run has borrowed." group:"Copy"`
 }
 
@@ -214,7 +215,10 @@ func (w *work) run(ctx context.Context, run func(*migrate.Migration, context.Con
 }
 
 // session is what a migration works with while it is open.
-type session struct{ migrate.Parts }
+type session struct {
+	migrate.Parts
+	bound checkpoint.Binding // what the checkpoint of a migration belongs to
+}
 
 // open reaches both sides and opens the checkpoint in its file.
 func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (*session, error) {
@@ -248,7 +252,10 @@ func (c *migrateCommand) reach(ctx context.Context, p *process, readers int, wai
 	if _, err = s.Source.CheckSilo(ctx, c.Region); err != nil {
 		return s, err
 	}
-	s.Target, err = target.Open(ctx, config)
+	if s.Target, err = target.Open(ctx, config); err != nil {
+		return s, err
+	}
+	s.bound, err = c.bind(ctx, s)
 	return s, err
 }
 
@@ -258,8 +265,11 @@ func (c *migrateCommand) openFile(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding(c.Region)); err != nil {
+	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.bound); err != nil {
 		return errors.Join(err, medium.Close())
+	}
+	if err := s.recordMove(ctx); err != nil {
+		return err
 	}
 	return c.openRejects(s)
 }
@@ -286,13 +296,10 @@ func (s *session) binding(region string) checkpoint.Binding {
 	}
 }
 
-// origin is what is written into the indices that this source fills.
-func (s *session) origin() (origin target.Origin) {
-	s.Checkpoint.View(func(state *checkpoint.State) {
-		from := state.Binding.Source
-		origin = target.Origin{System: from.System, Database: from.Database, Table: from.Table, Region: from.Region}
-	})
-	return origin
+// origins are those of the source that the checkpoint is bound to.
+func (s *session) origins() (origins target.Origins) {
+	s.Checkpoint.View(func(state *checkpoint.State) { origins = migrate.Origins(state.Binding) })
+	return origins
 }
 
 // prepareTarget has the template there, and refuses a target that could not
@@ -317,7 +324,7 @@ func (s *session) prepareTarget(ctx context.Context, show *display) error {
 	if err := s.Target.CheckContract(ctx, today); err != nil {
 		return err
 	}
-	return s.Target.CheckOrigin(ctx, s.origin())
+	return s.Target.CheckOrigin(ctx, s.origins())
 }
 
 // templateEvent tells that the index template was written.

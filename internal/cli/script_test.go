@@ -152,6 +152,15 @@ func connect(ts *testscript.TestScript) *pgx.Conn {
 	return conn
 }
 
+// elsewhere starts another PostgreSQL and makes it the source.
+func elsewhere(ts *testscript.TestScript, _ bool, _ []string) {
+	versions := testservers.PostgresVersions()
+	server, err := testbed.StartPostgres(context.Background(), testbed.PostgresOptions{Version: versions[len(versions)-1]})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(server.Stop()) })
+	ts.Setenv("NODESTORE_SOURCE", server.URL())
+}
+
 // role makes a role of the script's own that has to log in with a password, and
 // puts its name into $ROLE. It may do nothing but connect.
 func role(ts *testscript.TestScript, _ bool, _ []string) {

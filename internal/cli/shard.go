@@ -105,7 +105,7 @@ func (w *work) shared(ctx context.Context, index string) (r result, err error) {
 	s := w.session
 	team := migrate.Team{
 		Source: s.Source, Target: s.Target, Records: s.Target.Records(index),
-		Binding: s.binding(w.Region), Shards: of, Since: w.Since.Day, Until: w.Until.Day,
+		Binding: s.bound, Shards: of, Since: w.Since.Day, Until: w.Until.Day,
 	}
 	if err := team.Records.Ensure(ctx); err != nil {
 		return r, err
@@ -221,10 +221,10 @@ func (w *work) openIndex(ctx context.Context, place onindex.Place, fill func(*ch
 		return err
 	}
 	s := w.session
-	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding(w.Region)); err != nil {
+	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.bound); err != nil {
 		return errors.Join(err, medium.Close())
 	}
-	if fill != nil {
+	if err = s.recordMove(ctx); err == nil && fill != nil {
 		err = fill(s.Checkpoint, medium.Rejected())
 	}
 	if err != nil {
