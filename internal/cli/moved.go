@@ -59,7 +59,8 @@ func movedText(s *session, before checkpoint.Source, seen []migrate.Sighting) st
 		}
 		changed = append(changed, fmt.Sprintf("%s %s, now %s", f[0], f[1], f[2]))
 	}
-	text := "changed: " + strings.Join(changed, "; ") + " (on " + s.Source.Relation().ServerText + ")"
+	server, _, _ := strings.Cut(s.Source.Relation().ServerText, " on ")
+	text := "changed: " + strings.Join(changed, "; ") + " (" + server + ")"
 	if len(same) > 0 {
 		text += "; not changed: " + strings.Join(same, ", ")
 	}
