@@ -46,7 +46,7 @@ type tally struct {
 	first    int64 // oldest timestamp, µs
 	last     int64 // newest timestamp
 	rejected []Rejected
-	recent   []mark // nodes so young that others beside them may be committed later
+	recent   []checkpoint.Mark // nodes so young that others beside them may be committed later
 }
 
 // load is a full batch that waits for a sender.
@@ -96,7 +96,7 @@ type filler struct {
 	check   *node.Checker
 	limit   func() int              // of a batch's body, in bytes
 	young   func(micros int64) bool // whether rows beside a node may be committed later: it is remembered
-	known   marks                   // nodes that have their fate: a clock that was ahead had them copied before their time
+	known   checkpoint.Marks        // nodes that have their fate: a clock that was ahead had them copied before their time
 
 	empty func() (*target.Batch, error) // where batches come from
 	full  func(load) error              // where they go
@@ -141,7 +141,7 @@ func (f *filler) count(micros, bytes int64) {
 // add puts a node into the batch that is being filled. A batch that the node
 // does not fit into is sent before.
 func (f *filler) add(n node.Node) error {
-	if len(f.known) > 0 && f.known.has(markOf(n.ID, n.Micros)) {
+	if len(f.known) > 0 && f.known.Has(checkpoint.MarkOf(n.ID, n.Micros)) {
 		return nil
 	}
 	if f.batch != nil && f.batch.Len() > 0 && f.batch.Size()+f.batch.Room(n) > f.limit() {
@@ -155,7 +155,7 @@ func (f *filler) add(n node.Node) error {
 	verdict := f.batch.Append(n, f.check)
 	f.count(n.Micros, int64(len(n.Data)))
 	if f.young(n.Micros) {
-		f.read.recent = append(f.read.recent, markOf(n.ID, n.Micros))
+		f.read.recent = append(f.read.recent, checkpoint.MarkOf(n.ID, n.Micros))
 	}
 	if verdict.Reason != node.Accepted {
 		f.read.rejected = append(f.read.rejected, Rejected{ID: string(n.ID), Timestamp: isoTime(n.Micros), Reason: verdict.Reason})
@@ -200,7 +200,7 @@ func (m *Migration) commit(ctx context.Context, a *attempt) error {
 			for _, r := range a.again {
 				record.SentAgain = record.SentAgain.Add(r).Coarse(maxSentAgain)
 			}
-			remember(state, a.read.recent)
+			state.CatchUp.Remember(a.read.recent)
 			change(state)
 		})
 		if err == nil {

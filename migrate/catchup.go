@@ -183,7 +183,7 @@ func (m *Migration) young(micros int64) bool {
 			return true
 		}
 	}
-	return micros >= m.now-m.overlap()
+	return micros >= m.now-m.overlap() || m.switchedBefore(micros)
 }
 
 func (m *Migration) overlap() int64 { return m.options.Overlap.Microseconds() }

@@ -198,20 +198,7 @@ func (m *Migration) removable(index target.Index, c target.Copy) bool {
 // version shows that, which is the timestamp of its row. Sentry may write to the
 // other indices: there, only what is remembered is known.
 func (m *Migration) wrote(index target.Index, c target.Copy) bool {
-	return index.Versioned() && node.Millis(c.Version) == c.Millis || m.marked(c)
-}
-
-// marked reports whether a document is that of a row that is remembered.
-func (m *Migration) marked(c target.Copy) bool {
-	if m.known[minuteOf(c.Millis*1000)] == nil {
-		return false
-	}
-	for micros := c.Millis * 1000; micros < (c.Millis+1)*1000; micros++ {
-		if m.known.has(markOf([]byte(c.ID), micros)) {
-			return true
-		}
-	}
-	return false
+	return index.Versioned() && node.Millis(c.Version) == c.Millis || m.known.HasDocument(c.ID, c.Millis)
 }
 
 // emptied reports whether all rows of a day are gone. A partition may be

@@ -3,10 +3,8 @@ package migrate
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"time"
@@ -17,62 +15,9 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// mark is a node that has its fate, by a hash of its id and timestamp.
-type mark struct {
-	minute int64 // of its timestamp, µs
-	hash   uint64
-}
-
-// markOf hashes with 64 bits: among the nodes of an overlap, hundreds of
-// thousands, two share a hash once in a hundred million runs.
-func markOf(id []byte, micros int64) mark {
-	h := fnv.New64a()
-	h.Write(id) // never returns an error
-	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(micros)))
-	return mark{minuteOf(micros), h.Sum64()}
-}
-
-// minuteOf is the first µs of a time's minute.
-func minuteOf(micros int64) int64 {
-	at := micros - micros%minute
-	if micros%minute < 0 {
-		at -= minute
-	}
-	return at
-}
-
-// remember adds marks to the checkpoint.
-func remember(state *checkpoint.State, marks []mark) {
-	if len(marks) > 0 && state.CatchUp.Recent == nil {
-		state.CatchUp.Recent = make(map[int64][]byte)
-	}
-	for _, k := range marks {
-		state.CatchUp.Recent[k.minute] = binary.LittleEndian.AppendUint64(state.CatchUp.Recent[k.minute], k.hash)
-	}
-}
-
-// marks are marks by the minute: most minutes have none, which costs no hash.
-type marks map[int64]map[uint64]bool
-
-func (k marks) has(one mark) bool { return k[one.minute][one.hash] }
-
-func (k marks) add(one mark) {
-	if k[one.minute] == nil {
-		k[one.minute] = make(map[uint64]bool)
-	}
-	k[one.minute][one.hash] = true
-}
-
 // remembered are the marks that the checkpoint has.
-func (m *Migration) remembered() marks {
-	known := make(marks)
-	m.checkpoint.View(func(state *checkpoint.State) {
-		for at, hashes := range state.CatchUp.Recent {
-			for ; len(hashes) >= 8; hashes = hashes[8:] {
-				known.add(mark{at, binary.LittleEndian.Uint64(hashes)})
-			}
-		}
-	})
+func (m *Migration) remembered() (known checkpoint.Marks) {
+	m.checkpoint.View(func(state *checkpoint.State) { known = state.CatchUp.Marks() })
 	return known
 }
 
@@ -95,8 +40,8 @@ func (m *Migration) copyLate(ctx context.Context) error {
 	for _, r := range ranges {
 		from, to := max(r.From, m.firstKept()), min(r.To, m.options.Until.Start())
 		err := m.keys(ctx, from, to, func(id []byte, micros int64) error {
-			if k := markOf(id, micros); !known.has(k) {
-				known.add(k) // ranges of two edges may overlap
+			if k := checkpoint.MarkOf(id, micros); !known.Has(k) {
+				known.Add(k) // ranges of two edges may overlap
 				late[node.DayOf(micros)] = append(late[node.DayOf(micros)], key{string(id), micros})
 			}
 			return nil

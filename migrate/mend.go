@@ -85,7 +85,7 @@ func (m *Migration) mendPortion(ctx context.Context, left *mending, keys []key) 
 // writtenBySentry reports whether Sentry itself wrote a document: it dates from
 // after the switch, and is not that of a row whose clock was ahead.
 func (m *Migration) writtenBySentry(c target.Copy) bool {
-	return m.options.SwitchedAt != 0 && c.Millis >= node.Millis(m.options.SwitchedAt) && !m.marked(c)
+	return m.options.SwitchedAt != 0 && c.Millis >= node.Millis(m.options.SwitchedAt) && !m.known.HasDocument(c.ID, c.Millis)
 }
 
 // replaceNewer writes rows over newer documents of the same id, each only if it

@@ -113,14 +113,14 @@ type Migration struct {
 	progress   progress
 	spent      spent
 	ours       func(node.Day) bool // whether a day is this process's to copy; nil: all are
-	origins    target.Origins      // what is written into new indices, and what else the source was called
+	origins    target.Origins // what is written into new indices, and what else the source was called
 
 	now     int64              // the source's clock when the present pass began, µs
 	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
 
-	known         marks // nodes that had their fate when the present pass began
-	counted       bool  // what is out of retention was counted by this run
-	sweptSwitched int64 // what Sentry wrote before, in µs, was looked for in other days
+	known         checkpoint.Marks // nodes that had their fate when the present pass began
+	counted       bool             // what is out of retention was counted by this run
+	sweptSwitched int64            // what Sentry wrote before, in µs, was looked for in other days
 }
 
 // Parts are what a Migration works with. They stay the caller's to close.

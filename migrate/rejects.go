@@ -17,6 +17,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
@@ -190,7 +191,7 @@ func (r *Rejects) note(rejected Rejected) bool {
 	}
 	r.listed[key] = struct{}{}
 	if at, err := time.Parse(time.RFC3339Nano, rejected.Timestamp); err == nil {
-		start := markOf(nil, at.UnixMicro()).minute
+		start := checkpoint.MinuteOf(at.UnixMicro())
 		m := r.byMinute[start]
 		r.byMinute[start] = source.Moment{Count: m.Count + 1, Sum: m.Sum + float64(node.Millis(at.UnixMicro()))}
 	}

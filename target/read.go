@@ -28,7 +28,11 @@ func (t *Target) Read(ctx context.Context, id string) (Sight, error) {
 		"_source": false, "docvalue_fields": millisField(),
 	}
 	var found hits[hit]
-	if err := t.search(ctx, t.config.Backend.Alias, query, &found); err != nil {
+	err := t.search(ctx, t.config.Backend.Alias, query, &found)
+	if IsGone(err) {
+		return Sight{Millis: -1}, nil // there is no index yet
+	}
+	if err != nil {
 		return Sight{}, fmt.Errorf("%s: %w", op, err)
 	}
 	sight := Sight{Copies: found.total(), Millis: -1}
@@ -50,7 +54,7 @@ func (t *Target) Read(ctx context.Context, id string) (Sight, error) {
 		} `json:"fields"`
 	}
 	path := "/" + url.PathEscape(sight.Index) + "/_doc/" + url.PathEscape(id) + "?stored_fields=data&preference=_primary"
-	err := t.ask(ctx, http.MethodGet, path, nil, &got)
+	err = t.ask(ctx, http.MethodGet, path, nil, &got)
 	if IsGone(err) || typeOf(err) == typeDocumentMissing {
 		return sight, nil
 	}

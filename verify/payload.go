@@ -34,8 +34,8 @@ func (v *Verification) newComparer() *comparer {
 // Sentry's reader gets are the inner bytes, so those are compared; a document
 // that is the very text of its row needs only to be readable.
 func (c *comparer) difference(r row, d target.Document) (class Class, known string) {
-	if d.Millis > node.Millis(r.micros) && c.scope.sentrys(d.Millis) {
-		return "", "" // a newer version that Sentry wrote
+	if d.Millis != node.Millis(r.micros) && c.scope.sentrys(r.id, d.Millis) {
+		return "", "" // a version that Sentry wrote since
 	}
 	if d.Data == nil {
 		return Unreadable, "its document stores no data"

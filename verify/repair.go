@@ -209,7 +209,7 @@ func (v *Verification) wanted(r row, copies []target.Copy) bool {
 	}
 	home := v.Target.Backend().IndexOf(node.DayOf(r.micros))
 	for _, c := range copies {
-		if c.Millis > node.Millis(r.micros) || v.scope.sentrys(c.Millis) || c.Index == home && c.Millis == node.Millis(r.micros) {
+		if c.Millis > node.Millis(r.micros) || v.scope.sentrys(c.ID, c.Millis) || c.Index == home && c.Millis == node.Millis(r.micros) {
 			return false
 		}
 	}
@@ -282,7 +282,7 @@ func (v *Verification) removeStale(ctx context.Context, rows map[string]row) (re
 	for id, list := range copies {
 		keep, ok := v.keeper(rows[id], list)
 		for _, c := range list {
-			if ok && c != keep && c.Millis <= keep.Millis && !v.scope.sentrys(c.Millis) {
+			if ok && c != keep && c.Millis <= keep.Millis && !v.scope.sentrys(c.ID, c.Millis) {
 				stale = append(stale, c)
 			}
 		}
@@ -296,7 +296,7 @@ func (v *Verification) removeStale(ctx context.Context, rows map[string]row) (re
 func (v *Verification) keeper(r row, copies []target.Copy) (keep target.Copy, ok bool) {
 	home := v.Target.Backend().IndexOf(node.DayOf(r.micros))
 	for _, c := range copies {
-		own := v.scope.sentrys(c.Millis)
+		own := v.scope.sentrys(c.ID, c.Millis)
 		if own && (!ok || c.Millis > keep.Millis) || !ok && c.Index == home && c.Millis == node.Millis(r.micros) && r.micros < v.horizon() {
 			keep, ok = c, true
 		}
@@ -319,7 +319,7 @@ func (v *Verification) undo(ctx context.Context, created []made, removed []targe
 			return err
 		}
 		for _, c := range found {
-			if c.Millis == node.Millis(m.row.micros) && !v.scope.sentrys(c.Millis) {
+			if c.Millis == node.Millis(m.row.micros) && !v.scope.sentrys(c.ID, c.Millis) {
 				undone = append(undone, c)
 			}
 		}

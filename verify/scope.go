@@ -14,9 +14,10 @@ import (
 
 // scope is what there is to compare.
 type scope struct {
-	from, until int64 // rows with timestamps in it, half-open, µs since 1970
-	certain     int64 // from here on every payload is compared: the day of the switch, and what was caught up
-	switchedAt  int64 // when Sentry began to write to the target; 0: not yet
+	from, until int64            // rows with timestamps in it, half-open, µs since 1970
+	certain     int64            // from here on every payload is compared: the day of the switch, and what was caught up
+	marks       checkpoint.Marks // what tells documents of rows whose clock was ahead
+	switchedAt  int64            // when Sentry began to write to the target; 0: not yet
 	days        []scopeDay
 	indices     map[string]target.Holding      // behind the alias, by name
 	prints      map[string]target.Fingerprint  // of these, from before anything is compared
@@ -35,9 +36,10 @@ const (
 	lost                   // its index is gone, and no retention covers the day
 )
 
-// sentrys reports whether a document is Sentry's own: written after the switch.
-func (s *scope) sentrys(millis int64) bool {
-	return s.switchedAt != 0 && millis >= node.Millis(s.switchedAt)
+// sentrys reports whether a document is Sentry's own: written after the switch,
+// and not by the migration for a row whose clock was ahead.
+func (s *scope) sentrys(id string, millis int64) bool {
+	return s.switchedAt != 0 && millis >= node.Millis(s.switchedAt) && !s.marks.HasDocument(id, millis)
 }
 
 // print returns the fingerprint of an index, or nil.
@@ -94,7 +96,7 @@ func (v *Verification) readScope(ctx context.Context) (scope, error) {
 // source's clock.
 func limits(state *checkpoint.State, options Options, now int64) scope {
 	s := scope{
-		from: math.MinInt64, until: state.CopyUntil, switchedAt: state.CatchUp.SwitchedAt,
+		from: math.MinInt64, until: state.CopyUntil, switchedAt: state.CatchUp.SwitchedAt, marks: state.CatchUp.Marks(),
 		apart: map[node.Day]why{}, sentAgain: map[node.Day]checkpoint.Ranges{},
 	}
 	if options.Since != 0 {

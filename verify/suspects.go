@@ -195,7 +195,7 @@ func (v *Verification) latest(ctx context.Context, list []suspect, seen map[stri
 			doubts[start] = append(doubts[start], s.id)
 		}
 		for _, one := range seen[s.id] {
-			if at := one.millis * 1000; ok && one.millis > node.Millis(micros) && !v.scope.sentrys(one.millis) {
+			if at := one.millis * 1000; ok && one.millis > node.Millis(micros) && !v.scope.sentrys(s.id, one.millis) {
 				doubts[at-modulo(at, minuteMicros)] = append(doubts[at-modulo(at, minuteMicros)], s.id)
 			}
 		}
@@ -255,12 +255,12 @@ func (v *Verification) judge(s suspect, row rowSeen, seen []sighting) judgement 
 }
 
 func (v *Verification) judgeRow(s suspect, row rowSeen, seen []sighting) judgement {
-	own := len(seen) == 1 && v.scope.sentrys(seen[0].millis)
+	own := len(seen) == 1 && v.scope.sentrys(s.id, seen[0].millis)
 	rejected := row.there && v.rejected.has([]byte(s.id), row.micros)
 	switch {
 	case !row.there && (s.micros != documentOnly || len(seen) == 0):
 		return judgement{verdict: vanished}
-	case !row.there && own, row.there && own && seen[0].millis > node.Millis(row.micros):
+	case !row.there && own, row.there && own && seen[0].millis != node.Millis(row.micros):
 		return judgement{}
 	case !row.there:
 		return accused{s, s.day}.of(Extra, "a document, but no row: deleted since it was copied, or never there", seen)
