@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -140,27 +139,20 @@ func TestPausedUntilResumed(t *testing.T) {
 }
 
 func TestDisksHoldAndRelease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var told []string
-		g := New(Options{Limits: Limits{Senders: 2}, BatchBytes: mebibyte, Told: func(c string) { told = append(told, c) }})
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var asked []bool
-		causes := []string{"", "node-2's disk is full", "node-2's disk is full", ""}
-		g.WatchDisks(ctx, func(_ context.Context, held bool) (string, error) {
-			asked = append(asked, held)
-			if len(asked) == len(causes) {
-				cancel()
-			}
-			return causes[len(asked)-1], nil
-		}, func(err error) { t.Error(err) })
-		if want := []bool{false, false, true, true}; !slices.Equal(asked, want) {
-			t.Errorf("it was held back %v, want %v", asked, want)
+	var told string
+	g := New(Options{Limits: Limits{Senders: 2}, BatchBytes: mebibyte, Told: func(c string) { told = c }})
+	for _, step := range []struct {
+		used float64
+		held bool
+	}{{0.5, false}, {0.82, false}, {0.84, true}, {0.825, true}, {0.81, false}} {
+		g.judgeDisks([]Disk{{Node: "node-1", Used: 0.2, Low: 0.85, Flood: 0.95}, {Node: "node-2", Used: step.used, Low: 0.85, Flood: 0.95}})
+		if held := g.State().Held != ""; held != step.held {
+			t.Errorf("at %.1f %%: held %v, want %v", 100*step.used, held, step.held)
 		}
-		if want := []string{causes[1], ""}; !slices.Equal(told, want) {
-			t.Errorf("told %q, want %q", told, want)
+		if step.held && !strings.Contains(told, "node-2's disk is at") {
+			t.Errorf("told %q", told)
 		}
-	})
+	}
 }
 
 func TestWatchDisksTellsOnceOfWhatItCannotRead(t *testing.T) {
@@ -169,7 +161,7 @@ func TestWatchDisksTellsOnceOfWhatItCannotRead(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		told := 0
-		g.WatchDisks(ctx, func(context.Context, bool) (string, error) { return "", errors.New("403") }, func(error) { told++ })
+		g.WatchDisks(ctx, func(context.Context) ([]Disk, error) { return nil, errors.New("403") }, func(error) { told++ })
 		if told != 1 {
 			t.Errorf("told %d times", told)
 		}

@@ -121,6 +121,15 @@ func (m *maker) factor() (factor float64, from string) {
 	return assumedFactor(m.preview.Codec), "assumed"
 }
 
+// mark is the watermark that stops a load. With one data node, the low one is
+// not looked at unless it was asked for.
+func (m *maker) mark() (name string, mark target.Watermark) {
+	if len(m.disks) == 1 && !m.limits.SingleNodeToo {
+		return "flood stage", m.limits.Flood
+	}
+	return "low watermark", m.limits.Low
+}
+
 func (m *maker) forecastDisk(cost *Cost) {
 	if len(m.disks) == 0 || m.limits == nil {
 		m.add(Check{
@@ -129,12 +138,15 @@ func (m *maker) forecastDisk(cost *Cost) {
 		})
 		return
 	}
-	name, mark := m.limits.Mark(len(m.disks))
+	name, mark := m.mark()
 	share := cost.TotalBytes/int64(len(m.disks)) + cost.MergeBytes
 	var room int64
 	var short []string
 	for _, d := range m.disks {
-		usable := d.Available - m.limits.Reserve(d, len(m.disks))
+		usable := d.Available
+		if m.limits.Enforced {
+			usable -= mark.Free(d.Total)
+		}
 		cost.Nodes = append(cost.Nodes, NodeRoom{Disk: d, Needed: share, Usable: usable})
 		room += max(usable-cost.MergeBytes, 0)
 		if usable < share {
@@ -143,13 +155,11 @@ func (m *maker) forecastDisk(cost *Cost) {
 	}
 	until := "until the disk is full (watermarks are off)"
 	if m.limits.Enforced {
-		until = fmt.Sprintf("until close to the %s of %s", name, mark)
+		until = fmt.Sprintf("until the %s of %s", name, mark)
 	}
 	need := fmt.Sprintf("about %s on each of %d nodes (%s per source byte %.2f, %d copies, merges %s)",
 		Bytes(share), len(m.disks), cost.FactorFrom, cost.Factor, 1+m.placedReplicas(), Bytes(cost.MergeBytes))
-	switch why := m.limits.NoRoom(m.disks, false); {
-	case why != "":
-		m.add(Check{Forecast, "disk", NoGo, fmt.Sprintf("%s: a copy would wait for room: %s", need, why), "make room, or add a node"})
+	switch {
 	case room < cost.TotalBytes:
 		m.add(Check{
 			Forecast, "disk", NoGo, fmt.Sprintf("%s: %s %s", need, strings.Join(short, ", "), until),

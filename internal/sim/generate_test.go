@@ -195,7 +195,7 @@ func (g *generator) verification() (r run) {
 	r.second = g.has(operators) && g.IntN(3) == 0
 	r.full, r.accept = g.IntN(2) == 0, g.IntN(2) == 0
 	r.during = g.faulty()
-	if g.switched && g.IntN(3) == 0 {
+	if g.switched && !g.calm && g.IntN(3) == 0 {
 		r.during = append(r.during, event{request: g.request(), side: side(g.IntN(2)), step: step{do: []deed{write, remove}[g.IntN(2)], id: g.IntN(ids)}})
 	}
 	return r

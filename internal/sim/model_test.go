@@ -26,7 +26,7 @@ type fact struct {
 	perhaps bool     // erased at the target, perhaps before it was copied: both is right
 	erased  bool     // by Sentry, after the switch
 	lost    node.Day // its index was dropped though no retention covers it: it comes back when the operator says so; 0: it was not
-	late    bool     // committed so late that only a run before the switch copies it unasked
+	late    bool     // committed so late, or so far back, that only a run before the switch copies it unasked
 	loose   bool     // deleted at the source, and its document may stay
 }
 
@@ -39,6 +39,7 @@ type model struct {
 	settled  bool              // a run that knew of the switch has ended
 	emptied  bool              // the operator deleted rows after the switch
 	several  bool              // operators have had runs
+	refused  bool              // the tool asked about what was deleted, and the operator did not want that: the last run did not end
 	spoiled  bool              // the template or the alias is not what Sentry made: only the verdict can be told
 	lost     map[node.Day]int  // how often the index of a day was dropped though no retention covers it, since it was copied again
 	foreign  map[node.Day]bool // days whose index was there before us: what vanishes there stays
@@ -51,10 +52,11 @@ const overlap = 14 * time.Minute
 // rewrote notes a row that Sentry wrote at the source, by the clock's now.
 func (m *model) rewrote(id int, v version, now int64) {
 	f := &m.facts[id]
+	backward := slices.ContainsFunc(f.history, func(older version) bool { return older.at > v.at })
 	f.history = append(f.history, v)
 	f.row, f.kept = &v, nil
 	f.gone, f.perhaps, f.erased, f.lost, f.loose = false, false, false, 0, false
-	f.late = v.at < now-overlap.Microseconds()-int64(time.Minute/time.Microsecond)
+	f.late = v.at < now-overlap.Microseconds()-int64(time.Minute/time.Microsecond) || backward && m.switched != 0
 }
 
 // left notes a document of another tool.
@@ -142,8 +144,9 @@ func (m *model) removed(n node.Day, dayOf func(micros int64) node.Day) {
 	}
 }
 
-// loosen notes that the tool leaves alone what was deleted at the source.
+// loosen notes that the tool ended before it removed anything.
 func (m *model) loosen() {
+	m.refused = true
 	for id := range m.facts {
 		m.facts[id].loose = m.facts[id].loose || m.facts[id].row == nil
 	}
@@ -195,7 +198,7 @@ func (m *model) ended(rows [ids]*version, r run) {
 			f.loose = slices.ContainsFunc(f.history, func(v version) bool { return !populated[node.DayOf(v.at)] })
 		}
 	}
-	m.settled = m.settled || m.switched != 0
+	m.settled, m.refused = m.settled || m.switched != 0, false
 }
 
 // expectation is what Sentry may read of an id.

@@ -42,6 +42,17 @@ func TestVerdict(t *testing.T) {
 		s.happen(step{do: migrate})
 		s.safe(true)
 	})
+	t.Run("there is no index yet", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(step{do: migrate}, now(1))
+		s.safe(false)
+	})
+	t.Run("Sentry rewrites a node whose row is dated after that", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, -time.Minute), old(2, -time.Hour), step{do: migrate}, step{do: flip}, now(1), now(2))
+		s.over()
+		s.safe(true)
+	})
 	t.Run("an index is dropped by mistake", func(t *testing.T) {
 		s := newScene(t, table)
 		s.happen(old(1, 2*day), old(2, day), old(3, 3*day), step{do: migrate}, struck(1), step{do: migrate})

@@ -276,7 +276,7 @@ func (w *world) end() error {
 			return err
 		}
 	}
-	if w.model.spoiled {
+	if w.model.spoiled || w.model.refused {
 		return w.verified()
 	}
 	if err := w.compare(w.model.final); err != nil {
