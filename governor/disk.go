@@ -10,22 +10,23 @@ import (
 type Disk struct {
 	Node string
 	Used float64 // share, 0 to 1
-	// Low is the used share from which the cluster allocates no more shards
-	// there, and Flood the one from which it blocks writes.
-	Low, Flood float64
+	// Mark is the used share from which the cluster allocates no more shards
+	// there, of the watermark Name, and Flood the one from which it blocks writes.
+	Mark, Flood float64
+	Name        string
 }
 
 const (
 	diskInterval = 15 * time.Second
-	// margin is how far below the low watermark copying stops: merges and what
-	// is under way still need room.
-	margin = 0.02
+	// Margin is how far below its watermark a disk counts as full, as a share of
+	// it: merges and what is under way still need room.
+	Margin = 0.02
 	// easing is how much further it must fall for copying to go on.
 	easing = 0.01
 )
 
-// WatchDisks holds requests back while the disk of a node is close to its low
-// watermark, until ctx ends. What cannot be read holds nothing back: told hears
+// WatchDisks holds requests back while the disks of all nodes are close to their
+// watermark, or one close to the flood stage, until ctx ends. What cannot be read holds nothing back: told hears
 // of it once.
 func (g *Governor) WatchDisks(ctx context.Context, disks func(context.Context) ([]Disk, error), told func(error)) {
 	ticker := time.NewTicker(g.disks)
@@ -52,15 +53,20 @@ func (g *Governor) WatchDisks(ctx context.Context, disks func(context.Context) (
 func (g *Governor) judgeDisks(disks []Disk) {
 	const holder = "disk"
 	g.mu.Lock()
-	limit := margin
+	limit := Margin
 	if g.holds[holder] != "" {
 		limit += easing
 	}
 	g.mu.Unlock()
-	cause := ""
+	cause, full := "", 0
 	for _, d := range disks {
-		if d.Low > 0 && d.Used >= d.Low-limit {
-			cause = fmt.Sprintf("%s's disk is at %.0f %%, low watermark %.0f %%, flood stage %.0f %%", d.Node, 100*d.Used, 100*d.Low, 100*d.Flood)
+		text := fmt.Sprintf("%s's disk is at %.0f %%, %s %.0f %%, flood stage %.0f %%", d.Node, 100*d.Used, d.Name, 100*d.Mark, 100*d.Flood)
+		if d.Mark > 0 && d.Used >= d.Mark-limit {
+			full++
+		}
+		// Other nodes take the shards that a node past its low watermark may not have.
+		if full == len(disks) || d.Flood > 0 && d.Used >= d.Flood-limit {
+			cause = text
 		}
 	}
 	g.Hold(holder, cause)

@@ -142,10 +142,21 @@ func TestDisksHoldAndRelease(t *testing.T) {
 	var told string
 	g := New(Options{Limits: Limits{Senders: 2}, BatchBytes: mebibyte, Told: func(c string) { told = c }})
 	for _, step := range []struct {
-		used float64
-		held bool
-	}{{0.5, false}, {0.82, false}, {0.84, true}, {0.825, true}, {0.81, false}} {
-		g.judgeDisks([]Disk{{Node: "node-1", Used: 0.2, Low: 0.85, Flood: 0.95}, {Node: "node-2", Used: step.used, Low: 0.85, Flood: 0.95}})
+		other, used float64
+		held        bool
+	}{
+		{0.9, 0.5, false},
+		{0.9, 0.82, false},
+		{0.9, 0.84, true},
+		{0.9, 0.825, true},
+		{0.9, 0.81, false},
+		{0.2, 0.92, false}, // the other takes more
+		{0.2, 0.94, true},  // soon it blocks
+	} {
+		g.judgeDisks([]Disk{
+			{Node: "node-1", Used: step.other, Mark: 0.85, Name: "low watermark", Flood: 0.95},
+			{Node: "node-2", Used: step.used, Mark: 0.85, Name: "low watermark", Flood: 0.95},
+		})
 		if held := g.State().Held != ""; held != step.held {
 			t.Errorf("at %.1f %%: held %v, want %v", 100*step.used, held, step.held)
 		}

@@ -84,7 +84,7 @@ func TestForecast(t *testing.T) {
 	if c.SourceBytes != 100e9 || c.PrimaryBytes != 105e9 || c.TotalBytes != 210e9 || c.MergeBytes != 3.5e9 || c.NewShards != 60 || c.Seconds != 2000 {
 		t.Errorf("%+v", c)
 	}
-	if len(c.Nodes) != 2 || c.Nodes[0].Needed != 108.5e9 || c.Nodes[0].Usable != 350e9 {
+	if len(c.Nodes) != 2 || c.Nodes[0].Needed != 108.5e9 || c.Nodes[0].Usable != 330e9 {
 		t.Errorf("%+v", c.Nodes)
 	}
 	if refused := m.plan.Reasons(NoGo); len(refused) != 0 {
@@ -101,8 +101,8 @@ func TestForecastChecks(t *testing.T) {
 		state  State
 		detail string
 	}{
-		{"one node is full", func(m *maker) { m.disks[1].Available = 160e9 }, "disk", Warning, "b has 10.0 GB until the low watermark of 85%"},
-		{"both are full", func(m *maker) { m.disks[0].Available, m.disks[1].Available = 160e9, 100e9 }, "disk", NoGo, "a has 10.0 GB, b has 0.0 kB"},
+		{"one node is full", func(m *maker) { m.disks[1].Available = 180e9 }, "disk", Warning, "b has 10.0 GB until the low watermark of 85%"},
+		{"both are full", func(m *maker) { m.disks[0].Available, m.disks[1].Available = 180e9, 100e9 }, "disk", NoGo, "a has 10.0 GB, b has 0.0 kB"},
 		{"watermarks are off", func(m *maker) { m.limits.Enforced = false; m.disks[1].Available = 160e9 }, "disk", OK, "watermarks are off"},
 		{"disks are hidden", func(m *maker) { m.disks = nil }, "disk", Unknown, "210.0 GB"},
 		{"shards are hidden", func(m *maker) { m.health = nil }, "shards", Unknown, "60 new shards"},

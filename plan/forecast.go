@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
@@ -121,15 +122,6 @@ func (m *maker) factor() (factor float64, from string) {
 	return assumedFactor(m.preview.Codec), "assumed"
 }
 
-// mark is the watermark that stops a load. With one data node, the low one is
-// not looked at unless it was asked for.
-func (m *maker) mark() (name string, mark target.Watermark) {
-	if len(m.disks) == 1 && !m.limits.SingleNodeToo {
-		return "flood stage", m.limits.Flood
-	}
-	return "low watermark", m.limits.Low
-}
-
 func (m *maker) forecastDisk(cost *Cost) {
 	if len(m.disks) == 0 || m.limits == nil {
 		m.add(Check{
@@ -138,14 +130,14 @@ func (m *maker) forecastDisk(cost *Cost) {
 		})
 		return
 	}
-	name, mark := m.mark()
+	name, mark := m.limits.Mark(len(m.disks))
 	share := cost.TotalBytes/int64(len(m.disks)) + cost.MergeBytes
 	var room int64
 	var short []string
 	for _, d := range m.disks {
 		usable := d.Available
 		if m.limits.Enforced {
-			usable -= mark.Free(d.Total)
+			usable -= mark.Free(d.Total) + int64(governor.Margin*float64(d.Total)) // where migrate stops
 		}
 		cost.Nodes = append(cost.Nodes, NodeRoom{Disk: d, Needed: share, Usable: usable})
 		room += max(usable-cost.MergeBytes, 0)

@@ -79,6 +79,15 @@ type Limits struct {
 	Allocation    string    // cluster.routing.allocation.enable; all if nobody changed it
 }
 
+// Mark is the watermark that ends a load on a number of data nodes: a single one
+// is filled until the flood stage, unless the settings say otherwise.
+func (l Limits) Mark(nodes int) (name string, mark Watermark) {
+	if nodes == 1 && !l.SingleNodeToo {
+		return "flood stage", l.Flood
+	}
+	return "low watermark", l.Low
+}
+
 // Limits reads the cluster's settings, those of opensearch.yml and the defaults
 // included.
 func (t *Target) Limits(ctx context.Context) (Limits, error) {
@@ -189,4 +198,8 @@ func (t *Target) Access(ctx context.Context) (Access, error) {
 }
 
 // IsForbidden reports whether an error says that the user may not do that.
-func IsForbidden(err error) bool { return statusOf(err) == http.StatusForbidden }
+// Managed clusters answer so with a 401, to who may do other things.
+func IsForbidden(err error) bool {
+	status := statusOf(err)
+	return status == http.StatusForbidden || status == http.StatusUnauthorized
+}

@@ -78,7 +78,11 @@ func TestFullDiskHolds(t *testing.T) {
 
 func startServer(t *testing.T) (address string) {
 	t.Helper()
-	server, err := testbed.StartOpenSearch(t.Context(), testbed.OpenSearchOptions{Version: testservers.OpenSearchVersions()[0], Quick: true})
+	server, err := testbed.StartOpenSearch(t.Context(), testbed.OpenSearchOptions{
+		Version: testservers.OpenSearchVersions()[0], Quick: true,
+		// Else a single node is filled until the flood stage, as plan says too.
+		Settings: map[string]string{"cluster.routing.allocation.disk.watermark.enable_for_single_data_node": "true"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,10 +109,11 @@ func disks(ctx context.Context, t *target.Target) ([]governor.Disk, error) {
 	share := func(w target.Watermark, total int64) float64 {
 		return 1 - float64(w.Free(total))/float64(max(total, 1))
 	}
+	name, mark := limits.Mark(len(found))
 	var result []governor.Disk
 	for _, d := range found {
 		result = append(result, governor.Disk{
-			Node: d.Node, Used: d.Used(), Low: share(limits.Low, d.Total), Flood: share(limits.Flood, d.Total),
+			Node: d.Node, Used: d.Used(), Mark: share(mark, d.Total), Name: name, Flood: share(limits.Flood, d.Total),
 		})
 	}
 	return result, nil

@@ -330,10 +330,7 @@ func (s *status) askDisks(ctx context.Context, to *target.Target) error {
 
 func (s *status) waitForDisks(limits target.Limits, disks []target.Disk) {
 	for _, d := range disks {
-		mark := limits.Low
-		if len(disks) == 1 && !limits.SingleNodeToo {
-			mark = limits.Flood
-		}
+		_, mark := limits.Mark(len(disks))
 		if limits.Enforced && d.Available < mark.Free(d.Total) {
 			s.Waiting = append(s.Waiting, fmt.Sprintf("room: %s's disk is %.0f %% full, low watermark %s, flood stage %s", d.Node, 100*d.Used(), limits.Low, limits.Flood))
 		}
