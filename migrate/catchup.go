@@ -263,7 +263,22 @@ func (m *Migration) recordSwitch(ctx context.Context) error {
 		return hint.Add(fmt.Errorf("the switch is recorded at %s, and --switched-at says %s", isoTime(recorded), isoTime(given)),
 			"leave --switched-at out: the checkpoint knows it")
 	}
-	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CatchUp.SwitchedAt = given })
+	now, err := m.options.Now(ctx)
+	if err != nil {
+		return err
+	}
+	// A standby's clock is behind, so this machine's own counts too.
+	if now = max(now, time.Now().UnixMicro()); given > now {
+		return hint.Add(fmt.Errorf("the switch is said to be at %s, and it is %s now", isoTime(given), isoTime(now)),
+			"name a moment before the first process with the new configuration started, in UTC or with its time zone: 2025-09-01T14:30:00+02:00")
+	}
+	var copied int64
+	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CatchUp.SwitchedAt, copied = given, state.CopyUntil })
+	if err == nil && copied > given {
+		m.notify(Event{Kind: Warning, Cause: fmt.Sprintf("the switch at %s is from before an earlier run ended, at %s: of rows between the two that were written again since, "+
+			"the documents of that run stay, because they cannot be told from Sentry's own", isoTime(given), isoTime(copied))})
+	}
+	return err
 }
 
 // recordCompleted keeps what a run that came to its end has seen.

@@ -126,6 +126,9 @@ func (m *Migration) lookAtSides(ctx context.Context, n node.Day, rejected map[in
 		_, err := m.recordGone(ctx, n)
 		return s, err
 	}
+	if err := m.checkIndex(ctx, s.index); err != nil {
+		return s, err
+	}
 	if s.index.Loading() { // all days are sealed: a request of a killed run made it late
 		if err := m.endLateLoan(ctx, s.index); err != nil {
 			return s, err
@@ -173,10 +176,12 @@ func (m *Migration) endLateLoan(ctx context.Context, index target.Index) error {
 
 // mirrors reports whether what is deleted at the source goes from the target:
 // only while the source is the truth, which the first run after the switch ends.
+// That run has to follow one that came to its end before the switch: a checkpoint
+// that knows nothing may be a new one, and the table may be emptied already.
 func (m *Migration) mirrors() (mirrors bool) {
 	m.checkpoint.View(func(state *checkpoint.State) {
 		done := state.CatchUp.Completed
-		mirrors = m.options.RemoveVanished || m.options.SwitchedAt == 0 || done == nil || !done.Switched
+		mirrors = m.options.RemoveVanished || m.options.SwitchedAt == 0 || done != nil && !done.Switched
 	})
 	return mirrors
 }
@@ -195,10 +200,16 @@ func (m *Migration) removable(index target.Index, c target.Copy) bool {
 }
 
 // wrote reports whether a pass wrote a document. In the index of a past day its
-// version shows that, which is the timestamp of its row. Sentry may write to the
-// other indices: there, only what is remembered is known.
+// version shows that, which is the timestamp of its row, or follows one that was
+// later; what Sentry writes there counts from 1, or is newer than its version.
+// Sentry may write to the other indices: there, only what is remembered is known.
 func (m *Migration) wrote(index target.Index, c target.Copy) bool {
-	return index.Versioned() && node.Millis(c.Version) == c.Millis || m.known.HasDocument(c.ID, c.Millis)
+	return index.Versioned() && c.Version >= c.Millis*1000 || m.marked(c)
+}
+
+// marked reports whether a document is that of a row that is remembered.
+func (m *Migration) marked(c target.Copy) bool {
+	return m.known.HasDocument(c.ID, c.Millis)
 }
 
 // emptied reports whether all rows of a day are gone. A partition may be
@@ -240,7 +251,7 @@ func (m *Migration) mendDay(ctx context.Context, s sides) error {
 	}
 	d := m.newDay(s.day)
 	d.index = s.index
-	d.index.SwitchedAt = m.options.SwitchedAt
+	d.index.SwitchedAt, d.index.Wrote = m.options.SwitchedAt, m.marked
 	left := &mending{day: d, emptied: m.emptied(s), rows: make(map[string]int64), uncounted: s.rows}
 	m.checkpoint.View(func(state *checkpoint.State) {
 		if recorded, ok := state.Days[s.day.String()]; ok {
@@ -313,7 +324,7 @@ func (m *Migration) mendRange(ctx context.Context, left *mending, from, to int64
 	}
 	here := make(map[string]int64, rows)
 	err = m.keys(ctx, from, to, func(id []byte, micros int64) error {
-		here[string(id)] = max(here[string(id)], micros)
+		keepNewest(here, string(id), micros)
 		return nil
 	})
 	if err != nil {
@@ -331,7 +342,7 @@ func (m *Migration) mendRange(ctx context.Context, left *mending, from, to int64
 		return nil
 	})
 	for id, micros := range here {
-		left.rows[id] = max(left.rows[id], micros)
+		keepNewest(left.rows, id, micros)
 	}
 	return err
 }
@@ -400,10 +411,15 @@ func idsOf(copies []target.Copy) []string {
 func (m *Migration) locate(ctx context.Context, ids []string) (map[string]int64, error) {
 	located := make(map[string]int64, len(ids))
 	err := m.source.Locate(ctx, ids, func(id []byte, micros int64) error {
-		if known, ok := located[string(id)]; !ok || micros > known {
-			located[string(id)] = micros
-		}
+		keepNewest(located, string(id), micros)
 		return nil
 	})
 	return located, err
+}
+
+// keepNewest keeps the newest timestamp of an id.
+func keepNewest(rows map[string]int64, id string, micros int64) {
+	if known, ok := rows[id]; !ok || micros > known {
+		rows[id] = micros
+	}
 }

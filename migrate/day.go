@@ -54,7 +54,7 @@ func (m *Migration) newDay(n node.Day) *day {
 	d.hot = n.End()+m.options.Overlap.Microseconds() > m.now ||
 		m.options.SwitchedAt != 0 && n >= node.DayOf(m.options.SwitchedAt)
 	d.complete = n.End() <= m.now || m.options.SwitchedAt != 0 && m.options.SwitchedAt+m.overlap() <= m.now
-	d.index.Name, d.index.SwitchedAt = m.target.Backend().IndexOf(n), m.options.SwitchedAt
+	d.index.Name, d.index.SwitchedAt, d.index.Wrote = m.target.Backend().IndexOf(n), m.options.SwitchedAt, m.marked
 	return d
 }
 
@@ -232,7 +232,7 @@ func (m *Migration) adopt(ctx context.Context, d *day, found target.Index) error
 		return m.markGone(ctx, d)
 	}
 	d.index = found
-	d.index.SwitchedAt = m.options.SwitchedAt
+	d.index.SwitchedAt, d.index.Wrote = m.options.SwitchedAt, m.marked
 	if err := m.checkIndex(ctx, found); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -95,7 +96,7 @@ func (m *Migration) settleGone(ctx context.Context) error {
 	for _, h := range holdings {
 		there[h.Name] = true
 	}
-	var doubtful []node.Day
+	var judged, doubtful []node.Day
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for name, d := range state.Days {
 			n, err := node.ParseDay(name)
@@ -103,26 +104,29 @@ func (m *Migration) settleGone(ctx context.Context) error {
 				continue
 			}
 			settled, lost := !d.Dropped.IsZero(), !d.Lost.IsZero()
-			if settled != m.covered(n, m.now) && (settled || lost) || !settled && !lost && atTarget(d.Fates) > 0 && !there[d.Index] {
+			switch {
+			case (settled || lost) && settled != m.covered(n, m.now): // also if an index has that name again
+				judged = append(judged, n)
+			case !settled && !lost && atTarget(d.Fates) > 0 && !there[d.Index]:
 				doubtful = append(doubtful, n)
 			}
 		}
 	})
 	for _, n := range doubtful {
-		if err := m.settleDay(ctx, n); err != nil {
+		_, there, err := m.target.Daily(ctx, n)
+		if err != nil {
+			return err
+		}
+		if !there {
+			judged = append(judged, n)
+		}
+	}
+	for _, n := range judged {
+		if _, err := m.recordGone(ctx, n); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (m *Migration) settleDay(ctx context.Context, n node.Day) error {
-	_, there, err := m.target.Daily(ctx, n)
-	if err != nil || there {
-		return err
-	}
-	_, err = m.recordGone(ctx, n)
-	return err
 }
 
 // unlessGone returns an error, unless it says that a day's index was dropped at
@@ -173,6 +177,7 @@ func (m *Migration) copyAgain(ctx context.Context) error {
 		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 			state.Days[n.String()] = &checkpoint.Day{}
 			delete(state.Borrowed, m.target.Backend().IndexOf(n))
+			maps.DeleteFunc(state.CatchUp.Recent, func(at int64, _ []byte) bool { return node.DayOf(at) == n })
 		})
 		if err != nil {
 			return err

@@ -59,7 +59,7 @@ func (m *Migration) mendPortion(ctx context.Context, left *mending, keys []key) 
 		found := there[k.id]
 		own := slices.IndexFunc(found, func(c target.Copy) bool { return c.Index == d.name() && c.Millis > node.Millis(k.micros) })
 		switch {
-		case located[k.id] > k.micros || slices.ContainsFunc(found, m.writtenBySentry):
+		case supersededBy(located, k) || slices.ContainsFunc(found, m.writtenBySentry):
 		case len(found) == 0 && m.options.SwitchedAt != 0 && !m.options.CopyMissing:
 			left.missing++
 		case own < 0:
@@ -82,10 +82,16 @@ func (m *Migration) mendPortion(ctx context.Context, left *mending, keys []key) 
 	return m.sweepIDs(ctx, d.name(), ids)
 }
 
+// supersededBy reports whether an id has a newer row.
+func supersededBy(located map[string]int64, k key) bool {
+	micros, ok := located[k.id]
+	return ok && micros > k.micros
+}
+
 // writtenBySentry reports whether Sentry itself wrote a document: it dates from
 // after the switch, and is not that of a row whose clock was ahead.
 func (m *Migration) writtenBySentry(c target.Copy) bool {
-	return m.options.SwitchedAt != 0 && c.Millis >= node.Millis(m.options.SwitchedAt) && !m.known.HasDocument(c.ID, c.Millis)
+	return m.options.SwitchedAt != 0 && c.Millis >= node.Millis(m.options.SwitchedAt) && !m.marked(c)
 }
 
 // replaceNewer writes rows over newer documents of the same id, each only if it

@@ -163,42 +163,65 @@ func (d *delivery) compare(ctx context.Context, g group, conflicts []int) (conte
 	for _, c := range copies {
 		there[c.ID] = c
 	}
-	var older []int
+	var older, absent []int
 	for k, i := range conflicts {
 		found, ok := there[ids[k]]
 		millis := node.Millis(d.batch.items[i].micros)
 		switch {
+		case !ok && d.batch.mode == Versioned && d.index.SwitchedAt == 0: // the conflict is with a deletion
+			absent = append(absent, i)
 		case !ok: // removed since the conflict: nobody but Sentry does that
 			d.outcome.Fates[node.Vanished]++
-		case found.Millis > millis, d.index.writtenBySentry(found):
+		case found.Millis > millis, d.index.writtenBySentry(found), found.Millis == millis && d.isNewer(found, i):
 			d.outcome.Fates[node.Superseded]++
-		case found.Millis == millis && g.uncertain:
-			d.outcome.Fates[node.Stored]++
 		case found.Millis == millis:
-			d.outcome.Fates[node.AlreadyThere]++
+			d.outcome.Fates[g.same()]++
 		default:
 			older = append(older, i)
 		}
 	}
-	return d.replace(ctx, older, there)
-}
-
-// replace overwrites older documents, each only if it is still the one that
-// was looked at.
-func (d *delivery) replace(ctx context.Context, older []int, there map[string]Copy) (contested []int, err error) {
-	done, err := d.overwrite(ctx, older, there)
+	created, err := d.create(ctx, absent)
 	if err != nil {
 		return nil, err
 	}
-	for k, i := range older {
+	replaced, err := d.overwrite(ctx, older, there)
+	if err != nil {
+		return nil, err
+	}
+	done := slices.Concat(created, replaced)
+	for k, i := range slices.Concat(absent, older) {
 		if !done[k] {
 			contested = append(contested, i)
 			continue
 		}
 		d.outcome.Fates[node.Stored]++
-		d.outcome.Replaced++
+		if k >= len(absent) {
+			d.outcome.Replaced++
+		}
 	}
 	return contested, nil
+}
+
+// isNewer tells two nodes of an id in one millisecond apart by their versions.
+func (d *delivery) isNewer(found Copy, i int) bool {
+	return d.batch.mode == Versioned && found.Version > version(d.batch.items[i].micros)
+}
+
+// create writes items of which the index has no document, though it remembers
+// the version of one that was deleted. It reports for each whether it did.
+func (d *delivery) create(ctx context.Context, items []int) (done []bool, err error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	lines := make([][]byte, len(items))
+	for k, i := range items {
+		line := appendString([]byte(`{"create":{"_id":`), []byte(d.batch.id(i)))
+		lines[k] = append(append(line, "}}\n"...), d.batch.document(i)...)
+	}
+	if err := d.intact(ctx); err != nil {
+		return nil, err
+	}
+	return d.target.conditional(ctx, d.address(itemFields), lines)
 }
 
 // overwrite writes items over exactly the copies that are given for their ids,
@@ -279,8 +302,8 @@ func (d *delivery) undone(ctx context.Context, items []int, done []bool) (map[st
 	return now, err
 }
 
-// writtenBySentry reports whether a document dates from after the switch.
-// Sentry's word on an id is final then, whatever a row says.
+// writtenBySentry reports whether a document dates from after the switch, and is
+// not known to be that of a row. Sentry's word on an id is final then.
 func (i Index) writtenBySentry(c Copy) bool {
-	return i.SwitchedAt != 0 && c.Millis >= node.Millis(i.SwitchedAt)
+	return i.SwitchedAt != 0 && c.Millis >= node.Millis(i.SwitchedAt) && (i.Wrote == nil || !i.Wrote(c))
 }

@@ -40,6 +40,9 @@ type Index struct {
 	// SwitchedAt is set by whoever knows when Sentry began to write to OpenSearch,
 	// in µs since 1970. Documents from then on are never replaced.
 	SwitchedAt int64
+	// Wrote, if it is set, knows documents that this tool wrote of rows that are
+	// dated after that: newer such rows replace them.
+	Wrote func(Copy) bool
 
 	settings map[string]string
 	aliases  map[string]aliasRules
@@ -77,7 +80,7 @@ func (t *Target) Reload(ctx context.Context, known Index) (now Index, same bool,
 	if err != nil || !ok {
 		return Index{}, false, err
 	}
-	now.SwitchedAt = known.SwitchedAt
+	now.SwitchedAt, now.Wrote = known.SwitchedAt, known.Wrote
 	return now, now.UUID == known.UUID, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // ErrIncomplete means that a search did not see every document: it ran out of
@@ -97,7 +98,9 @@ func millisField() []any {
 }
 
 func ofIDs(ids []string) map[string]any {
-	return map[string]any{"ids": map[string]any{"values": ids}}
+	// The server refuses the empty id, which no document has.
+	known := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" })
+	return map[string]any{"ids": map[string]any{"values": append([]string{}, known...)}}
 }
 
 // count counts the documents that match, all of them without a query.

@@ -255,10 +255,10 @@ func (d *delivery) give(g group, i int, a itemAnswer) (given, error) {
 			d.outcome.Replaced++
 		}
 		return fated, nil
-	case a.Status == http.StatusConflict && d.batch.mode == CreateOnly:
+	case a.Status == http.StatusConflict && (d.batch.mode == CreateOnly || !d.isSame(i, a.Error.Reason)):
 		return conflict, nil
 	case a.Status == http.StatusConflict:
-		d.outcome.Fates[d.versionFate(g, i, a.Error.Reason)]++
+		d.outcome.Fates[g.same()]++
 		return fated, nil
 	}
 	switch c := a.class(); {
@@ -274,21 +274,26 @@ func (d *delivery) give(g group, i int, a itemAnswer) (given, error) {
 	return fated, nil
 }
 
-// versionFate tells by the version that the target has, which the reason of
-// the conflict names, whether it has this very node or a newer one.
-func (d *delivery) versionFate(g group, i int, reason string) node.Fate {
-	current := int64(-1)
+// isSame tells by the version that the target has, which the reason of the
+// conflict names, whether it has this very node. Any other version may be that of
+// a deletion, or of a document that a clock that was ahead has left, so that one
+// is looked at. Nodes before 1970 all have the version 0.
+func (d *delivery) isSame(i int, reason string) bool {
+	micros := d.batch.items[i].micros
 	const before = "current version ["
-	if at := strings.LastIndex(reason, before); at >= 0 { // the id comes first, and may hold anything
-		digits, _, _ := strings.Cut(reason[at+len(before):], "]")
-		if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
-			current = n
-		}
+	at := strings.LastIndex(reason, before) // the id comes first, and may hold anything
+	if at < 0 || micros <= 0 {
+		return false
 	}
-	switch {
-	case current != version(d.batch.items[i].micros):
-		return node.Superseded
-	case g.uncertain:
+	digits, _, _ := strings.Cut(reason[at+len(before):], "]")
+	current, err := strconv.ParseInt(digits, 10, 64)
+	return err == nil && current == version(micros)
+}
+
+// same is the fate of a node that the target has: an earlier request of these may
+// have been carried out without an answer.
+func (g group) same() node.Fate {
+	if g.uncertain {
 		return node.Stored
 	}
 	return node.AlreadyThere
