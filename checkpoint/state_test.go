@@ -79,7 +79,7 @@ func TestDamaged(t *testing.T) {
 		"a null day":        `{"format":1,"days":{"2026-01-31":null}}`,
 		"an empty range":    `{"format":1,"days":{"2026-01-31":{"done":[{"from":1,"to":1}]}}}`,
 		"touching ranges":   `{"format":1,"days":{"2026-01-31":{"done":[{"from":1,"to":2},{"from":2,"to":3}]}}}`,
-		"unknown fate":      `{"format":1,"days":{"2026-01-31":{"fates":{"lost":1}}}}`,
+		"unknown fate":      `{"format":1,"days":{"2026-01-31":{"fates":{"mislaid":1}}}}`,
 		"a wrong type":      `{"format":1,"copy_until":"now"}`,
 	}
 	for name, content := range tests {
