@@ -37,6 +37,8 @@ type OpenSearch struct {
 	transport   string // address for other nodes
 	url         string
 	credentials *credentials // nil unless secure
+	options     OpenSearchOptions
+	places      places
 }
 
 // StartOpenSearch starts an OpenSearch node that listens on 127.0.0.1 only. It
@@ -99,7 +101,7 @@ func (o OpenSearchOptions) variant() variant {
 type places struct{ jdk, home, dir string }
 
 func launchOpenSearch(ctx context.Context, o OpenSearchOptions, at places) (*OpenSearch, error) {
-	n := &OpenSearch{version: o.Version, cluster: filepath.Base(at.dir)}
+	n := &OpenSearch{version: o.Version, cluster: filepath.Base(at.dir), options: o, places: at}
 	if o.Join != nil {
 		n.cluster = o.Join.cluster
 	}
@@ -122,19 +124,43 @@ func launchOpenSearch(ctx context.Context, o OpenSearchOptions, at places) (*Ope
 	if err := handOver(at.dir); err != nil {
 		return nil, fmt.Errorf("hand over node folder: %w", err)
 	}
-	l := launch{cmd: javaCommand(o, at), dir: at.dir, stopSignal: syscall.SIGTERM, deathSignal: syscall.SIGKILL}
-	if o.Detach {
+	return n, n.launch(ctx)
+}
+
+// launch starts the node in its folder. It has ended if that fails.
+func (n *OpenSearch) launch(ctx context.Context) error {
+	l := launch{cmd: javaCommand(n.options, n.places), dir: n.places.dir, stopSignal: syscall.SIGTERM, deathSignal: syscall.SIGKILL}
+	if n.options.Detach {
 		l.deathSignal = 0
 	}
 	s, err := l.start()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.server = s
 	if err := n.awaitReady(ctx); err != nil {
-		return nil, errors.Join(err, n.end())
+		return errors.Join(err, n.end())
 	}
-	return n, nil
+	return nil
+}
+
+// Restart ends the node, unless it has ended by itself, and starts it again with
+// its data, at another URL. It must not run beside another method.
+func (n *OpenSearch) Restart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := n.end(); err != nil {
+		return err
+	}
+	for _, kind := range []string{"http", "transport"} { // else the old ports would be read
+		if err := os.Remove(filepath.Join(n.dir, "logs", kind+".ports")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("restart OpenSearch %s: %w", n.version, err)
+		}
+	}
+	if err := n.launch(ctx); err != nil {
+		return fmt.Errorf("restart OpenSearch %s: %w", n.version, err)
+	}
+	return nil
 }
 
 // awaitReady returns once the node answers for its cluster.

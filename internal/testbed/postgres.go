@@ -31,6 +31,8 @@ type Postgres struct {
 	*server
 	version string
 	port    int
+	options PostgresOptions
+	home    string // of its programs
 }
 
 var errPortTaken = errors.New("port taken")
@@ -66,6 +68,10 @@ func startPostgresIn(ctx context.Context, dir, home string, o PostgresOptions) (
 	if err := newCluster(ctx, home, data, o.StandbyOf); err != nil {
 		return nil, err
 	}
+	return launchOnFreePort(ctx, dir, home, o)
+}
+
+func launchOnFreePort(ctx context.Context, dir, home string, o PostgresOptions) (*Postgres, error) {
 	for {
 		p, err := launchPostgres(ctx, dir, home, o)
 		if errors.Is(err, errPortTaken) && ctx.Err() == nil {
@@ -120,7 +126,7 @@ func launchPostgres(ctx context.Context, dir, home string, o PostgresOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{server: s, version: o.Version, port: port}
+	p := &Postgres{server: s, version: o.Version, port: port, options: o, home: home}
 	if err := p.waitUntil(ctx, p.checkReady); err != nil {
 		if strings.Contains(p.logTail(), "could not create any TCP/IP sockets") {
 			err = errPortTaken
@@ -128,6 +134,22 @@ func launchPostgres(ctx context.Context, dir, home string, o PostgresOptions) (*
 		return nil, errors.Join(err, p.end())
 	}
 	return p, nil
+}
+
+// Restart ends the server, unless it has ended by itself, and starts it again
+// with its data, on another port. It must not run beside another method.
+func (p *Postgres) Restart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := p.end(); err != nil {
+		return err
+	}
+	again, err := launchOnFreePort(ctx, p.dir, p.home, p.options)
+	if err != nil {
+		return fmt.Errorf("restart PostgreSQL %s: %w", p.version, err)
+	}
+	*p = *again
+	return nil
 }
 
 // writePostgresSettings appends to postgresql.conf: its later lines win, also

@@ -274,3 +274,53 @@ func abandonServer(mode string) int {
 	fmt.Println(p.PID(), p.Dir(), p.URL())
 	return 0
 }
+
+func TestRestartKeepsTheData(t *testing.T) {
+	t.Parallel()
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		p := startPostgres(t, PostgresOptions{})
+		execute(t, p, "create table kept as select 7 as n")
+		if err := p.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := queryOne[int](t, p.URL(), "select n from kept"); n != 7 {
+			t.Errorf("%d rows", n)
+		}
+	})
+	t.Run("OpenSearch, after a crash", func(t *testing.T) {
+		t.Parallel()
+		n := startOpenSearch(t, OpenSearchOptions{})
+		put(t, n.URL()+"/kept")
+		if err := syscall.Kill(n.PID(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.Get(n.URL() + "/kept")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("the index: %s", answer.Status)
+		}
+	})
+}
+
+func put(t *testing.T, url string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("PUT %s: %s", url, answer.Status)
+	}
+}
