@@ -248,7 +248,7 @@ func contractRefusals() []refusal {
 					return faulty.Fault{Status: http.StatusOK, Body: `{"version":{"number":"8.11.0"},"tagline":"You Know, for Search"}`}
 				})
 			},
-			side: Target, check: "open", detail: "not an OpenSearch", remedy: "--target must name",
+			side: Target, check: "open", detail: ", not OpenSearch", remedy: "--target must name",
 		},
 		{
 			name: "unknown codec", change: func(c *Config) { c.Target.Backend.Codec = "zstd" },

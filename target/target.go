@@ -7,6 +7,7 @@ package target
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -218,12 +219,25 @@ type clusterInfo struct {
 	ClusterName string `json:"cluster_name"`
 	Version     struct {
 		Distribution string `json:"distribution"`
+		Flavor       string `json:"build_flavor"` // of Elasticsearch
 		Number       string `json:"number"`
 	} `json:"version"`
 }
 
 // known reports whether a cluster that starts knows itself already.
 func (i clusterInfo) known() bool { return i.ClusterUUID != "" && i.ClusterUUID != "_na_" }
+
+// product names what is not OpenSearch. Elasticsearch names no distribution.
+func (i clusterInfo) product() string {
+	v := i.Version
+	switch {
+	case v.Flavor == "serverless":
+		return "Elasticsearch Serverless"
+	case v.Number == "":
+		return "a server of another kind"
+	}
+	return cmp.Or(v.Distribution, "Elasticsearch") + " " + v.Number
+}
 
 func (t *Target) identify(ctx context.Context) error {
 	var info clusterInfo
@@ -243,8 +257,7 @@ func (t *Target) identify(ctx context.Context) error {
 		}
 	}
 	if version.Distribution != "opensearch" {
-		return hint.Add(fmt.Errorf("reach %s: it is not an OpenSearch (distribution %q, version %q)",
-			redact(t.config.URLs), version.Distribution, version.Number),
+		return hint.Add(fmt.Errorf("reach %s: it is %s, not OpenSearch", redact(t.config.URLs), info.product()),
 			"--target must name the OpenSearch cluster that Sentry's node storage is configured with")
 	}
 	major, _, _ := strings.Cut(version.Number, ".")

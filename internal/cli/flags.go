@@ -41,7 +41,7 @@ type targetFlags struct {
 	TargetFingerprint  string `help:"SHA-256 of the server's certificate, in hex; replaces the check of its chain." env:"NODESTORE_TARGET_FINGERPRINT" placeholder:"HEX" group:"Target"`
 	TargetInsecure     bool   `help:"Accept any certificate." env:"NODESTORE_TARGET_INSECURE" group:"Target"`
 	TargetCert         string `name:"target-cert" help:"PEM file of this client's own certificate, if the servers want one." env:"NODESTORE_TARGET_CERT" placeholder:"FILE" group:"Target"`
-	TargetKey          string `name:"target-key" help:"PEM file of its key." env:"NODESTORE_TARGET_KEY" placeholder:"FILE" group:"Target"`
+	TargetKey          string `name:"target-key" help:"PEM file of its key, without a passphrase." env:"NODESTORE_TARGET_KEY" placeholder:"FILE" group:"Target"`
 	Alias              string `help:"Alias that Sentry reads through, as the backend's alias_name." env:"NODESTORE_ALIAS" default:"sentry" placeholder:"NAME" group:"Target"`
 	Template           string `help:"Index template, as the backend's template_name." env:"NODESTORE_TEMPLATE" default:"sentry" placeholder:"NAME" group:"Target"`
 	Index              string `help:"Name of a daily index with {date}, as the backend's index; by default the backend's own rule." env:"NODESTORE_INDEX" placeholder:"NAME" group:"Target"`
@@ -55,6 +55,9 @@ func (f *targetFlags) problems(found []string) []string {
 		if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
 			found = append(found, fmt.Sprintf("--target: %q does not begin with http:// or https://", withoutUserinfo(url)))
 		}
+	}
+	if (f.TargetCert == "") != (f.TargetKey == "") {
+		found = append(found, "--target-cert and --target-key go together")
 	}
 	return found
 }

@@ -37,6 +37,7 @@ func TestScript(t *testing.T) {
 			"fails":      fails,
 			"fill":       fill,
 			"json":       jsonOutput,
+			"mutual":     mutual,
 			"opensearch": askOpenSearch,
 			"pretend":    pretend,
 			"refuse":     refuse,
