@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -139,31 +140,27 @@ func TestPausedUntilResumed(t *testing.T) {
 }
 
 func TestDisksHoldAndRelease(t *testing.T) {
-	var told string
-	g := New(Options{Limits: Limits{Senders: 2}, BatchBytes: mebibyte, Told: func(c string) { told = c }})
-	for _, step := range []struct {
-		other, used float64
-		held        bool
-	}{
-		{0.9, 0.5, false},
-		{0.9, 0.82, false},
-		{0.9, 0.84, true},
-		{0.9, 0.825, true},
-		{0.9, 0.81, false},
-		{0.2, 0.92, false}, // the other takes more
-		{0.2, 0.94, true},  // soon it blocks
-	} {
-		g.judgeDisks([]Disk{
-			{Node: "node-1", Used: step.other, Mark: 0.85, Name: "low watermark", Flood: 0.95},
-			{Node: "node-2", Used: step.used, Mark: 0.85, Name: "low watermark", Flood: 0.95},
-		})
-		if held := g.State().Held != ""; held != step.held {
-			t.Errorf("at %.1f %%: held %v, want %v", 100*step.used, held, step.held)
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		g := New(Options{Limits: Limits{Senders: 2}, BatchBytes: mebibyte, Told: func(c string) { told = append(told, c) }})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var asked []bool
+		causes := []string{"", "node-2's disk is full", "node-2's disk is full", ""}
+		g.WatchDisks(ctx, func(_ context.Context, held bool) (string, error) {
+			asked = append(asked, held)
+			if len(asked) == len(causes) {
+				cancel()
+			}
+			return causes[len(asked)-1], nil
+		}, func(err error) { t.Error(err) })
+		if want := []bool{false, false, true, true}; !slices.Equal(asked, want) {
+			t.Errorf("it was held back %v, want %v", asked, want)
 		}
-		if step.held && !strings.Contains(told, "node-2's disk is at") {
-			t.Errorf("told %q", told)
+		if want := []string{causes[1], ""}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
 		}
-	}
+	})
 }
 
 func TestWatchDisksTellsOnceOfWhatItCannotRead(t *testing.T) {
@@ -172,7 +169,7 @@ func TestWatchDisksTellsOnceOfWhatItCannotRead(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		told := 0
-		g.WatchDisks(ctx, func(context.Context) ([]Disk, error) { return nil, errors.New("403") }, func(error) { told++ })
+		g.WatchDisks(ctx, func(context.Context, bool) (string, error) { return "", errors.New("403") }, func(error) { told++ })
 		if told != 1 {
 			t.Errorf("told %d times", told)
 		}

@@ -113,7 +113,7 @@ type Migration struct {
 	progress   progress
 	spent      spent
 	ours       func(node.Day) bool // whether a day is this process's to copy; nil: all are
-	origins    target.Origins // what is written into new indices, and what else the source was called
+	origins    target.Origins      // what is written into new indices, and what else the source was called
 
 	now     int64              // the source's clock when the present pass began, µs
 	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for

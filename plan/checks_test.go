@@ -101,8 +101,9 @@ func TestForecastChecks(t *testing.T) {
 		state  State
 		detail string
 	}{
-		{"one node is full", func(m *maker) { m.disks[1].Available = 180e9 }, "disk", Warning, "b has 10.0 GB until the low watermark of 85%"},
-		{"both are full", func(m *maker) { m.disks[0].Available, m.disks[1].Available = 180e9, 100e9 }, "disk", NoGo, "a has 10.0 GB, b has 0.0 kB"},
+		{"one node is full", func(m *maker) { m.disks[1].Available = 180e9 }, "disk", Warning, "b has 10.0 GB until close to the low watermark of 85%"},
+		{"both are full", func(m *maker) { m.disks[0].Available, m.disks[1].Available = 180e9, 175e9 }, "disk", NoGo, "a has 10.0 GB, b has 5.0 GB"},
+		{"a copy would wait", func(m *maker) { m.disks[1].Available = 160e9 }, "disk", NoGo, "a copy would wait for room: b's disk is at 84 %"},
 		{"watermarks are off", func(m *maker) { m.limits.Enforced = false; m.disks[1].Available = 160e9 }, "disk", OK, "watermarks are off"},
 		{"disks are hidden", func(m *maker) { m.disks = nil }, "disk", Unknown, "210.0 GB"},
 		{"shards are hidden", func(m *maker) { m.health = nil }, "shards", Unknown, "60 new shards"},

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
@@ -135,10 +134,7 @@ func (m *maker) forecastDisk(cost *Cost) {
 	var room int64
 	var short []string
 	for _, d := range m.disks {
-		usable := d.Available
-		if m.limits.Enforced {
-			usable -= mark.Free(d.Total) + int64(governor.Margin*float64(d.Total)) // where migrate stops
-		}
+		usable := d.Available - m.limits.Reserve(d, len(m.disks))
 		cost.Nodes = append(cost.Nodes, NodeRoom{Disk: d, Needed: share, Usable: usable})
 		room += max(usable-cost.MergeBytes, 0)
 		if usable < share {
@@ -147,11 +143,13 @@ func (m *maker) forecastDisk(cost *Cost) {
 	}
 	until := "until the disk is full (watermarks are off)"
 	if m.limits.Enforced {
-		until = fmt.Sprintf("until the %s of %s", name, mark)
+		until = fmt.Sprintf("until close to the %s of %s", name, mark)
 	}
 	need := fmt.Sprintf("about %s on each of %d nodes (%s per source byte %.2f, %d copies, merges %s)",
 		Bytes(share), len(m.disks), cost.FactorFrom, cost.Factor, 1+m.placedReplicas(), Bytes(cost.MergeBytes))
-	switch {
+	switch why := m.limits.NoRoom(m.disks, false); {
+	case why != "":
+		m.add(Check{Forecast, "disk", NoGo, fmt.Sprintf("%s: a copy would wait for room: %s", need, why), "make room, or add a node"})
 	case room < cost.TotalBytes:
 		m.add(Check{
 			Forecast, "disk", NoGo, fmt.Sprintf("%s: %s %s", need, strings.Join(short, ", "), until),

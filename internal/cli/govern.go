@@ -56,8 +56,11 @@ const heldEvent migrate.Kind = "held"
 func (g *governed) watch(ctx context.Context, t *target.Target, control string, show *display) {
 	ctx, g.cancel = context.WithCancel(ctx)
 	warn := func(err error) { show.event(migrate.Event{Kind: migrate.Warning, Cause: err.Error()}) }
+	unknown := func(err error) {
+		show.event(migrate.Event{Kind: migrate.Warning, Cause: "the nodes' disks are not watched, so that a full one holds nothing back: " + err.Error()})
+	}
 	g.watchers.Go(func() {
-		g.WatchDisks(ctx, func(ctx context.Context) ([]governor.Disk, error) { return disks(ctx, t) }, warn)
+		g.WatchDisks(ctx, func(ctx context.Context, held bool) (string, error) { return noRoom(ctx, t, held) }, unknown)
 	})
 	if control == "" {
 		return
@@ -95,26 +98,12 @@ func (g *governed) close() {
 	}
 }
 
-// disks says how far the data nodes are from their watermarks. A cluster that
-// does not heed them is not held back for them.
-func disks(ctx context.Context, t *target.Target) ([]governor.Disk, error) {
+// noRoom says why a load has to wait for room on the data nodes, or "".
+func noRoom(ctx context.Context, t *target.Target, waits bool) (string, error) {
 	limits, err := t.Limits(ctx)
 	if err != nil || !limits.Enforced {
-		return nil, err
+		return "", err
 	}
-	found, err := t.Disks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	share := func(w target.Watermark, total int64) float64 {
-		return 1 - float64(w.Free(total))/float64(max(total, 1))
-	}
-	name, mark := limits.Mark(len(found))
-	var result []governor.Disk
-	for _, d := range found {
-		result = append(result, governor.Disk{
-			Node: d.Node, Used: d.Used(), Mark: share(mark, d.Total), Name: name, Flood: share(limits.Flood, d.Total),
-		})
-	}
-	return result, nil
+	disks, err := t.Disks(ctx)
+	return limits.NoRoom(disks, waits), err
 }

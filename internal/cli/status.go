@@ -312,27 +312,15 @@ func (s *status) ask(ctx context.Context, to *target.Target) error {
 	return s.askDisks(ctx, to)
 }
 
-// askDisks names the nodes whose disk keeps a load back.
+// askDisks says why a load has to wait for room.
 func (s *status) askDisks(ctx context.Context, to *target.Target) error {
-	limits, err := to.Limits(ctx)
-	if err == nil {
-		var disks []target.Disk
-		if disks, err = to.Disks(ctx); err == nil {
-			s.waitForDisks(limits, disks)
-		}
-	}
-	if target.IsForbidden(err) {
-		s.Waiting = append(s.Waiting, "not known for the nodes' disks: this user may not look at them")
+	why, err := noRoom(ctx, to, false)
+	switch {
+	case target.NotTold(err):
+		s.Waiting = append(s.Waiting, "not known for the nodes' disks: the cluster does not let this user look at them")
 		return nil
+	case why != "":
+		s.Waiting = append(s.Waiting, "room: "+why)
 	}
 	return err
-}
-
-func (s *status) waitForDisks(limits target.Limits, disks []target.Disk) {
-	for _, d := range disks {
-		_, mark := limits.Mark(len(disks))
-		if limits.Enforced && d.Available < mark.Free(d.Total) {
-			s.Waiting = append(s.Waiting, fmt.Sprintf("room: %s's disk is %.0f %% full, low watermark %s, flood stage %s", d.Node, 100*d.Used(), limits.Low, limits.Flood))
-		}
-	}
 }
