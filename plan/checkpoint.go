@@ -38,7 +38,7 @@ func (m *maker) checkCheckpoint(ctx context.Context) {
 	if len(state.Borrowed) > 0 {
 		m.add(Check{
 			Checkpoint, "borrowed_settings", Warning, fmt.Sprintf("%d indices still have the settings of a load", len(state.Borrowed)),
-			"run migrate to go on, or migrate --restore-settings to give them back now",
+			"run migrate to resume, or migrate --restore-settings to give them back now",
 		})
 	}
 }

@@ -72,7 +72,7 @@ func (c *copyParser) parse(p []byte) (rest []byte, err error) {
 			used, err = c.next(p)
 		case copyEnd:
 			if len(p) > 0 {
-				err = fmt.Errorf("binary COPY goes on after its trailer with %d bytes", len(p))
+				err = fmt.Errorf("binary COPY continues after its trailer with %d bytes", len(p))
 			}
 		}
 		if err != nil || used == 0 {

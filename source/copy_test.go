@@ -105,7 +105,7 @@ func TestCopyRejects(t *testing.T) {
 		{"negative fields", with(0xff, 0xfe), "has -2 fields"},
 		{"negative length", with(0, 3, 0xff, 0xff, 0xff, 0xfe), "field 1 of row 1 of binary COPY has length -2"},
 		{"row over the limit", with(0, 3, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff), "field 2 of row 1 of binary COPY has length 2147483647"},
-		{"after the trailer", append(copyStream(), 0), "goes on after its trailer with 1 bytes"},
+		{"after the trailer", append(copyStream(), 0), "continues after its trailer with 1 bytes"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

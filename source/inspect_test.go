@@ -47,7 +47,7 @@ func TestConditionOfAnEmptyPartitionedTable(t *testing.T) {
 	}
 }
 
-// A role that may only read the table learns less, which is no error.
+// A role that may only read the table learns less, which is not an error.
 func TestConditionForALimitedRole(t *testing.T) {
 	db := newest(t)
 	db.exec(plain)

@@ -9,7 +9,7 @@ import (
 )
 
 // TestQuestionsOutliveAnOutage has the server away for a moment while a count
-// is asked for: it is asked for again, and the run goes on.
+// is asked for: it is asked for again, and the run continues.
 func TestQuestionsOutliveAnOutage(t *testing.T) {
 	db := newest(t)
 	db.exec(manyRows)

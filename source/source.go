@@ -105,7 +105,7 @@ func (s *Source) query(ctx context.Context, what, sql string) (results [][][]str
 }
 
 // patiently tries something that can be repeated. While the source is being
-// opened it tries once: whoever mistyped an address should not wait.
+// opened it tries once: who mistyped an address should not wait.
 func (s *Source) patiently(ctx context.Context, attempt func() error) error {
 	for try := 1; ; try++ {
 		err := attempt()

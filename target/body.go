@@ -15,7 +15,7 @@ type memoryBody struct{ *bytes.Reader }
 func (memoryBody) Close() error { return nil }
 
 // newRequest makes a request of a body that must not change until its end; nil
-// is no body.
+// is not a body.
 func newRequest(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
 	if body == nil {
 		return http.NewRequestWithContext(ctx, method, path, http.NoBody)

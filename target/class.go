@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// class is what an answer that is no success asks for.
+// class is what an answer that is not a success asks for.
 type class uint8
 
 const (

@@ -19,8 +19,8 @@ func conditionalAction(action string, c Copy) (line []byte) {
 
 // conditional sends items that each name the version of a document that they
 // are about, and reports for each whether it was carried out. Where it was not,
-// somebody changed or removed the document meanwhile, which is no error; there
-// is no third answer, since items are sent again until they have theirs. After
+// somebody changed or removed the document meanwhile, which is not an error; a
+// third answer does not exist, since items are sent again until they have theirs. After
 // an answer that was lost, a deletion that finds no document counts as carried
 // out, and an overwriting that was carried out as changed by somebody: the
 // caller looks again, and finds its own document.

@@ -95,7 +95,7 @@ func (t *Target) Create(ctx context.Context, name string, loan Loan, origin Orig
 // CreateShared creates the index of a present or future day as Sentry's writer
 // would by writing, which action.auto_create_index may forbid: with what the
 // templates give and nothing else, but marked as this tool's and Sentry's. That
-// it is there already is no error, whoever made it.
+// it is there already is not an error, however it came about.
 func (t *Target) CreateShared(ctx context.Context, name string, origin Origin) error {
 	origin.Shared = true
 	err := t.put(ctx, name, map[string]any{"mappings": map[string]any{"_meta": map[string]any{metaKey: origin}}})

@@ -56,7 +56,7 @@ func FuzzCarriedOut(f *testing.F) {
 	})
 }
 
-// FuzzRefusal: an answer that is no refusal of OpenSearch's still makes an
+// FuzzRefusal: an answer that is not a refusal of OpenSearch's still makes an
 // error of one status.
 func FuzzRefusal(f *testing.F) {
 	for _, answer := range []string{queueFull, blocked, `{"error":"text"}`, `<html>`, ``, `{"error":{"type":1}}`} {

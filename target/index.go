@@ -37,7 +37,7 @@ type Index struct {
 	Origin *Origin // nil: it was not created by this tool
 	Behind bool    // the backend's alias leads to it
 
-	// SwitchedAt is set by whoever knows when Sentry began to write to OpenSearch,
+	// SwitchedAt is set by the caller that knows when Sentry began to write to OpenSearch,
 	// in µs since 1970. Documents from then on are never replaced.
 	SwitchedAt int64
 	// Wrote, if it is set, knows documents that this tool wrote of rows that are

@@ -40,7 +40,7 @@ func (t *Target) CreateScratch(ctx context.Context, day node.Day) (Index, error)
 	return Index{Name: name, Day: day}, t.put(ctx, name, map[string]any{"settings": settings, "mappings": like.mappings})
 }
 
-// RemoveScratch removes a scratch index. One that is gone is no error.
+// RemoveScratch removes a scratch index. One that is gone is not an error.
 func (t *Target) RemoveScratch(ctx context.Context, scratch Index) error {
 	err := t.Drop(ctx, scratch.Name)
 	if IsGone(err) {

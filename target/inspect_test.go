@@ -23,7 +23,7 @@ func TestWatermarks(t *testing.T) {
 	}
 	for _, text := range []string{"", "x%", "many", "gb"} {
 		if _, err := ParseWatermark(text); err == nil {
-			t.Errorf("%q is no watermark", text)
+			t.Errorf("%q is not a watermark", text)
 		}
 	}
 }

@@ -223,7 +223,7 @@ func storedValue(value json.RawMessage, payloads [][]byte) ([]byte, error) {
 	}
 	number, err := strconv.Atoi(string(value))
 	if err != nil || number < 0 || number >= len(payloads) {
-		return nil, fmt.Errorf("the answer stores %d bytes that are no text", len(value))
+		return nil, fmt.Errorf("the answer stores %d bytes that are not text", len(value))
 	}
 	return payloads[number], nil
 }

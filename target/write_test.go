@@ -148,7 +148,7 @@ func TestRejectedItemLeavesItsNeighbours(t *testing.T) {
 }
 
 // TestRefusalOfTheWholeIndexRejectsNobody: what stands against each node alike
-// is no fault of a node, and goes away when somebody acts.
+// is not a fault of a node, and goes away when somebody acts.
 func TestRefusalOfTheWholeIndexRejectsNobody(t *testing.T) {
 	eachVersion(t, func(t *testing.T, b bed) {
 		target := b.open()

@@ -38,7 +38,7 @@ func (r *Report) sentence() string {
 		wrong = append(wrong, fmt.Sprintf("%s of %s nodes: %s", plural(r.Findings.Total, "finding"), Number(nodes), r.classes()))
 	}
 	if len(wrong) > 0 {
-		return "Not all is well: " + strings.Join(wrong, "; ") + r.besides()
+		return "Something is wrong: " + strings.Join(wrong, "; ") + r.besides()
 	}
 	all := fmt.Sprintf("All %s nodes are there, each once and in its day", Number(nodes))
 	switch r.Level {

@@ -55,7 +55,7 @@ type damage struct {
 	full   bool // only Full promises it
 }
 
-const junk = "bm90IHpsaWI=" // base64 of what is no zlib stream
+const junk = "bm90IHpsaWI=" // base64 of what is not a zlib stream
 
 func damages() []damage {
 	one := func(c verify.Class) map[verify.Class]int64 { return map[verify.Class]int64{c: 1} }

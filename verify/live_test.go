@@ -68,7 +68,7 @@ func TestSuspectsAreLookedAtAgain(t *testing.T) {
 	}
 }
 
-// TestSentrysOwnDocuments are no findings where Sentry writes, but a second
+// TestSentrysOwnDocuments are not findings where Sentry writes, but a second
 // copy of a node is, there as well.
 func TestSentrysOwnDocuments(t *testing.T) {
 	w := newWorld(t, 150, synth.Clean())
@@ -117,7 +117,7 @@ func TestRowsThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: findings %v", level, w.listed())
 		}
 		if level == verify.Sample && r.Bound.Defects+r.Total.Certain.Defects != 1 {
-			t.Errorf("what cannot be compared is no defect of the bound: %+v", r.Bound)
+			t.Errorf("what cannot be compared is not a defect of the bound: %+v", r.Bound)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func breakFour(w *world) {
 }
 
 // TestInterruptedRunsGoOn stops a full verification in good order and by a
-// cut, again and again, and goes on until it is through.
+// cut, again and again, and continues until it is through.
 func TestInterruptedRunsGoOn(t *testing.T) {
 	w := newWorld(t, 400, synth.Clean())
 	breakFour(w)
@@ -94,7 +94,7 @@ func TestSubsetsAddUp(t *testing.T) {
 			t.Errorf("together: %d of %d payloads, findings %v", nodes, len(w.rows), w.listed())
 		}
 	}
-	// What is complete is compared anew when it is asked for again.
+	// What is complete is compared again when it is asked for again.
 	w.put(w.index(w.rows[5].Timestamp), w.rows[5].ID, w.rows[5].Data, w.rows[5].Timestamp)
 	if r := w.verify(w.options(verify.Full)); r.Findings.Total != 3 {
 		t.Errorf("findings %v", w.listed())

@@ -15,7 +15,7 @@ const hostile = `<img src=https://example.invalid/x onerror=console.error(1)><sc
 func sampleReport() *verify.Report {
 	r := &verify.Report{
 		Type: "report", Schema: 2, Level: verify.Sample, Complete: true, Started: start, Finished: start.Add(time.Hour), Seconds: 3600.5,
-		Verdict: verify.Verdict{Sentence: "Not all is well: 1 finding of 198,412,003 nodes: 1 missing.", Because: []string{"1 finding open"}},
+		Verdict: verify.Verdict{Sentence: "Something is wrong: 1 finding of 198,412,003 nodes: 1 missing.", Because: []string{"1 finding open"}},
 		Command: []string{"nodestore-migrate", "verify", "--alias", hostile},
 		Source:  checkpoint.Source{Database: hostile, Table: "public.nodestore_node"}, Target: checkpoint.Target{Cluster: "u-u-i-d", Alias: hostile, Index: "sentry-{date}"},
 		Versions: map[string]string{"opensearch": "2.19.4", "postgresql": hostile}, Settings: map[string]string{"seed": "1"},

@@ -140,6 +140,6 @@ func TestReportForms(t *testing.T) {
 		}
 	}
 	if err := r.WriteFile(filepath.Join(dir, "report.pdf")); err == nil {
-		t.Error("a form that is not known is no error")
+		t.Error("a form that is not known is not an error")
 	}
 }

@@ -239,7 +239,7 @@ func (v *Verification) stopped() bool {
 const maxTries = 15
 
 // again asks until there is an answer: a standby that cancels a query, a
-// connection that breaks, or a busy cluster are no findings.
+// connection that breaks, or a busy cluster are not findings.
 func (v *Verification) again(ctx context.Context, ask func() error) error {
 	for try := 1; ; try++ {
 		err := ask()

@@ -94,7 +94,7 @@ func (c *verifyCommand) problems(found []string) []string {
 
 // These make the exit code 3. The summary has said what was found.
 var (
-	errFindings = fmt.Errorf("%w: not all is well", errRejected)
+	errFindings = fmt.Errorf("%w: there are findings", errRejected)
 	errUnsafe   = fmt.Errorf("%w: not safe to drop the old table", errRejected)
 )
 
