@@ -75,10 +75,11 @@ func TestSummaryIsAligned(t *testing.T) {
   vanished                      0
   out of retention              0
   rejected                    999  (990 pickle, 9 corrupt zlib)
+  lost                          0
 this run sent                  12 nodes, 3.4 kB in 12h34m57s
 Rejected nodes are listed in a.rejected.jsonl.
 Not sealed: 1 day, incomplete or so young that Sentry may write to it; a later run of migrate seals it.
-Settings for loading still in force: on 1 index. Run again to go on, or with --restore-settings to only give them back.
+Settings for loading still in force: on 1 index. Run again to resume, or with --restore-settings to give them back only.
 `
 	if got := r.text(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -52,7 +52,7 @@ type migrateCommand struct {
 // Help is the long help of the verb.
 func (migrateCommand) Help() string {
 	return `Copies every node into the daily index of its UTC day, newest day first, and seals each day that is
-complete. What is done is in the checkpoint: after a crash or Ctrl-C the same command goes on. Rejected nodes
+complete. What is done is in the checkpoint: after a crash or Ctrl-C the same command resumes. Rejected nodes
 are listed in FILE.rejected.jsonl beside the checkpoint.
 
 Examples:

@@ -21,7 +21,7 @@ type planCommand struct {
 	sourceFlags `embed:""`
 	targetFlags `embed:""`
 
-	Checkpoint  string        `help:"File of the run to go on with, if there is one, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Plan"`
+	Checkpoint  string        `help:"File of the run to resume, if there is one, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Plan"`
 	Since       dayValue      `help:"First UTC day to copy." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Plan"`
 	Until       dayValue      `help:"First UTC day not to copy." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Plan"`
 	Retention   retentionDays `help:"Days that Sentry keeps; older ones are not copied. $SENTRY_EVENT_RETENTION_DAYS by default." env:"NODESTORE_RETENTION,SENTRY_EVENT_RETENTION_DAYS" placeholder:"DAYS" group:"Plan"`

@@ -96,7 +96,7 @@ const shardEvent migrate.Kind = "shard"
 //
 //  1. The processes agree on who copies which days.
 //  2. A shard copies its own, on a checkpoint of its own.
-//  3. Who finds all shards done gathers their checkpoints and goes on with the
+//  3. Who finds all shards done gathers their checkpoints and continues with the
 //     whole: what came meanwhile, stale copies, vanished nodes.
 //
 // Each step can be repeated by any of the processes, so any of them may crash.
@@ -166,7 +166,7 @@ func (w *work) part(ctx context.Context, team migrate.Team, division migrate.Div
 	return r, err
 }
 
-// whole goes on with the migration as a whole.
+// whole continues the migration as a whole.
 func (w *work) whole(ctx context.Context, team migrate.Team, division migrate.Division) (r result, err error) {
 	team.Shards = division.Shards // a process on its own may finish for them
 	gather := func(c *checkpoint.Checkpoint, list migrate.RejectedList) error {

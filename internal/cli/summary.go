@@ -90,7 +90,7 @@ func (r result) text() string {
 		fmt.Fprintf(&out, "MISSING: %s without a document: Sentry deleted them since the switch, or they were committed late. --copy-missing copies them.\n", plural(r.Missing, "row"))
 	}
 	if r.Borrowed > 0 {
-		fmt.Fprintf(&out, "Settings for loading still in force: on %s. Run again to go on, or with --restore-settings to only give them back.\n",
+		fmt.Fprintf(&out, "Settings for loading still in force: on %s. Run again to resume, or with --restore-settings to give them back only.\n",
 			plural(int64(r.Borrowed), "index"))
 	}
 	return out.String()
