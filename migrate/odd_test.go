@@ -228,3 +228,19 @@ func TestOddFreshCheckpointAfterTheSwitch(t *testing.T) {
 	t.Log(s.Fates)
 	w.wantReadable()
 }
+
+// TestOddCopyMissingAtOnce copies what was deleted after the switch within the
+// minute in which OpenSearch still knows the deletions' versions.
+func TestOddCopyMissingAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(clean(223, 60, 2))
+	w.migrate(exitDone, "--switched-at", switched())
+	for _, row := range w.rows[:5] {
+		w.deleteDocument(row)
+	}
+	if s := w.migrate(exitRejected).summary(); s.Missing != 5 {
+		t.Errorf("%d missing", s.Missing)
+	}
+	w.migrate(exitDone, "--copy-missing")
+	w.wantReadable()
+}

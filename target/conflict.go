@@ -168,7 +168,7 @@ func (d *delivery) compare(ctx context.Context, g group, conflicts []int) (conte
 		found, ok := there[ids[k]]
 		millis := node.Millis(d.batch.items[i].micros)
 		switch {
-		case !ok && d.batch.mode == Versioned && d.index.SwitchedAt == 0: // the conflict is with a deletion
+		case !ok && d.batch.mode == Versioned: // the conflict is with a deletion; what Sentry deleted is not sent
 			absent = append(absent, i)
 		case !ok: // removed since the conflict: nobody but Sentry does that
 			d.outcome.Fates[node.Vanished]++
