@@ -56,7 +56,7 @@ func Sight(ctx context.Context, from *source.Source, to *target.Target, state ch
 			return nil, err
 		}
 		documents, err := to.Moments(ctx, state.Days[name].Index, day.Start()/1000, day.End()/1000)
-		if err != nil {
+		if err != nil && !target.IsGone(err) {
 			return nil, err
 		}
 		same := true

@@ -72,8 +72,11 @@ func (c *statusCommand) Run(ctx context.Context, p *process) error {
 		case <-ctx.Done():
 			return nil // that is how watching ends
 		case <-ticker.C:
-			if err := w.print(ctx); err != nil && ctx.Err() == nil || p.unread() {
-				return err
+			if err := w.print(ctx); err != nil && ctx.Err() == nil {
+				fmt.Fprintln(p.stderr, "not known at present:", err) // it may come back: a server that starts again
+			}
+			if p.unread() {
+				return nil
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -184,6 +185,42 @@ func TestStatusWatch(t *testing.T) {
 	if err != nil || out.prints != 2 {
 		t.Errorf("%d prints, %v", out.prints, err)
 	}
+}
+
+// TestStatusWatchOutlivesWhatGoesAway: the checkpoint is away for one look.
+func TestStatusWatchOutlivesWhatGoesAway(t *testing.T) {
+	t.Parallel()
+	path, stop, prints := recorded(t), make(chan struct{}), 0
+	rename := func(from, to string) {
+		if err := os.Rename(from, to); err != nil {
+			t.Error(err)
+		}
+	}
+	out := writer(func() {
+		if prints++; prints == 1 {
+			rename(path, path+".away")
+			return
+		}
+		close(stop)
+	})
+	missed := 0
+	said := writer(func() {
+		missed++
+		rename(path+".away", path)
+	})
+	command := statusCommand{Checkpoint: path, Watch: true, JSON: true}
+	err := command.Run(context.WithoutCancel(t.Context()), &process{stdout: out, stderr: said, getenv: func(string) string { return "" }, stop: stop})
+	if err != nil || prints != 2 || missed != 1 {
+		t.Errorf("%d prints, %d missed, %v", prints, missed, err)
+	}
+}
+
+// writer is called at each write.
+type writer func()
+
+func (w writer) Write(p []byte) (int, error) {
+	w()
+	return len(p), nil
 }
 
 // stopper interrupts after the second print.
