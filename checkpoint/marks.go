@@ -60,22 +60,51 @@ func (m Marks) HasDocument(id string, millis int64) bool {
 }
 
 // Remember adds marks to those of recent nodes.
-func (c *CatchUp) Remember(marks []Mark) {
-	if len(marks) > 0 && c.Recent == nil {
-		c.Recent = make(map[int64][]byte)
+func (c *CatchUp) Remember(marks []Mark) { c.Recent = remember(c.Recent, marks) }
+
+// Announce adds marks of nodes whose timestamp is in the future.
+func (c *CatchUp) Announce(marks []Mark) { c.Ahead = remember(c.Ahead, marks) }
+
+func remember(hashes map[int64][]byte, marks []Mark) map[int64][]byte {
+	if len(marks) > 0 && hashes == nil {
+		hashes = make(map[int64][]byte)
 	}
 	for _, k := range marks {
-		c.Recent[k.minute] = binary.LittleEndian.AppendUint64(c.Recent[k.minute], k.hash)
+		hashes[k.minute] = binary.LittleEndian.AppendUint64(hashes[k.minute], k.hash)
+	}
+	return hashes
+}
+
+// Forget takes out the marks of every minute that is old.
+func (c *CatchUp) Forget(old func(minute int64) bool) {
+	for _, hashes := range []map[int64][]byte{c.Recent, c.Ahead} {
+		for at := range hashes {
+			if old(at) {
+				delete(hashes, at)
+			}
+		}
 	}
 }
 
-// Marks are those of recent nodes.
+// Marks are those of recent nodes, which have their fate.
 func (c *CatchUp) Marks() Marks {
 	marks := make(Marks)
-	for at, hashes := range c.Recent {
-		for ; len(hashes) >= 8; hashes = hashes[8:] {
-			marks.Add(Mark{at, binary.LittleEndian.Uint64(hashes)})
+	marks.read(c.Recent)
+	return marks
+}
+
+// Written are the marks of all nodes that are known to have been written, or to
+// be about to be.
+func (c *CatchUp) Written() Marks {
+	marks := c.Marks()
+	marks.read(c.Ahead)
+	return marks
+}
+
+func (m Marks) read(hashes map[int64][]byte) {
+	for at, list := range hashes {
+		for ; len(list) >= 8; list = list[8:] {
+			m.Add(Mark{at, binary.LittleEndian.Uint64(list)})
 		}
 	}
-	return marks
 }

@@ -65,6 +65,9 @@ type CatchUp struct {
 	// Recent has a hash of each node in the windows that has its fate, by
 	// the minute of its timestamp, 8 bytes each: what is not there came late.
 	Recent map[int64][]byte `json:"recent,omitempty"`
+	// Ahead has the same of nodes whose timestamp was in the future, from before
+	// they are written on: what they leave must not be taken for Sentry's.
+	Ahead map[int64][]byte `json:"ahead,omitempty"`
 	// SwitchedAt is when Sentry began to write to the target; 0: not yet.
 	SwitchedAt int64 `json:"switched_at,omitempty"`
 	// Overlap is how late a row can be committed, in µs: how far the last pass

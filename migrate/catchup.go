@@ -134,11 +134,7 @@ func (m *Migration) pass(ctx context.Context) error {
 	}
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 		state.CatchUp.Windows, state.CatchUp.Swept = nil, m.swept(state.CatchUp.Swept)
-		for at := range state.CatchUp.Recent {
-			if at+minute <= m.now-m.overlap() && !m.switchedBefore(at+minute) {
-				delete(state.CatchUp.Recent, at)
-			}
-		}
+		state.CatchUp.Forget(func(at int64) bool { return at+minute <= m.now-m.overlap() && !m.switchedBefore(at+minute) })
 	})
 }
 
@@ -150,7 +146,7 @@ func (m *Migration) switchedBefore(micros int64) bool {
 
 // copyDays copies by slices what is missing up to the end of this pass.
 func (m *Migration) copyDays(ctx context.Context) error {
-	m.known = m.remembered()
+	m.recall()
 	days, err := m.plan(ctx)
 	if err != nil {
 		return err

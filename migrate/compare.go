@@ -190,13 +190,15 @@ func (m *Migration) mirrors() (mirrors bool) {
 // what its row says: its index is one that this tool made, and nobody else can
 // have written it. That is so before the switch, if its time is known.
 func (m *Migration) removable(index target.Index, c target.Copy) bool {
-	switch {
-	case !index.Ours() || !m.mirrors():
-		return false
-	case m.options.SwitchedAt != 0:
+	return m.mirrors() && m.copied(index, c)
+}
+
+// copied reports whether nobody but this tool can have written a document.
+func (m *Migration) copied(index target.Index, c target.Copy) bool {
+	if index.Ours() && m.options.SwitchedAt != 0 {
 		return !m.writtenBySentry(c)
 	}
-	return m.wrote(index, c)
+	return index.Ours() && m.wrote(index, c)
 }
 
 // wrote reports whether a pass wrote a document. In the index of a past day its
@@ -209,7 +211,7 @@ func (m *Migration) wrote(index target.Index, c target.Copy) bool {
 
 // marked reports whether a document is that of a row that is remembered.
 func (m *Migration) marked(c target.Copy) bool {
-	return m.known.HasDocument(c.ID, c.Millis)
+	return m.written.HasDocument(c.ID, c.Millis)
 }
 
 // emptied reports whether all rows of a day are gone. A partition may be

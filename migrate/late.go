@@ -15,10 +15,26 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// remembered are the marks that the checkpoint has.
-func (m *Migration) remembered() (known checkpoint.Marks) {
-	m.checkpoint.View(func(state *checkpoint.State) { known = state.CatchUp.Marks() })
-	return known
+// recall reads the marks that the checkpoint has.
+func (m *Migration) recall() {
+	m.checkpoint.View(func(state *checkpoint.State) { m.known, m.written = state.CatchUp.Marks(), state.CatchUp.Written() })
+}
+
+// announce marks rows whose timestamp is in the future before they are written:
+// a run that is killed then must not leave documents that look like Sentry's.
+func (m *Migration) announce(ctx context.Context, keys []key) error {
+	var ahead []checkpoint.Mark
+	for _, k := range keys {
+		if one := checkpoint.MarkOf([]byte(k.id), k.micros); k.micros >= m.now && !m.written.Has(one) {
+			ahead = append(ahead, one)
+		}
+	}
+	if len(ahead) == 0 {
+		return nil
+	}
+	err := m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CatchUp.Announce(ahead) })
+	m.recall()
+	return err
 }
 
 // key is a row without its payload.
@@ -35,7 +51,8 @@ const portion = 1000
 // target since.
 func (m *Migration) copyLate(ctx context.Context) error {
 	ranges := append(slices.Clone(m.windows), checkpoint.Range{From: m.now, To: node.MaxDay.End()})
-	known := m.remembered()
+	m.recall()
+	known := m.known
 	late := make(map[node.Day][]key)
 	for _, r := range ranges {
 		from, to := max(r.From, m.firstKept()), min(r.To, m.options.Until.Start())
@@ -55,7 +72,7 @@ func (m *Migration) copyLate(ctx context.Context) error {
 			return fmt.Errorf("copy late rows of day %s: %w", n, err)
 		}
 	}
-	m.known = m.remembered()
+	m.recall()
 	return nil
 }
 
@@ -89,6 +106,9 @@ type singles struct {
 
 // copyKeys copies single rows of a day, and makes them visible.
 func (m *Migration) copyKeys(ctx context.Context, d *day, keys []key, uncounted int64) error {
+	if err := m.announce(ctx, keys); err != nil {
+		return err
+	}
 	if m.recallGone(d); !d.gone.Load() {
 		if err := m.prepare(ctx, d); err != nil {
 			return err

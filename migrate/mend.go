@@ -64,7 +64,7 @@ func (m *Migration) mendPortion(ctx context.Context, left *mending, keys []key) 
 			left.missing++
 		case own < 0:
 			late = append(late, k)
-		case m.removable(d.index, found[own]):
+		case m.removable(d.index, found[own]) || m.marked(found[own]):
 			newer[k] = found[own]
 		default:
 			left.unexplained++

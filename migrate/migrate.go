@@ -118,6 +118,7 @@ type Migration struct {
 	now     int64              // the source's clock when the present pass began, µs
 	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
 
+	written       checkpoint.Marks // nodes whose documents are known to be ours
 	known         checkpoint.Marks // nodes that had their fate when the present pass began
 	counted       bool             // what is out of retention was counted by this run
 	sweptSwitched int64            // what Sentry wrote before, in µs, was looked for in other days

@@ -147,7 +147,7 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 //  1. What Sentry wrote since the switch supersedes all that it did not write,
 //     be the row's clock ahead.
 //  2. The document of the row of now supersedes the others: the older ones, and
-//     newer ones that a clock that was ahead has left, where the source decides.
+//     newer ones that a clock that was ahead has left.
 //  3. If that one is not there, because it is rejected or still to come, the
 //     newest that is not newer than the row supersedes the older ones.
 func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros int64) (stale []target.Copy, err error) {
@@ -176,7 +176,7 @@ func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros
 		switch {
 		case c == keep || ours && keep.Millis > row:
 			continue
-		case c.Millis <= keep.Millis || !ours && !sentrys(c):
+		case c.Millis <= keep.Millis || !ours && !sentrys(c) || decided && m.marked(c):
 			stale = append(stale, c)
 			continue
 		}
@@ -185,7 +185,7 @@ func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros
 		if err != nil {
 			return nil, err
 		}
-		if there && index.Name == c.Index && decided && m.removable(index, c) {
+		if there && index.Name == c.Index && decided && m.copied(index, c) {
 			stale = append(stale, c)
 		}
 	}

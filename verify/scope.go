@@ -96,7 +96,7 @@ func (v *Verification) readScope(ctx context.Context) (scope, error) {
 // source's clock.
 func limits(state *checkpoint.State, options Options, now int64) scope {
 	s := scope{
-		from: math.MinInt64, until: state.CopyUntil, switchedAt: state.CatchUp.SwitchedAt, marks: state.CatchUp.Marks(),
+		from: math.MinInt64, until: state.CopyUntil, switchedAt: state.CatchUp.SwitchedAt, marks: state.CatchUp.Written(),
 		apart: map[node.Day]why{}, sentAgain: map[node.Day]checkpoint.Ranges{},
 	}
 	if options.Since != 0 {
