@@ -44,7 +44,10 @@ func newHistory(seed uint64) history {
 	for range 6 + g.IntN(12) {
 		steps = append(steps, g.step())
 	}
-	steps = append(steps, step{do: migrate}, step{do: flip})
+	if g.calm || g.IntN(2) == 0 {
+		steps = append(steps, step{do: migrate})
+	}
+	steps = append(steps, step{do: flip})
 	g.switched = true
 	for range 2 + g.IntN(8) {
 		steps = append(steps, g.step())

@@ -239,6 +239,8 @@ func (m *model) final(id int, now int64) expectation {
 		return anything
 	case f.row == nil:
 		return expectation{absent: true}
+	case m.hidden(f): // beside the row's there may be a newer document in an index that is not ours
+		return expectation{inner: append(older, f.row.inner), absent: true, doubled: true}
 	case f.row.kind == pickled, f.late: // an older document is better than none
 		return expectation{inner: older, absent: true}
 	case m.expired(*f.row, now): // no run looks at it any more
@@ -256,6 +258,12 @@ func (m *model) unjudged(f fact, now int64) bool {
 	return slices.ContainsFunc(f.history, func(v version) bool {
 		return m.foreign[node.DayOf(v.at)] || m.expired(v, now) || v.at >= m.switched
 	})
+}
+
+// hidden reports whether a row went back from a day whose index was there before
+// us: nobody can tell that the document in it is not Sentry's.
+func (m *model) hidden(f fact) bool {
+	return slices.ContainsFunc(f.history, func(v version) bool { return v.at > f.row.at && m.foreign[node.DayOf(v.at)] })
 }
 
 // expired reports whether a version's day is beyond the retention that the tool

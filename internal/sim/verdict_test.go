@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // over is a switch that is over: a run has ended that began when every
@@ -94,6 +96,32 @@ func TestVerdict(t *testing.T) {
 		s.happen(old(1, -2*day), old(2, -time.Hour), old(3, day), step{do: migrate}, passed(time.Minute), now(1), now(2), step{do: migrate})
 		s.over()
 		s.sees(1, 0)
+		s.safe(true)
+	})
+	t.Run("a clock is ahead, then right, and no run in between", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, -2*day), old(2, day))
+		bulk := "POST /" + s.indexOf(node.DayOf(start().Add(2*day).UnixMicro())) + "/_bulk"
+		s.gate.watch = func(line string) {
+			if line == bulk { // killed before it can note what it wrote
+				s.gate.run.crash = crash{s.gate.seen, after}
+			}
+		}
+		s.happen(step{do: migrate})
+		if s.gate.watch = nil; !s.gate.dead {
+			t.Fatalf("no %s in %q", bulk, s.gate.log)
+		}
+		s.happen(now(1))
+		s.over()
+		s.sees(1, 0)
+		s.safe(true)
+	})
+	t.Run("a row goes back to a day of before, after the switch", func(t *testing.T) {
+		s := newScene(t, table)
+		s.happen(old(1, time.Hour), old(2, day), step{do: migrate})
+		s.over()
+		s.happen(ago(1, 2*day), copiedAgain())
+		s.sees(1, 2*day)
 		s.safe(true)
 	})
 	t.Run("rows are committed late", func(t *testing.T) {
