@@ -244,3 +244,20 @@ func TestOddCopyMissingAtOnce(t *testing.T) {
 	w.migrate(exitDone, "--copy-missing")
 	w.wantReadable()
 }
+
+// TestOddDatabaseSettings has a database whose settings change how values and
+// names are written, and which rows are found first.
+func TestOddDatabaseSettings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(clean(224, 60, 2))
+	w.exec(`update nodestore_node set id = 'q''uo\te ü' where id = '` + w.rows[0].ID + "'")
+	w.rows[0].ID = `q'uo\te ü`
+	for _, setting := range []string{
+		"timezone = 'Asia/Kolkata'", "datestyle = 'German, DMY'", "intervalstyle = 'iso_8601'", "bytea_output = 'escape'", "client_encoding = 'latin1'",
+		"search_path = ''", "default_transaction_isolation = 'serializable'", "extra_float_digits = -3", "standard_conforming_strings = off",
+		"enable_indexscan = off", "quote_all_identifiers = on",
+	} {
+		w.exec("do $do$ begin execute format($f$alter database %I set " + setting + "$f$, current_database()); end $do$")
+	}
+	w.wantComplete(w.migrate(exitDone, "--table", "public.nodestore_node").summary())
+}

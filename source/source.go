@@ -86,6 +86,7 @@ set local lock_timeout = '10s';
 set local row_security = off;
 set local timezone = 'UTC';
 set local datestyle = 'ISO';
+set local quote_all_identifiers = off;
 `
 
 // prologue17 is for the servers that have this timeout.
