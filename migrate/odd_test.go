@@ -261,3 +261,27 @@ func TestOddDatabaseSettings(t *testing.T) {
 	}
 	w.wantComplete(w.migrate(exitDone, "--table", "public.nodestore_node").summary())
 }
+
+// TestOddUnnamedSwitch: Sentry has switched, nobody says so, and it has written
+// again what is copied: that is told, and mended once the switch is named.
+func TestOddUnnamedSwitch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(recent(221, 60, 40*time.Hour))
+	w.must(http.MethodPut, "/_index_template/"+w.prefix, w.template(), nil)
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	row := &w.rows[0]
+	old := *row
+	row.Timestamp, row.Data, row.Inner, row.Kind = at, w.rows[20].Data, w.rows[20].Inner, w.rows[20].Kind
+	body := fmt.Sprintf(`{"data":%q,"timestamp":%q}`, row.Data, at.Format(time.RFC3339Nano))
+	w.must(http.MethodPut, "/"+w.index(*row)+"/_doc/"+escapeID(row.ID)+"?refresh=true", body, nil)
+	if w.index(old) == w.index(*row) {
+		t.Skip("the day has just begun")
+	}
+	for range 2 {
+		if text := w.migrate(exitDone).stdout.String(); !strings.Contains(text, "in more than one index") {
+			t.Errorf("standard output:\n%s", text)
+		}
+	}
+	w.migrate(exitDone, "--switched-at", at.Format(time.RFC3339Nano))
+	w.wantReadable()
+}

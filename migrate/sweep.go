@@ -3,6 +3,7 @@ package migrate
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -128,18 +129,30 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 			byID[c.ID] = append(byID[c.ID], c)
 		}
 		var stale []target.Copy
+		var doubled []string
 		for id, found := range byID {
 			some, err := m.staleAmong(ctx, found, rows[id])
 			if err != nil {
 				return err
 			}
-			stale = append(stale, some...)
+			if stale = append(stale, some...); len(found)-len(some) > 1 {
+				doubled = append(doubled, id)
+			}
 		}
+		m.tellDoubled(doubled)
 		if err := m.removeCopies(ctx, stale, node.Moved); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tellDoubled tells of nodes of which no copy may be removed.
+func (m *Migration) tellDoubled(ids []string) {
+	if len(ids) > 0 {
+		m.notify(Event{Kind: Warning, Nodes: int64(len(ids)), Cause: fmt.Sprintf("%d nodes, such as %q, are in more than one index, so that Sentry cannot open them: "+
+			"what is newer than its row may be Sentry's; if it writes to OpenSearch already, --switched-at says since when", len(ids), slices.Min(ids))})
+	}
 }
 
 // staleAmong returns the copies of an id that another one supersedes.
