@@ -177,6 +177,7 @@ func (m *Migration) copyAgain(ctx context.Context) error {
 		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 			state.Days[n.String()] = &checkpoint.Day{}
 			delete(state.Borrowed, m.target.Backend().IndexOf(n))
+			state.CatchUp.Swept = min(state.CatchUp.Swept, n.Start()) // an older copy elsewhere was the last one
 			maps.DeleteFunc(state.CatchUp.Recent, func(at int64, _ []byte) bool { return node.DayOf(at) == n })
 		})
 		if err != nil {

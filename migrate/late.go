@@ -152,9 +152,14 @@ var errFull = errors.New("the batch is full")
 
 // copyPortion sends the rows of some keys, which are by time.
 func (m *Migration) copyPortion(ctx context.Context, s singles, keys []key, f *filler) error {
-	waiting := make(map[string]int64, len(keys))
+	waiting := make(map[string][]int64, len(keys)) // a view repeats ids
 	for _, k := range keys {
-		waiting[k.id] = k.micros
+		waiting[k.id] = append(waiting[k.id], k.micros)
+	}
+	served := func(id string, at int) {
+		if waiting[id] = slices.Delete(waiting[id], at, at+1); len(waiting[id]) == 0 {
+			delete(waiting, id)
+		}
 	}
 	var full load
 	f.full = func(l load) error {
@@ -162,18 +167,22 @@ func (m *Migration) copyPortion(ctx context.Context, s singles, keys []key, f *f
 		return errFull
 	}
 	add := func(n node.Node) error {
-		if micros, ok := waiting[string(n.ID)]; !ok || micros != n.Micros {
+		at := slices.Index(waiting[string(n.ID)], n.Micros)
+		if at < 0 {
 			return nil // rewritten since: the next pass finds it where it is now
 		}
 		if err := f.add(n); err != nil {
 			return err
 		}
-		delete(waiting, string(n.ID))
+		served(string(n.ID), at)
 		return nil
 	}
 	refuse := func(bad source.Bad) error {
-		bad.Micros = waiting[string(bad.ID)]
-		delete(waiting, string(bad.ID))
+		if len(waiting[string(bad.ID)]) == 0 {
+			return nil // another row of the id can be read
+		}
+		bad.Micros = waiting[string(bad.ID)][0]
+		served(string(bad.ID), 0)
 		return f.refuse(bad)
 	}
 	for {
