@@ -78,8 +78,25 @@ func (s *sentry) deleteRowsBetween(ctx context.Context, from, to int64) error {
 	return err
 }
 
-// request asks OpenSearch and decodes its answer. A status in allowed is no error.
+// request is attempt, again as long as the server has too much to do.
 func (s *sentry) request(ctx context.Context, method, path string, body, answer any, allowed ...int) (int, error) {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		status, err := s.attempt(ctx, method, path, body, answer, allowed...)
+		if status != http.StatusTooManyRequests {
+			return status, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// attempt asks OpenSearch and decodes its answer. A status in allowed is no error.
+func (s *sentry) attempt(ctx context.Context, method, path string, body, answer any, allowed ...int) (int, error) {
 	var content []byte
 	if body != nil {
 		var err error
@@ -101,7 +118,7 @@ func (s *sentry) request(ctx context.Context, method, path string, body, answer 
 		return 0, err
 	}
 	if response.StatusCode >= http.StatusMultipleChoices && !slices.Contains(allowed, response.StatusCode) {
-		return 0, fmt.Errorf("%s %s: status %d: %s", method, path, response.StatusCode, content)
+		return response.StatusCode, fmt.Errorf("%s %s: status %d: %s", method, path, response.StatusCode, content)
 	}
 	if answer == nil || response.StatusCode >= http.StatusMultipleChoices {
 		return response.StatusCode, nil
