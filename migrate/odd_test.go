@@ -285,3 +285,21 @@ func TestOddUnnamedSwitch(t *testing.T) {
 	w.migrate(exitDone, "--switched-at", at.Format(time.RFC3339Nano))
 	w.wantReadable()
 }
+
+// TestOddInheritance: a table's primary key says nothing of the tables that
+// inherit from it, whose ids may be the same.
+func TestOddInheritance(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(clean(401, 60, 3))
+	w.exec(`create table child () inherits (nodestore_node)`)
+	for i, later := range []time.Duration{24 * time.Hour, 25 * time.Hour, 2 * time.Second} {
+		row, like := &w.rows[i], w.rows[20+i]
+		at := row.Timestamp.Add(later)
+		w.exec(fmt.Sprintf(`insert into child select '%s', data, '%s' from nodestore_node where id = '%s'`, row.ID, at.Format("2006-01-02 15:04:05.000000Z07:00"), like.ID))
+		row.Timestamp, row.Data, row.Inner, row.Kind = at, like.Data, like.Inner, like.Kind
+	}
+	for range 2 {
+		w.migrate(exitDone)
+		w.wantReadable()
+	}
+}

@@ -216,7 +216,8 @@ func (s *Source) typeError(column, has, want string) error {
 func (s *Source) inspectIndexes(ctx context.Context, oid string) error {
 	row, err := s.queryRow(ctx, "read indexes of "+s.sql.relation, fmt.Sprintf(
 		`select exists (select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-		 where i.indrelid = %s and i.indisunique and i.indisvalid and i.indpred is null and i.indnkeyatts = 1 and a.attname = 'id')`, oid))
+		 where i.indrelid = %[1]s and i.indisunique and i.indisvalid and i.indpred is null and i.indnkeyatts = 1 and a.attname = 'id')
+		 and not exists (select from pg_inherits h join pg_class c on c.oid = h.inhparent where c.oid = %[1]s and c.relkind <> 'p')`, oid)) // what inherits has an index of its own
 	if err != nil {
 		return err
 	}
