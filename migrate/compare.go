@@ -71,7 +71,7 @@ func (m *Migration) compareSides(ctx context.Context) error {
 			return fmt.Errorf("compare day %s: %w", s.day, err)
 		}
 	}
-	return nil
+	return m.tellDoubled(ctx)
 }
 
 // copiedDays are the days that have something of ours, oldest first: those that

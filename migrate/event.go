@@ -23,6 +23,7 @@ const (
 	CaughtUp   Kind = "caught_up"   // a pass is over: Nodes were new, Behind is how old what is not copied may be
 	Moved      Kind = "moved"       // Nodes stale copies of rewritten nodes were removed
 	Vanished   Kind = "vanished"    // Nodes that were deleted at the source were removed from an index
+	Doubled    Kind = "doubled"     // Nodes are in several indices, and none of their copies may be removed
 	Dropped    Kind = "dropped"     // a day's index is gone, as the retention says; it is not made again
 	Lost       Kind = "lost"        // a day's index with Nodes nodes is gone, and no retention covers the day
 	Warning    Kind = "warning"     // Cause says of what
@@ -51,6 +52,7 @@ type Summary struct {
 	Days         int        `json:"days"`
 	Sealed       int        `json:"sealed"`
 	Lost         []LostDay  `json:"lost,omitempty"`
+	Doubled      int64      `json:"doubled"`       // nodes in several indices, which Sentry cannot open
 	Missing      int64      `json:"missing"`       // rows without a document that this run left as they are
 	Borrowed     int        `json:"borrowed"`      // indices whose settings are not yet given back
 	RejectedFile string     `json:"rejected_file"` // where the rejected nodes are listed
@@ -69,6 +71,7 @@ type progress struct {
 	doneNodes    atomic.Int64
 	sentBytes    atomic.Int64 // by this run
 	sentNodes    atomic.Int64
+	doubled      atomic.Int64 // nodes in several indices at the end
 	missing      atomic.Int64 // rows without a document that were left as they are
 }
 

@@ -118,10 +118,11 @@ type Migration struct {
 	now     int64              // the source's clock when the present pass began, µs
 	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
 
-	written       checkpoint.Marks // nodes whose documents are known to be ours
-	known         checkpoint.Marks // nodes that had their fate when the present pass began
-	counted       bool             // what is out of retention was counted by this run
-	sweptSwitched int64            // what Sentry wrote before, in µs, was looked for in other days
+	written       checkpoint.Marks    // nodes whose documents are known to be ours
+	known         checkpoint.Marks    // nodes that had their fate when the present pass began
+	doubled       map[string]struct{} // ids that were seen in several indices by this pass
+	counted       bool                // what is out of retention was counted by this run
+	sweptSwitched int64               // what Sentry wrote before, in µs, was looked for in other days
 }
 
 // Parts are what a Migration works with. They stay the caller's to close.
@@ -333,7 +334,7 @@ func (m *Migration) stopped() bool {
 func (m *Migration) summarize(took time.Duration) Summary {
 	s := Summary{Type: "summary", Seconds: took.Seconds(), RejectedFile: m.rejects.Path()}
 	s.Run.Nodes, s.Run.Bytes = m.progress.sentNodes.Load(), m.progress.sentBytes.Load()
-	s.Missing = m.progress.missing.Load()
+	s.Missing, s.Doubled = m.progress.missing.Load(), m.progress.doubled.Load()
 	m.checkpoint.View(func(state *checkpoint.State) {
 		if state.Unbounded != nil {
 			s.Fates.Add(*state.Unbounded)

@@ -139,7 +139,7 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 				doubled = append(doubled, id)
 			}
 		}
-		m.tellDoubled(doubled)
+		m.suspectDoubled(doubled)
 		if err := m.removeCopies(ctx, stale, node.Moved); err != nil {
 			return err
 		}
@@ -147,12 +147,39 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 	return nil
 }
 
-// tellDoubled tells of nodes of which no copy may be removed.
-func (m *Migration) tellDoubled(ids []string) {
-	if len(ids) > 0 {
-		m.notify(Event{Kind: Warning, Nodes: int64(len(ids)), Cause: fmt.Sprintf("%d nodes, such as %q, are in more than one index, so that Sentry cannot open them: "+
-			"what is newer than its row may be Sentry's; if it writes to OpenSearch already, --switched-at says since when", len(ids), slices.Min(ids))})
+// suspectDoubled keeps nodes of which no copy may be removed now. Later in the run
+// one may be.
+func (m *Migration) suspectDoubled(ids []string) {
+	if m.doubled == nil {
+		m.doubled = make(map[string]struct{})
 	}
+	for _, id := range ids {
+		m.doubled[id] = struct{}{}
+	}
+}
+
+// tellDoubled tells of the nodes that are in several indices at the end.
+func (m *Migration) tellDoubled(ctx context.Context) error {
+	var still []string
+	for some := range slices.Chunk(slices.Collect(maps.Keys(m.doubled)), portion) {
+		copies, err := m.target.Copies(ctx, m.target.Backend().Alias, some)
+		if err != nil {
+			return err
+		}
+		times := make(map[string]int)
+		for _, c := range copies {
+			if times[c.ID]++; times[c.ID] == 2 {
+				still = append(still, c.ID)
+			}
+		}
+	}
+	m.doubled = nil
+	m.progress.doubled.Store(int64(len(still)))
+	if len(still) > 0 {
+		m.notify(Event{Kind: Doubled, Nodes: int64(len(still)), Cause: fmt.Sprintf("%d nodes, such as %q, are in more than one index, so that Sentry cannot open them: "+
+			"what is newer than its row may be Sentry's; if it writes to OpenSearch already, --switched-at says since when", len(still), slices.Min(still))})
+	}
+	return nil
 }
 
 // staleAmong returns the copies of an id that another one supersedes.

@@ -59,7 +59,7 @@ func (r result) print(p *process, o outputFlags) error {
 
 // verdict is errRejected if not all nodes are where they belong.
 func (r result) verdict() error {
-	if !r.partial && (r.Fates[node.Rejected] > 0 || len(r.Lost) > 0 || r.Missing > 0) {
+	if !r.partial && (r.Fates[node.Rejected] > 0 || len(r.Lost) > 0 || r.Missing > 0 || r.Doubled > 0) {
 		return errRejected
 	}
 	return nil
@@ -85,6 +85,9 @@ func (r result) text() string {
 	}
 	for _, lost := range r.Lost {
 		fmt.Fprintf(&out, "LOST: day %s, %s nodes: index %s is gone, and no retention covers it. --copy-again %[1]s copies it again.\n", lost.Day, count(lost.Nodes), lost.Index)
+	}
+	if r.Doubled > 0 {
+		fmt.Fprintf(&out, "DOUBLED: %s in more than one index, which Sentry cannot open. If it writes to OpenSearch already, --switched-at says since when.\n", plural(r.Doubled, "node"))
 	}
 	if r.Missing > 0 {
 		fmt.Fprintf(&out, "MISSING: %s without a document: Sentry deleted them since the switch, or they were committed late. --copy-missing copies them.\n", plural(r.Missing, "row"))
