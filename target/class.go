@@ -55,6 +55,8 @@ var rules = []rule{
 			"shard_not_found_exception no_shard_available_action_exception process_cluster_event_timeout_exception",
 		where: anywhere, class: again,
 	},
+	// Some shards failed, each for a reason of its own, such as a breaker. What none can answer is a 400.
+	{types: "search_phase_execution_exception", statuses: []int{http.StatusInternalServerError}, where: ofRequest, class: again},
 	{statuses: []int{http.StatusRequestEntityTooLarge}, where: ofRequest, class: smaller},
 	{statuses: []int{http.StatusRequestEntityTooLarge, http.StatusBadRequest}, where: ofItem, class: thisRow},
 	{statuses: []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}, where: anywhere, class: again},

@@ -98,6 +98,8 @@ func TestClasses(t *testing.T) {
 		{404, typeAliasesMissing, "aliases [x] missing", gone, gone, true},
 		{404, "resource_not_found_exception", "index template", stop, stop, true},
 		{404, "shard_not_found_exception", "no such shard", again, again, true},
+		{500, "search_phase_execution_exception", "Partial shards failure", again, stop, true},
+		{400, "search_phase_execution_exception", "all shards failed", stop, thisRow, true},
 		{404, "index_shard_closed_exception", "CurrentState[CLOSED]", again, again, true},
 		{400, "illegal_argument_exception", "pipeline with id [x] does not exist", stop, stop, true},
 		{400, "illegal_argument_exception", "mapper", stop, thisRow, true},
