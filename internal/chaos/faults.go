@@ -27,7 +27,7 @@ func kinds() []kind {
 		{"tool: SIGTERM", 5, func(r *round, _ *rand.Rand) (bool, error) { return r.end(syscall.SIGTERM) }},
 		{"tool: SIGSTOP for seconds", 3, func(r *round, g *rand.Rand) (bool, error) { return freeze(r.run.cmd.Process.Pid, seconds(g)) }},
 		{"OpenSearch: restarted", 1, func(r *round, _ *rand.Rand) (bool, error) { return r.restart(r.ctx, r.openSearch) }},
-		{"OpenSearch: SIGKILL, started again", 1, func(r *round, _ *rand.Rand) (bool, error) { return r.crash(r.ctx, r.openSearch, syscall.SIGKILL) }},
+		{"OpenSearch: SIGKILL, started again", 2, func(r *round, _ *rand.Rand) (bool, error) { return r.crash(r.ctx, r.openSearch, syscall.SIGKILL) }},
 		{"OpenSearch: SIGSTOP for seconds", 3, func(r *round, g *rand.Rand) (bool, error) { return freeze(r.openSearch.PID(), seconds(g)) }},
 		{"OpenSearch: index dropped by hand", 6, dropIndex},
 		{"OpenSearch: creation of indices blocked for seconds", 3, blockCreation},
@@ -121,9 +121,10 @@ func (r *round) backends(function string) (bool, error) {
 	return true, r.sentry.execute(r.ctx, "postgres", "select "+function+"(pid) from pg_stat_activity where datname = $1 and application_name <> 'sentry'", r.database)
 }
 
-// dropIndex drops the index of a day that is over.
+// dropIndex drops the index of a day that was over when the round began: Sentry
+// itself writes to none of them.
 func dropIndex(r *round, g *rand.Rand) (bool, error) {
-	day := time.Now().UTC().AddDate(0, 0, -1-g.IntN(4)).Format(time.DateOnly)
+	day := r.began.AddDate(0, 0, -1-g.IntN(4)).Format(time.DateOnly)
 	err := r.ask(r.ctx, http.MethodDelete, "/"+r.alias+"-"+day, nil, nil)
 	if err != nil {
 		return false, nil // it is not there

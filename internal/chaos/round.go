@@ -22,6 +22,7 @@ type round struct {
 	rng     *rand.Rand
 	seed    uint64
 	dir     string
+	began   time.Time
 	run     *tool
 	verb    []string        // what runs, with flags of its own
 	again   []string        // lost days that the tool has asked to copy again
@@ -35,7 +36,7 @@ type round struct {
 func newRound(ctx context.Context, on *servers, total *results, seed uint64) (*round, error) {
 	dir, err := os.MkdirTemp("", "nodestore-chaos-")
 	return &round{
-		sentry: newSentry(on, fmt.Sprintf("chaos%d", seed), seed), results: total, ctx: ctx, seed: seed, dir: dir,
+		sentry: newSentry(on, fmt.Sprintf("chaos%d", seed), seed), results: total, ctx: ctx, seed: seed, dir: dir, began: time.Now().UTC(),
 		rng: rand.New(rand.NewPCG(seed, 1)), dropped: make(map[string]bool), current: "none",
 	}, err
 }
