@@ -195,7 +195,7 @@ func (m *model) ended(rows [ids]*version, r run) {
 		}
 		// The documents of a day that has no rows at all stay.
 		if row == nil && !m.settled {
-			f.loose = slices.ContainsFunc(f.history, func(v version) bool { return !populated[node.DayOf(v.at)] })
+			f.loose = f.loose && m.emptied || slices.ContainsFunc(f.history, func(v version) bool { return !populated[node.DayOf(v.at)] })
 		}
 	}
 	m.settled, m.refused = m.settled || m.switched != 0, false
