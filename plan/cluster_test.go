@@ -87,7 +87,7 @@ func clusterRefusals() []refusal {
 					w.call(http.MethodPut, "/_cluster/settings", `{"transient":{"cluster.routing.allocation.disk.*":null}}`)
 				})
 			},
-			side: Forecast, check: "disk", detail: "until the flood stage of 9000tb", remedy: "of room, copy fewer days",
+			side: Forecast, check: "disk", detail: "a copy would wait for room", remedy: "make room",
 		},
 		{
 			name: "red cluster", state: func(w *world) {

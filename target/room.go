@@ -37,8 +37,7 @@ func (l Limits) NoRoom(disks []Disk, waits bool) (why string) {
 			kept += int64(roomEasing * float64(d.Total))
 			flood += int64(roomEasing * float64(d.Total))
 		}
-		text := fmt.Sprintf("%s's disk is at %.0f %%, low watermark %.0f %%, flood stage %.0f %%",
-			d.Node, 100*d.Used(), l.Low.percent(d), l.Flood.percent(d))
+		text := fmt.Sprintf("%s's disk is at %.0f %%, low watermark %s, flood stage %s", d.Node, 100*d.Used(), l.Low.shown(), l.Flood.shown())
 		if d.Available <= flood {
 			return text
 		}
@@ -52,9 +51,12 @@ func (l Limits) NoRoom(disks []Disk, waits bool) (why string) {
 	return why
 }
 
-// percent is how full a disk may be by a watermark.
-func (w Watermark) percent(d Disk) float64 {
-	return 100 * (1 - float64(w.Free(d.Total))/float64(max(d.Total, 1)))
+// shown is a watermark for people.
+func (w Watermark) shown() string {
+	if w.bytes > 0 {
+		return w.text + " free"
+	}
+	return fmt.Sprintf("%.0f %%", 100*w.used)
 }
 
 // NotTold reports whether an error says that the cluster does not let one ask

@@ -37,6 +37,7 @@ type model struct {
 	switched int64             // µs; 0: not yet
 	early    int64             // when Sentry first wrote to the target before the switch was named, µs; 0: never
 	settled  bool              // a run that knew of the switch has ended
+	mirrored bool              // a run from before the switch has ended: the first one after it removes what was deleted
 	emptied  bool              // the operator deleted rows after the switch
 	several  bool              // operators have had runs
 	refused  bool              // the tool asked about what was deleted, and the operator did not want that: the last run did not end
@@ -195,9 +196,11 @@ func (m *model) ended(rows [ids]*version, r run) {
 		}
 		// The documents of a day that has no rows at all stay.
 		if row == nil && !m.settled {
-			f.loose = f.loose && m.emptied || slices.ContainsFunc(f.history, func(v version) bool { return !populated[node.DayOf(v.at)] })
+			f.loose = f.loose && m.emptied || m.switched != 0 && !m.mirrored ||
+				slices.ContainsFunc(f.history, func(v version) bool { return !populated[node.DayOf(v.at)] })
 		}
 	}
+	m.mirrored = m.mirrored || m.switched == 0
 	m.settled, m.refused = m.settled || m.switched != 0, false
 }
 

@@ -55,6 +55,13 @@ func (w *world) writeEarly(s step) error {
 		w.model.early = w.now()
 	}
 	v := w.version(s, w.now())
+	days, err := w.indices(w.ctx)
+	if err != nil {
+		return err
+	}
+	if day := node.DayOf(v.at); !slices.Contains(days, day) { // Sentry makes the index
+		w.model.foreign[day] = true
+	}
 	w.model.wrote(s.id, v)
 	return w.writeDocument(w.ctx, s.id, v)
 }
