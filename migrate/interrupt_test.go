@@ -123,15 +123,15 @@ func TestCheckpointOfAnotherSourceOrTarget(t *testing.T) {
 	before, _ := w.state()
 	w.exec(`create table other (like nodestore_node including all)`)
 	elsewhere := newWorld(t, pair{newestPair().postgres, otherOpenSearch()})
-	for name, flags := range map[string][]string{
-		"source table":   {"--table", "other"},
-		"target cluster": {"--target", elsewhere.target},
-		"target alias":   {"--alias", w.prefix + "-other"},
-		"target index":   {"--index", w.prefix + "-other-{date}"},
+	for text, flags := range map[string][]string{
+		"another source: changed: table": {"--table", "other"},
+		"target cluster":                 {"--target", elsewhere.target},
+		"target alias":                   {"--alias", w.prefix + "-other"},
+		"target index":                   {"--index", w.prefix + "-other-{date}"},
 	} {
 		c := w.migrate(exitFailed, flags...)
-		if message := c.stderr.String(); !strings.Contains(message, "checkpoint is bound to "+name) || !strings.Contains(message, "->") {
-			t.Errorf("%s: standard error: %s", name, message)
+		if message := c.stderr.String(); !strings.Contains(message, "checkpoint is bound to "+text) || !strings.Contains(message, "->") {
+			t.Errorf("%s: standard error: %s", text, message)
 		}
 	}
 	if after, _ := w.state(); !after.Saved.Equal(before.Saved) {
