@@ -236,15 +236,24 @@ func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros
 // that they were their fate.
 func (m *Migration) removeCopies(ctx context.Context, copies []target.Copy, fate node.Fate) error {
 	removed, err := m.target.Remove(ctx, copies)
-	if err != nil || len(removed) == 0 {
+	if err != nil || len(copies) == 0 {
 		return err
+	}
+	// Also where nothing was removed: a request of a run that was killed may have
+	// done it this moment, and searches still see what is gone.
+	touched := make(map[string]bool)
+	for _, c := range copies {
+		touched[c.Index] = true
+	}
+	if err := m.target.Refresh(ctx, slices.Collect(maps.Keys(touched))...); err != nil && !target.IsGone(err) {
+		return err
+	}
+	if len(removed) == 0 {
+		return nil
 	}
 	count := make(map[string]int64)
 	for _, c := range removed {
 		count[c.Index]++
-	}
-	if err := m.target.Refresh(ctx, slices.Collect(maps.Keys(count))...); err != nil && !target.IsGone(err) {
-		return err
 	}
 	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
 		for index, n := range count {
