@@ -191,6 +191,7 @@ func (m *Migration) advance(ctx context.Context) error {
 	if m.now, err = m.options.Now(ctx); err != nil {
 		return err
 	}
+	m.oldest = m.now
 	var first bool
 	m.checkpoint.View(func(state *checkpoint.State) { first = state.CopyUntil == 0 })
 	var shared bool

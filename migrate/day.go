@@ -316,7 +316,9 @@ func (m *Migration) measure(ctx context.Context, d *day) ([]source.Slice, error)
 	}
 	for _, s := range found {
 		bytes += s.Bytes
-		rows += s.Rows
+		if rows += s.Rows; s.Rows > 0 && !m.source.Relation().UniqueID {
+			m.oldest = min(m.oldest, s.From)
+		}
 	}
 	var doneBytes, doneRows int64
 	m.checkpoint.View(func(state *checkpoint.State) {

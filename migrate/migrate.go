@@ -119,6 +119,7 @@ type Migration struct {
 	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
 
 	written       checkpoint.Marks    // nodes whose documents are known to be ours
+	oldest        int64               // timestamp of the rows that this pass copies by slices, if ids repeat, µs
 	known         checkpoint.Marks    // nodes that had their fate when the present pass began
 	doubled       map[string]struct{} // ids that were seen in several indices by this pass
 	counted       bool                // what is out of retention was counted by this run

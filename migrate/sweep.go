@@ -29,7 +29,9 @@ func (m *Migration) sweepStale(ctx context.Context) error {
 	m.checkpoint.View(func(state *checkpoint.State) { swept = state.CatchUp.Swept })
 	from := m.firstKept()
 	if swept != checkpoint.NeverSwept {
-		from = max(from, swept-m.overlap())
+		// Where ids repeat, a day that had no rows before may get an id that another
+		// day has as well: no side lacks anything then.
+		from = max(from, min(swept-m.overlap(), m.oldest))
 	}
 	if err := m.sweepSince(ctx, from); err != nil {
 		return err

@@ -295,3 +295,13 @@ func TestRetention(t *testing.T) {
 	s.fates(node.Stored, 1)
 	s.finish()
 }
+
+// TestRepeatedIDInANewDay has a view repeat an id in a day that had no rows, long
+// after its timestamp.
+func TestRepeatedIDInANewDay(t *testing.T) {
+	s := newScene(t, view)
+	s.happen(old(0, 61*time.Hour), old(1, 29*time.Hour), passed(9*time.Hour), step{do: migrate})
+	s.happen(passed(10*time.Minute), old(0, 3*time.Hour), step{do: migrate})
+	s.sees(0, 0)
+	s.finish()
+}
