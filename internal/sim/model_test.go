@@ -245,7 +245,9 @@ func (m *model) final(id int, now int64) expectation {
 	case m.hidden(f): // beside the row's there may be a newer document in an index that is not ours
 		return expectation{inner: append(older, f.row.inner), absent: true, doubled: true}
 	case f.row.kind == pickled, f.late: // an older document is better than none
-		return expectation{inner: older, absent: true}
+		// A copy in a day beyond the retention is Sentry's cleanup's to drop.
+		beyond := slices.ContainsFunc(f.history, func(v version) bool { return m.expired(v, now) })
+		return expectation{inner: older, absent: true, doubled: beyond}
 	case m.expired(*f.row, now): // no run looks at it any more
 		return expectation{inner: older, absent: true}
 	case f.perhaps:
