@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -172,7 +173,7 @@ func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) err
 		if try == 2 && s.to-s.from > 1 {
 			return p.readHalves(ctx, s, check)
 		}
-		if err := sleep(ctx, retryPause(try)); err != nil {
+		if err := orderly.Sleep(ctx, retryPause(try)); err != nil {
 			return err
 		}
 	}
@@ -193,17 +194,6 @@ func (p *pipe) readHalves(ctx context.Context, s *slice, check *node.Checker) er
 func retryPause(try int) time.Duration {
 	ceiling := min(250*time.Millisecond<<min(try, 10), 30*time.Second)
 	return ceiling/2 + rand.N(ceiling/2)
-}
-
-func sleep(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // attempt streams a slice once. It waits for an empty batch before it begins,

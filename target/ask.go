@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 )
 
 // ask sends one request with a JSON body, if it is not nil, and decodes the
@@ -155,16 +156,5 @@ func (t *Target) pause(ctx context.Context, b *backoff, cause error) error {
 	if t.config.Waiting != nil {
 		t.config.Waiting(cause.Error(), pause)
 	}
-	return sleep(ctx, pause)
-}
-
-func sleep(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return orderly.Sleep(ctx, pause)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -99,7 +100,7 @@ func (t *Target) twice(ctx context.Context, look func() (found bool, err error))
 	if found, err := look(); found || err != nil {
 		return err
 	}
-	if err := sleep(ctx, secondLook); err != nil {
+	if err := orderly.Sleep(ctx, secondLook); err != nil {
 		return err
 	}
 	if found, err := look(); found || err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
@@ -103,7 +104,7 @@ func (s *suspects) settle(ctx context.Context, list []suspect) error {
 	}
 	for round := 0; len(list) > 0; round++ {
 		if round < len(s.options.Pauses) {
-			if err := sleep(ctx, s.options.Pauses[round]); err != nil {
+			if err := orderly.Sleep(ctx, s.options.Pauses[round]); err != nil {
 				return err
 			}
 		}

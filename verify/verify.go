@@ -249,20 +249,9 @@ func (v *Verification) again(ctx context.Context, ask func() error) error {
 		pause := min(250*time.Millisecond<<try, 30*time.Second)
 		pause = pause/2 + rand.N(pause/2)
 		v.options.Notify(Event{Kind: Waiting, Cause: err.Error(), Pause: pause})
-		if err := sleep(ctx, pause); err != nil {
+		if err := orderly.Sleep(ctx, pause); err != nil {
 			return err
 		}
-	}
-}
-
-func sleep(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 

@@ -23,7 +23,7 @@ func Run(ctx context.Context, s Stop, work func(context.Context) error) error {
 	watching.Go(func() {
 		select {
 		case <-s.Asked:
-			s.wait(ctx)
+			_ = Sleep(ctx, s.Grace) // it ends early when the work does
 			cancel(s.Err)
 		case <-ctx.Done():
 		}
@@ -37,12 +37,14 @@ func Run(ctx context.Context, s Stop, work func(context.Context) error) error {
 	return err
 }
 
-// wait ends early when the work does.
-func (s Stop) wait(ctx context.Context) {
-	timer := time.NewTimer(s.Grace)
+// Sleep pauses, and ends early with the context.
+func Sleep(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
-	case <-timer.C:
 	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
