@@ -34,13 +34,14 @@ type sides struct {
 //  2. A document without its row was moved, or deleted at the source: it is
 //     removed where the source is the truth.
 func (m *Migration) compareSides(ctx context.Context) error {
-	if err := m.settleGone(ctx); err != nil {
-		return err
-	}
-	copied, err := m.copiedDays(ctx)
+	holdings, err := m.target.Holdings(ctx)
 	if err != nil {
 		return err
 	}
+	if err := m.settleGone(ctx, holdings); err != nil {
+		return err
+	}
+	copied := m.copiedDays(holdings)
 	expected, err := m.rejects.minutes(ctx)
 	if err != nil {
 		return err
@@ -76,11 +77,7 @@ func (m *Migration) compareSides(ctx context.Context) error {
 
 // copiedDays are the days that have something of ours, oldest first: those that
 // the checkpoint knows of, and those of indices that an earlier checkpoint made.
-func (m *Migration) copiedDays(ctx context.Context) ([]node.Day, error) {
-	holdings, err := m.target.Holdings(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (m *Migration) copiedDays(holdings []target.Holding) []node.Day {
 	copied := make(map[node.Day]bool)
 	for _, h := range holdings {
 		copied[h.Day] = h.Daily && h.Ours && m.origins.Have(h.Origin)
@@ -99,7 +96,7 @@ func (m *Migration) copiedDays(ctx context.Context) ([]node.Day, error) {
 		}
 	}
 	slices.Sort(days)
-	return days, nil
+	return days
 }
 
 // lookAtSides compares a day by the minute. Rows that are rejected, and still

@@ -87,11 +87,7 @@ func (m *Migration) recordGone(ctx context.Context, n node.Day) (node.Fate, erro
 // settleGone looks for daily indices that should be there and are not, and
 // judges those again that were found gone before: the retention may be another
 // one now, and time passes.
-func (m *Migration) settleGone(ctx context.Context) error {
-	holdings, err := m.target.Holdings(ctx)
-	if err != nil {
-		return err
-	}
+func (m *Migration) settleGone(ctx context.Context, holdings []target.Holding) error {
 	there := make(map[string]bool, len(holdings))
 	for _, h := range holdings {
 		there[h.Name] = true

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -130,15 +129,6 @@ func notConcrete(name string) error {
 
 // Durable reports whether the index's answers to writes mean that they are on disk.
 func (i Index) Durable() bool { return i.settings["index.translog.durability"] != "async" }
-
-// Created is when the index was made.
-func (i Index) Created() time.Time {
-	millis, err := strconv.ParseInt(i.settings["index.creation_date"], 10, 64)
-	if err != nil {
-		return time.Time{} // long ago, which is the careful guess
-	}
-	return time.UnixMilli(millis)
-}
 
 // Loading reports whether the index can be written through LoadingName.
 func (i Index) Loading() bool { return i.loading }
