@@ -21,7 +21,7 @@ var ErrHeld = errors.New("another run holds the checkpoint")
 // ErrClosed is returned by Update after Close.
 var ErrClosed = errors.New("checkpoint is closed")
 
-// Medium is where the document lies. Whoever opened one holds it alone until
+// Medium is where the document lies. The process that opened one holds it alone until
 // Close or the end of the process. Package mediumtest holds the tests that
 // every implementation must pass.
 type Medium interface {

@@ -1,7 +1,7 @@
 // Package governor decides how many bulk requests are under way, how large they
 // are, and whether any may start: more while that makes the cluster take more,
 // fewer when it pushes back or slows down, none while a disk is too full or the
-// operator has paused. Whoever waits can be told why.
+// operator has paused. A waiter can be told why.
 package governor
 
 import (
@@ -65,7 +65,7 @@ type Governor struct {
 	maxBatch int
 	holds    map[string]string // who holds requests back → cause
 	cause    string            // what was told last
-	wake     chan struct{}     // closed and made anew when waiters shall look again
+	wake     chan struct{}     // closed and replaced when waiters must look again
 
 	begun    time.Time // of the present span
 	bytes    int64     // that came through in it

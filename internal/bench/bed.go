@@ -204,7 +204,7 @@ func dropTable(ctx context.Context, conn *pgx.Conn, name string) error {
 
 // settle makes a table one that was filled long ago: its hint bits are set, its
 // statistics gathered and its pages on disk. That is not to be paid for by
-// whoever reads first.
+// the first reader.
 func settle(ctx context.Context, conn *pgx.Conn, name string) error {
 	for _, statement := range []string{"vacuum analyze " + name, "checkpoint"} {
 		if _, err := conn.Exec(ctx, statement); err != nil {

@@ -33,7 +33,7 @@ type catchUp struct {
 	nothing, added, rewritten *series
 }
 
-// catchingUp is a finished migration whose source goes on changing.
+// catchingUp is a finished migration whose source keeps changing.
 type catchingUp struct {
 	*job
 	conn *pgx.Conn

@@ -116,7 +116,7 @@ func freeze(parent int, d time.Duration) (bool, error) {
 func children(pid int) (found []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // errs on a malformed pattern only
 	for _, name := range stats {
-		content, _ := os.ReadFile(name) // one that has ended meanwhile is no child
+		content, _ := os.ReadFile(name) // one that has ended meanwhile is not a child
 		_, rest, _ := strings.Cut(string(content), ") ")
 		fields := strings.Fields(rest)
 		child, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))

@@ -75,7 +75,7 @@ func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 	return c.copyAndRead(ctx, p, servers)
 }
 
-// tell says what goes on.
+// tell says what is happening.
 func (c *demoCommand) tell(p *process, text string) {
 	if !c.Quiet {
 		fmt.Fprintln(p.stderr, text)

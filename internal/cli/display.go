@@ -24,7 +24,7 @@ const (
 	lineInterval = 5 * time.Second
 )
 
-// display shows what goes on: a bar to a person at a terminal, lines to a log,
+// display shows what is happening: a bar to a person at a terminal, lines to a log,
 // events to a program, or nothing. It is used by several goroutines.
 type display struct {
 	mu     sync.Mutex

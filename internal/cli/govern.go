@@ -48,7 +48,7 @@ func (f *limitFlags) govern(o *migrate.Options, show *display) *governed {
 	return g
 }
 
-// heldEvent tells why nothing is sent; without a cause, that it goes on.
+// heldEvent tells why nothing is sent; without a cause, that it resumes.
 const heldEvent migrate.Kind = "held"
 
 // watch starts those that hold the governor back: the cluster's disks, and the

@@ -22,7 +22,7 @@ type logFile struct {
 	progress time.Time // when progress was last logged
 }
 
-// openLog opens a log to go on at its end.
+// openLog opens a log to append to it.
 func openLog(path string, level slog.Level, warn func(text string)) (*logFile, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {

@@ -57,7 +57,7 @@ func newMetrics(m *migrate.Migration, c *checkpoint.Checkpoint, g *governed) *me
 	}, []string{"event"})}
 }
 
-// event counts what goes on.
+// event counts what happens.
 func (m *metrics) event(e migrate.Event) { m.events.WithLabelValues(string(e.Kind)).Inc() }
 
 // Describe is part of prometheus.Collector.

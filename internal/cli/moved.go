@@ -28,7 +28,7 @@ func (c *migrateCommand) bind(ctx context.Context, s *session) (checkpoint.Bindi
 	confirmed := here
 	confirmed.Moved = true
 	if _, otherwise := state.Binding.Accept(confirmed); err == nil || otherwise != nil {
-		return here, nil // the same, or not only moved: whoever opens the checkpoint refuses it
+		return here, nil // the same, or not only moved: opening the checkpoint refuses it
 	}
 	seen, err := migrate.Sight(ctx, s.Source, s.Target, state)
 	if err != nil {

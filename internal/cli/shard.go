@@ -152,7 +152,7 @@ func (w *work) place(team migrate.Team, key string) onindex.Place {
 }
 
 // part copies this process's days. That nodes were rejected is told by who
-// finishes: a Job would take it for a failure, and begin the pod anew.
+// finishes: a Job would take it for a failure, and start the pod again.
 func (w *work) part(ctx context.Context, team migrate.Team, division migrate.Division) (r result, err error) {
 	number, _ := w.shard()
 	if err := w.openIndex(ctx, w.place(team, team.Part(number)), nil); err != nil {

@@ -72,7 +72,7 @@ type transcript struct {
 func (s *session) run(ctx context.Context, args []string, watch func(lines []string)) (transcript, error) {
 	cmd := exec.CommandContext(ctx, s.tool, args...)
 	cmd.Dir = s.dir
-	// Nothing of the environment of whoever runs this may show.
+	// Nothing of the environment of the person who runs this may show.
 	cmd.Env = []string{
 		"HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "TERM=xterm", "NO_COLOR=1",
 		"SENTRY_EVENT_RETENTION_DAYS=90", "SENTRY_NODESTORE_OPENSEARCH_NUMBER_OF_SHARDS=1",

@@ -32,7 +32,7 @@ func (n *OpenSearch) config(o OpenSearchOptions, dir string) string {
 		settings["cluster.initial_cluster_manager_nodes"] = "[" + name + "]"
 	} else {
 		settings["discovery.seed_hosts"] = "[" + strconv.Quote(o.Join.transport) + "]"
-		settings["node.roles"] = "[data, ingest]" // no vote: the first node can go on without it
+		settings["node.roles"] = "[data, ingest]" // no vote: the first node can continue without it
 	}
 	maps.Copy(settings, o.Settings)
 	var config strings.Builder
