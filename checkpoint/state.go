@@ -109,6 +109,9 @@ type Day struct {
 	Lost      time.Time  `json:"lost,omitzero"`        // when its index was found gone though no retention covers the day
 }
 
+// Gone reports whether the day's index was found gone.
+func (d *Day) Gone() bool { return !d.Dropped.IsZero() || !d.Lost.IsZero() }
+
 // Borrowed is what an index had before it was changed for loading.
 type Borrowed struct {
 	Settings map[string]*string `json:"settings"` // setting → value to give back; nil: back to the default

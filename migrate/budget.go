@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 
@@ -43,8 +44,8 @@ func (e *BudgetError) Error() string {
 	return text
 }
 
-// spent is what this run has rejected so far.
-type spent struct {
+// budget is what this run has rejected so far.
+type budget struct {
 	mu   sync.Mutex
 	run  spending
 	days map[node.Day]*spending
@@ -56,51 +57,44 @@ func (s spending) plus(other spending) spending {
 	return spending{s.nodes + other.nodes, s.refused + other.refused, s.rejected + other.rejected}
 }
 
-// spend counts what an attempt rejects before that is recorded. It is an error
-// if the budget does not allow it.
-func (m *Migration) spend(a *attempt) error {
-	here := spending{nodes: a.read.nodes, rejected: int64(len(a.read.rejected))}
+// spend counts what was read of a day, and what of that is rejected, before that
+// is recorded. It is an error if the limit does not allow it. The day has about
+// expected nodes, as far as is known.
+func (b *budget) spend(limit Budget, day node.Day, read tally, expected int64) error {
+	here := spending{nodes: read.nodes, rejected: int64(len(read.rejected))}
 	var last Rejected
-	for _, r := range a.read.rejected {
+	for _, r := range read.rejected {
 		if r.Reason == target.ReasonRefused || r.Reason == target.ReasonTooLarge {
 			here.refused++
 			last = r
-		} else if m.options.Budget.Nodes != nil {
+		} else if limit.Nodes != nil {
 			last = r
 		}
 	}
-	s, d := &m.spent, a.slice.day
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.days == nil {
-		s.days = make(map[node.Day]*spending)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.days == nil {
+		b.days = make(map[node.Day]*spending)
 	}
-	if s.days[d.day] == nil {
-		s.days[d.day] = new(spending)
+	if b.days[day] == nil {
+		b.days[day] = new(spending)
 	}
-	ofDay := s.days[d.day]
-	s.run, *ofDay = s.run.plus(here), ofDay.plus(here)
-	switch limit := m.options.Budget.Nodes; {
-	case limit != nil && s.run.rejected > *limit:
-		return &BudgetError{s.run.rejected, s.run.nodes, "this run", last}
-	case limit != nil || here.refused == 0 || m.options.Budget.Share >= 1:
-	case s.run.refused == s.run.nodes && s.run.refused >= fewRefused:
-		return &BudgetError{s.run.refused, s.run.nodes, "this run", last}
-	case ofDay.tooMany(d, m.options.Budget.Share):
-		return &BudgetError{ofDay.refused, ofDay.nodes, "day " + d.day.String(), last}
+	ofDay := b.days[day]
+	b.run, *ofDay = b.run.plus(here), ofDay.plus(here)
+	switch {
+	case limit.Nodes != nil && b.run.rejected > *limit.Nodes:
+		return &BudgetError{b.run.rejected, b.run.nodes, "this run", last}
+	case limit.Nodes != nil || here.refused == 0 || limit.Share >= 1:
+	case b.run.refused == b.run.nodes && b.run.refused >= fewRefused:
+		return &BudgetError{b.run.refused, b.run.nodes, "this run", last}
+	case ofDay.tooMany(cmp.Or(limit.Share, DefaultRefused), expected):
+		return &BudgetError{ofDay.refused, ofDay.nodes, "day " + day.String(), last}
 	}
 	return nil
 }
 
-// tooMany says whether more than a share of a day is refused, as far as its
-// nodes have been sent and by the estimate of their number.
-func (s *spending) tooMany(d *day, share float64) bool {
-	if share == 0 {
-		share = DefaultRefused
-	}
-	nodes := s.nodes
-	if d.open.Load() > 1 { // slices of the day are to come
-		nodes = max(nodes, d.planned.Rows)
-	}
+// tooMany says whether more than a share of a day is refused.
+func (s *spending) tooMany(share float64, expected int64) bool {
+	nodes := max(s.nodes, expected)
 	return s.refused >= fewRefused && (s.refused == s.nodes || float64(s.refused) > share*float64(nodes))
 }

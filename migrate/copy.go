@@ -3,322 +3,256 @@ package migrate
 import (
 	"context"
 	"errors"
-	"math"
-	"math/rand/v2"
-	"sync"
-	"time"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// pipe is the pipeline of one copy. Its channels bound what is in memory: a
-// slow target leaves no empty batch, and the readers wait.
-type pipe struct {
-	*Migration
-	slices  chan *slice
-	empty   chan *target.Batch
-	loads   chan load
+// batchesPerSlice makes a slice worth a few batches: long enough that the
+// last, partly filled one does not matter, short enough that a transaction
+// lasts seconds and a crash costs little.
+const batchesPerSlice = 4
+
+// copying copies by slices what is missing up to a moment, and seals the days.
+type copying struct {
+	*indices
+	now     int64              // µs
+	windows []checkpoint.Range // before the ends of earlier passes, whose late rows are still to be looked for
+	counted bool               // what is out of retention was counted by this run
+
+	oldest  int64 // timestamp of the rows that are copied, if ids repeat, µs
 	sealing chan *day
-	cut     bool // the producer ended before it had produced everything
 }
 
-// copy copies what is missing of the days and seals them.
+// run copies the days that have something missing.
 //
-//  1. The producer prepares one day after the other and cuts it into slices.
-//  2. Readers stream slices into batches.
-//  3. Senders write batches; the last batch of a slice commits it.
-//  4. The last slice of a day has the day sealed.
+//  1. The days are found, and refused if they cannot be copied.
+//  2. One day after the other is prepared, and cut into slices for the pipeline.
+//  3. A day whose slices are done is sealed, while others are copied.
 //
-// The first error stops all of them. A request to stop ends the producer, and
-// what is open goes through to its end.
-func (m *Migration) copy(ctx context.Context, days []*day) error {
-	if len(days) == 0 {
-		return nil
+// A request to stop ends the second, and what is open goes through to its end.
+func (c *copying) run(ctx context.Context) error {
+	known := c.ledger.recall()
+	days, err := c.find(ctx)
+	if err != nil {
+		return err
 	}
-	batches := m.options.Readers + m.options.Senders + 1
-	p := &pipe{
-		Migration: m,
-		slices:    make(chan *slice),
-		empty:     make(chan *target.Batch, batches),
-		loads:     make(chan load),
-		sealing:   make(chan *day, len(days)),
+	if err := c.admit(ctx, days); err != nil || len(days) == 0 {
+		return err
 	}
-	for range batches {
-		p.empty <- target.NewBatch(m.options.BatchBytes)
-	}
+	c.sealing = make(chan *day, len(days))
+	p := &pipeline{run: c.indices.run, young: c.young, known: known, done: func(s *slice) { c.sealing <- s.into.(*day) }}
+	var interrupted error
 	group, ctx := errgroup.WithContext(ctx)
-	// Each channel is closed when all who send on it have ended. Any of them may
-	// send a day to be sealed, and after an error they end in any order.
-	var all sync.WaitGroup
-	all.Add(3)
-	workers(group, 1, func() { close(p.slices); all.Done() }, func() error { return p.produce(ctx, days) })
-	workers(group, m.options.Readers, func() { close(p.loads); all.Done() }, func() error { return p.readSlices(ctx) })
-	workers(group, m.options.Senders, all.Done, func() error { return p.sendLoads(ctx) })
 	group.Go(func() error {
-		all.Wait()
-		close(p.sealing)
-		return nil
+		defer close(c.sealing)
+		return p.flow(ctx, func(ctx context.Context, hand func(*slice) error) error {
+			err := c.produce(ctx, days, hand)
+			if errors.Is(err, ErrInterrupted) {
+				interrupted, err = err, nil
+			}
+			return err
+		})
 	})
-	group.Go(func() error { return p.sealDays(ctx) })
+	group.Go(func() error {
+		for d := range c.sealing {
+			if err := d.seal(ctx); err != nil {
+				return wrap(d, err)
+			}
+		}
+		return ctx.Err()
+	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if p.cut {
-		return ErrInterrupted
+	return interrupted
+}
+
+// young reports whether rows beside one of this timestamp may be committed
+// after its slice was read: shortly before the end of this pass, or of an
+// earlier one whose late rows were not looked for yet.
+func (c *copying) young(micros int64) bool {
+	for _, w := range c.windows {
+		if micros >= w.From && micros < w.To {
+			return true
+		}
+	}
+	return micros >= c.now-c.overlap() || c.switched(micros)
+}
+
+// find lists the days that have something to be copied or sealed before now, in
+// the order of copying, and starts the progress again.
+func (c *copying) find(ctx context.Context) ([]*day, error) {
+	until := min(c.now, c.Until.Start())
+	sizes, err := c.source.Days(ctx, c.Since.Start(), until)
+	if err != nil {
+		return nil, err
+	}
+	if c.ours != nil {
+		sizes = slices.DeleteFunc(sizes, func(size source.DaySize) bool { return !c.ours(size.Day) })
+	}
+	if sizes, err = c.withinRetention(ctx, sizes); err != nil {
+		return nil, err
+	}
+	c.progress.begin()
+	var days []*day
+	for _, size := range sizes {
+		if d := c.plan(size, until); d != nil {
+			days = append(days, d)
+		}
+	}
+	if !c.OldestFirst {
+		slices.Reverse(days)
+	}
+	return days, nil
+}
+
+// plan returns what is to be done for a day, or nil if that is nothing.
+func (c *copying) plan(size source.DaySize, until int64) *day {
+	d := c.newDay(size.Day, c.now)
+	d.planned = size
+	var done checkpoint.Day
+	c.ledger.View(func(state *checkpoint.State) {
+		if recorded, known := state.Days[d.String()]; known {
+			done = *recorded
+		}
+		d.missing = done.Done.Missing(size.Day.Start(), min(size.Day.End(), until))
+	})
+	c.progress.doneBytes.Add(done.Bytes)
+	c.progress.doneNodes.Add(done.Fates.Sum())
+	if done.Gone() || len(d.missing) == 0 && (!done.Sealed.IsZero() || !d.complete) {
+		c.progress.plannedBytes.Add(done.Bytes)
+		c.progress.plannedNodes.Add(done.Fates.Sum())
+		return nil
+	}
+	c.progress.plannedBytes.Add(max(size.Bytes, done.Bytes))
+	c.progress.plannedNodes.Add(max(size.Rows, done.Fates.Sum()))
+	return d
+}
+
+// withinRetention leaves out the days that Sentry's cleanup would drop. Their
+// rows are counted instead of copied.
+func (c *copying) withinRetention(ctx context.Context, sizes []source.DaySize) ([]source.DaySize, error) {
+	var kept []source.DaySize
+	for _, size := range sizes {
+		if !c.covered(size.Day, c.now) {
+			kept = append(kept, size)
+			continue
+		}
+		if c.counted {
+			continue
+		}
+		rows, err := c.source.Count(ctx, size.Day.Start(), size.Day.End())
+		if err != nil {
+			return nil, err
+		}
+		err = c.ledger.Update(ctx, func(state *checkpoint.State) {
+			fates := &state.Day(size.Day).Fates
+			fates[node.OutOfRetention] = 0
+			fates[node.OutOfRetention] = max(rows-fates.Sum(), 0)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	c.counted = true
+	return kept, c.forgetRetired(ctx, kept)
+}
+
+// forgetRetired takes back that days were out of retention: it is longer now,
+// and they are copied.
+func (c *copying) forgetRetired(ctx context.Context, kept []source.DaySize) error {
+	for _, size := range kept {
+		if d, _ := c.ledger.day(size.Day); d.Fates[node.OutOfRetention] == 0 || d.Gone() {
+			continue
+		}
+		err := c.ledger.Update(ctx, func(state *checkpoint.State) { state.Day(size.Day).Fates[node.OutOfRetention] = 0 })
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// workers runs n workers in the group, and after when all of them have ended.
-func workers(group *errgroup.Group, n int, after func(), work func() error) {
-	var running sync.WaitGroup
-	running.Add(n)
-	for range n {
-		group.Go(func() error {
-			defer running.Done()
-			return work()
-		})
+// admit refuses, before anything is read, days whose index would not hold what
+// Sentry reads, or would not be found: a template may match only some days. It
+// records what is to come, so that `status` can tell what remains, and gives back
+// what a crashed run borrowed for other days. These get it back when sealed.
+func (c *copying) admit(ctx context.Context, days []*day) error {
+	numbers, ours := make([]node.Day, len(days)), make(map[string]bool, len(days))
+	for i, d := range days {
+		numbers[i], ours[d.name()] = d.day, true
 	}
-	group.Go(func() error {
-		running.Wait()
-		after()
-		return nil
-	})
+	if err := c.target.CheckDays(ctx, numbers); err != nil {
+		return err
+	}
+	if len(days) > 0 {
+		err := c.ledger.Update(ctx, func(state *checkpoint.State) {
+			for _, d := range days {
+				state.Day(d.day).Planned = d.planned.Bytes
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return c.restore(ctx, func(index string) bool { return !ours[index] })
 }
 
-func (p *pipe) produce(ctx context.Context, days []*day) error {
+func (c *copying) produce(ctx context.Context, days []*day, hand func(*slice) error) error {
 	for _, d := range days {
-		if p.stopped() {
-			p.cut = true
-			return nil
+		if c.stopped() {
+			return ErrInterrupted
 		}
-		if err := p.prepare(ctx, d); err != nil {
+		if err := d.prepare(ctx); err != nil {
 			return wrap(d, err)
 		}
-		found, err := p.measure(ctx, d)
+		found, err := c.measure(ctx, d)
 		if err != nil {
 			return wrap(d, err)
 		}
 		d.open.Store(int64(len(found)))
 		if len(found) == 0 {
-			p.sealing <- d
-			continue
+			c.sealing <- d
 		}
-		if goesOn, err := p.hand(ctx, d, found); err != nil || !goesOn {
-			return err
-		}
-	}
-	return nil
-}
-
-// hand hands a day's slices to the readers. It reports false when the run is
-// to stop.
-func (p *pipe) hand(ctx context.Context, d *day, found []source.Slice) (bool, error) {
-	for _, s := range found {
-		select {
-		case p.slices <- &slice{day: d, from: s.From, to: s.To, cuts: s.Cuts}:
-		case <-p.options.Stop:
-			p.cut = true
-			return false, nil
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
-	return true, nil
-}
-
-func (p *pipe) readSlices(ctx context.Context) error {
-	check := node.NewChecker(p.options.Depth)
-	for s := range p.slices {
-		if err := p.readSlice(ctx, s, check); err != nil {
-			return wrap(s.day, err)
-		}
-	}
-	return ctx.Err()
-}
-
-// maxAttempts is how often a slice is read before the run gives up. With the
-// pauses between them that is about ten minutes.
-const maxAttempts = 30
-
-// readSlice reads a slice, again if the connection breaks or a standby cancels
-// the query.
-//
-//  1. What takes too long as a whole, of the server or of a target that is slow,
-//     may be short enough in parts: it is read in halves.
-//  2. Rows that the server cannot read are isolated, and rejected.
-func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) error {
-	for try := 1; ; try++ {
-		err := p.attempt(ctx, s, check)
-		switch {
-		case err == nil || ctx.Err() != nil:
-			return err
-		case errors.Is(err, errStalled) && s.to-s.from > 1:
-			return p.readHalves(ctx, s, check)
-		case errors.Is(err, errStalled):
-			continue // it waits for an empty batch before it reads
-		case (source.Damaged(err) || source.TooLong(err)) && !s.apart:
-			s.apart = true
-			p.notify(Event{Kind: Retry, Day: s.day.day.String(), Cause: err.Error()})
-			continue
-		case !source.Retryable(err) || try == maxAttempts:
-			return err
-		}
-		p.notify(Event{Kind: Retry, Day: s.day.day.String(), Cause: err.Error()})
-		if try == 2 && s.to-s.from > 1 {
-			return p.readHalves(ctx, s, check)
-		}
-		if err := orderly.Sleep(ctx, retryPause(try)); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *pipe) readHalves(ctx context.Context, s *slice, check *node.Checker) error {
-	middle := s.from + (s.to-s.from)/2
-	s.day.open.Add(1)
-	for _, half := range []*slice{{day: s.day, from: s.from, to: middle, sent: s.sent}, {day: s.day, from: middle, to: s.to, sent: s.sent}} {
-		if err := p.readSlice(ctx, half, check); err != nil {
-			return err
+		for _, s := range found {
+			if err := hand(&slice{into: d, open: &d.open, from: s.From, to: s.To, cuts: s.Cuts}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// retryPause doubles from 250 ms to 30 s, with jitter.
-func retryPause(try int) time.Duration {
-	ceiling := min(250*time.Millisecond<<min(try, 10), 30*time.Second)
-	return ceiling/2 + rand.N(ceiling/2)
-}
-
-// attempt streams a slice once. It waits for an empty batch before it begins,
-// with no statement open.
-func (p *pipe) attempt(ctx context.Context, s *slice, check *node.Checker) error {
-	a := &attempt{slice: s}
-	a.pending.Store(1)
-	f := &filler{attempt: a, check: check, limit: p.options.Gate.BatchBytes, young: p.young, known: p.known}
-	f.empty = func() (*target.Batch, error) { return p.take(ctx, f.patience()) }
-	f.full = func(l load) error { return p.forward(ctx, l, f.patience()) }
-	err := f.begin()
-	if err == nil {
-		f.reading = true
-		err = p.stream(ctx, s, f)
-		f.reading = false
-	}
-	if err == nil && f.read.nodes > 0 {
-		err = f.push()
-	}
-	if f.batch != nil {
-		p.empty <- f.batch
-	}
-	if err != nil {
-		a.abandoned.Store(true)
-		s.sent = s.sent || a.sent
-		return err
-	}
-	return p.release(ctx, a)
-}
-
-func (p *pipe) stream(ctx context.Context, s *slice, f *filler) error {
-	span := source.Slice{From: s.from, To: s.to, Cuts: s.cuts}
-	if s.apart {
-		return p.source.StreamApart(ctx, span, source.Apart{Node: f.add, Bad: f.refuse})
-	}
-	return p.source.StreamSlice(ctx, span, f.add)
-}
-
-// maxStall is how long a reader waits for the senders in the middle of a slice.
-// Its query holds a snapshot, which holds back vacuum (promise 6), and on a hot
-// standby it would be cancelled after 30 s.
-const maxStall = 20 * time.Second
-
-// patience is how long a reader may wait for the target.
-func (f *filler) patience() time.Duration {
-	if f.reading {
-		return maxStall
-	}
-	return math.MaxInt64
-}
-
-// errStalled ends the reading of a slice, which is read in halves: one that fits
-// into a batch never waits in its middle.
-var errStalled = errors.New("the target takes nothing")
-
-// take waits for an empty batch: this is where a slow target holds the readers.
-func (p *pipe) take(ctx context.Context, patience time.Duration) (*target.Batch, error) {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case batch := <-p.empty:
-		return batch, nil
-	case <-timer.C:
-		return nil, errStalled
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// forward hands a full batch to the senders.
-func (p *pipe) forward(ctx context.Context, l load, patience time.Duration) error {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	l.attempt.pending.Add(1)
-	select {
-	case p.loads <- l:
-		l.attempt.sent = true
-		return nil
-	case <-timer.C:
-		p.empty <- l.batch
-		return errStalled
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (p *pipe) sendLoads(ctx context.Context) error {
-	for l := range p.loads {
-		d := l.attempt.slice.day
-		outcome, err := p.write(ctx, d, l.batch)
-		p.empty <- l.batch
+// measure finds the slices of what is missing of a day, and makes the day's
+// part of the progress exact.
+func (c *copying) measure(ctx context.Context, d *day) (found []source.Slice, err error) {
+	for _, r := range d.missing {
+		part, err := c.source.Slices(ctx, r.From, r.To, batchesPerSlice*int64(c.BatchBytes))
 		if err != nil {
-			return wrap(d, err)
+			return nil, err
 		}
-		p.progress.sentBytes.Add(l.read.bytes)
-		p.progress.doneNodes.Add(l.read.nodes)
-		p.progress.doneBytes.Add(l.read.bytes)
-		l.attempt.add(l.read, outcome)
-		if err := p.release(ctx, l.attempt); err != nil {
-			return wrap(d, err)
-		}
+		found = append(found, part...)
 	}
-	return ctx.Err()
-}
-
-// release says that one party is done with the attempt. The last one commits
-// the slice: all its nodes have their fate now, durably.
-func (p *pipe) release(ctx context.Context, a *attempt) error {
-	if a.pending.Add(-1) > 0 || a.abandoned.Load() {
-		return nil
-	}
-	if err := p.commit(ctx, a); err != nil {
-		return err
-	}
-	if d := a.slice.day; d.open.Add(-1) == 0 {
-		p.sealing <- d
-	}
-	return nil
-}
-
-func (p *pipe) sealDays(ctx context.Context) error {
-	for d := range p.sealing {
-		if err := p.seal(ctx, d); err != nil {
-			return wrap(d, err)
+	var bytes, rows int64
+	for _, s := range found {
+		bytes += s.Bytes
+		if rows += s.Rows; s.Rows > 0 && !c.source.Relation().UniqueID {
+			c.oldest = min(c.oldest, s.From)
 		}
 	}
-	return ctx.Err()
+	done, _ := c.ledger.day(d.day)
+	c.progress.plannedBytes.Add(done.Bytes + bytes - max(d.planned.Bytes, done.Bytes))
+	c.progress.plannedNodes.Add(done.Fates.Sum() + rows - max(d.planned.Rows, done.Fates.Sum()))
+	if d.fresh = rows > 0; d.fresh {
+		c.Notify(Event{Kind: DayStarted, Day: d.String(), Index: d.name(), Nodes: rows, Bytes: bytes})
+	}
+	if !c.OldestFirst {
+		slices.Reverse(found)
+	}
+	return found, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,26 +15,42 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// day is a day that this run has to do something about.
+// day is a day whose nodes are written: its index is prepared, loaded and sealed.
 type day struct {
+	*indices
 	day     node.Day
 	index   target.Index // once it is prepared
 	missing []checkpoint.Range
 	planned source.DaySize
-	// open is the number of slices that are not in the checkpoint.
-	open atomic.Int64
-	// hot: Sentry may write to its index, which is left as it is.
-	hot bool
-	// fresh: something was there to be copied.
-	fresh bool
+	open    atomic.Int64 // slices that are not in the checkpoint
+	hot     bool         // Sentry may write to its index, which is left as it is
+	fresh   bool         // something was there to be copied
 	// complete: all of the day is copied when what is missing is, because it is
 	// over, or the switch is.
 	complete bool
-	// gone: the index went away; what is left is not copied, and has goneFate.
+
+	mu       sync.Mutex // held while its index is found gone
 	gone     atomic.Bool
-	goneFate node.Fate
-	goneMu   sync.Mutex // held while that is found out
+	goneFate node.Fate // of what is left then, which is not copied
 }
+
+// newDay describes a day at a moment; its index is not looked at yet.
+func (x *indices) newDay(n node.Day, now int64) *day {
+	d := &day{indices: x, day: n}
+	d.hot = n.End()+x.overlap() > now || x.SwitchedAt != 0 && n >= node.DayOf(x.SwitchedAt)
+	d.complete = n.End() <= now || x.SwitchedAt != 0 && x.SwitchedAt+x.overlap() <= now
+	d.know(target.Index{Name: x.target.Backend().IndexOf(n)})
+	return d
+}
+
+// know makes an index the day's, and tells it what it has to know of Sentry.
+func (d *day) know(index target.Index) {
+	d.index = index
+	d.index.SwitchedAt, d.index.Wrote = d.SwitchedAt, d.ledger.marked
+}
+
+// String names the day.
+func (d *day) String() string { return d.day.String() }
 
 func (d *day) name() string { return d.index.Name }
 
@@ -48,252 +63,85 @@ func (d *day) mode() target.Mode {
 	return target.Versioned
 }
 
-// newDay describes a day; its index is not looked at yet.
-func (m *Migration) newDay(n node.Day) *day {
-	d := &day{day: n}
-	d.hot = n.End()+m.options.Overlap.Microseconds() > m.now ||
-		m.options.SwitchedAt != 0 && n >= node.DayOf(m.options.SwitchedAt)
-	d.complete = n.End() <= m.now || m.options.SwitchedAt != 0 && m.options.SwitchedAt+m.overlap() <= m.now
-	d.index.Name, d.index.SwitchedAt, d.index.Wrote = m.target.Backend().IndexOf(n), m.options.SwitchedAt, m.marked
-	return d
-}
-
-// plan lists the days that have something to be copied or sealed before the
-// end of this pass, in the order of copying, and starts the progress again.
-func (m *Migration) plan(ctx context.Context) ([]*day, error) {
-	until := min(m.now, m.options.Until.Start())
-	sizes, err := m.source.Days(ctx, m.options.Since.Start(), until)
-	if err != nil {
-		return nil, err
-	}
-	if m.ours != nil {
-		sizes = slices.DeleteFunc(sizes, func(size source.DaySize) bool { return !m.ours(size.Day) })
-	}
-	if sizes, err = m.withinRetention(ctx, sizes); err != nil {
-		return nil, err
-	}
-	m.progress.begin()
-	var days []*day
-	m.checkpoint.View(func(state *checkpoint.State) {
-		for _, size := range sizes {
-			if d := m.planDay(state, size, until); d != nil {
-				days = append(days, d)
-			}
-		}
-	})
-	if !m.options.OldestFirst {
-		slices.Reverse(days)
-	}
-	return days, m.recordPlan(ctx, days)
-}
-
-// recordPlan puts what is to come into the checkpoint, so that `status` can
-// tell what remains while this process works.
-func (m *Migration) recordPlan(ctx context.Context, days []*day) error {
-	if len(days) == 0 {
-		return nil
-	}
-	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		for _, d := range days {
-			state.Day(d.day).Planned = d.planned.Bytes
-		}
-	})
-}
-
-// planDay returns what is to be done for a day, or nil if that is nothing.
-func (m *Migration) planDay(state *checkpoint.State, size source.DaySize, until int64) *day {
-	var done checkpoint.Day
-	if recorded, known := state.Days[size.Day.String()]; known {
-		done = *recorded
-	}
-	m.progress.doneBytes.Add(done.Bytes)
-	m.progress.doneNodes.Add(done.Fates.Sum())
-	d := m.newDay(size.Day)
-	d.planned = size
-	d.missing = done.Done.Missing(size.Day.Start(), min(size.Day.End(), until))
-	if !done.Dropped.IsZero() || !done.Lost.IsZero() || len(d.missing) == 0 && (!done.Sealed.IsZero() || !d.complete) {
-		m.progress.plannedBytes.Add(done.Bytes)
-		m.progress.plannedNodes.Add(done.Fates.Sum())
-		return nil
-	}
-	m.progress.plannedBytes.Add(max(size.Bytes, done.Bytes))
-	m.progress.plannedNodes.Add(max(size.Rows, done.Fates.Sum()))
-	return d
-}
-
-// withinRetention leaves out the days that Sentry's cleanup would drop. Their
-// rows are counted instead of copied.
-func (m *Migration) withinRetention(ctx context.Context, sizes []source.DaySize) ([]source.DaySize, error) {
-	if m.options.Retention == 0 {
-		return sizes, m.forgetRetired(ctx, sizes)
-	}
-	var kept []source.DaySize
-	for _, size := range sizes {
-		if !m.covered(size.Day, m.now) {
-			kept = append(kept, size)
-			continue
-		}
-		if m.counted {
-			continue
-		}
-		rows, err := m.source.Count(ctx, size.Day.Start(), size.Day.End())
-		if err != nil {
-			return nil, err
-		}
-		err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-			fates := &state.Day(size.Day).Fates
-			fates[node.OutOfRetention] = 0
-			fates[node.OutOfRetention] = max(rows-fates.Sum(), 0)
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	m.counted = true
-	return kept, m.forgetRetired(ctx, kept)
-}
-
-// forgetRetired takes back that days were out of retention: it is longer now,
-// and they are copied.
-func (m *Migration) forgetRetired(ctx context.Context, kept []source.DaySize) error {
-	var retired []node.Day
-	m.checkpoint.View(func(state *checkpoint.State) {
-		for _, size := range kept {
-			if d, ok := state.Days[size.Day.String()]; ok && d.Fates[node.OutOfRetention] > 0 && d.Dropped.IsZero() && d.Lost.IsZero() {
-				retired = append(retired, size.Day)
-			}
-		}
-	})
-	if len(retired) == 0 {
-		return nil
-	}
-	return m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		for _, n := range retired {
-			state.Day(n).Fates[node.OutOfRetention] = 0
-		}
-	})
-}
-
-// prepare makes a day's index ready to be written, creating that of a past day
-// for loading, and another one as the backend's first write would. The loan is
-// in the checkpoint before anything is changed.
-func (m *Migration) prepare(ctx context.Context, d *day) error {
-	found, ok, err := m.target.Daily(ctx, d.day)
+// prepare makes the index ready to be written, creating that of a past day for
+// loading, and another one as the backend's first write would. The loan is in
+// the checkpoint before anything is changed.
+func (d *day) prepare(ctx context.Context) error {
+	found, ok, err := d.target.Daily(ctx, d.day)
 	if err != nil {
 		return err
 	}
 	if ok {
-		return m.adopt(ctx, d, found)
+		return d.adopt(ctx, found)
 	}
-	if m.filled(d.day) { // it was dropped while nobody looked
-		return m.markGone(ctx, d)
+	if d.ledger.filled(d.day) { // it was dropped while nobody looked
+		return d.markGone(ctx)
 	}
-	if err := m.create(ctx, d); err != nil {
+	if err := d.create(ctx); err != nil {
 		return err
 	}
-	if found, ok, err = m.target.Daily(ctx, d.day); err != nil {
+	if found, ok, err = d.target.Daily(ctx, d.day); err != nil {
 		return err
 	}
 	if !ok { // dropped this very moment
-		return m.markGone(ctx, d)
+		return d.markGone(ctx)
 	}
-	return m.adopt(ctx, d, found)
+	return d.adopt(ctx, found)
 }
 
-// create creates the index of a day.
-func (m *Migration) create(ctx context.Context, d *day) error {
+func (d *day) create(ctx context.Context) error {
 	if d.hot {
-		return m.target.CreateShared(ctx, d.name(), m.origins[0])
+		return d.target.CreateShared(ctx, d.name(), d.origins[0])
 	}
-	loan, err := m.target.Loan(ctx, d.name())
+	loan, err := d.target.Loan(ctx, d.name())
 	if err != nil {
 		return err
 	}
-	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
 		state.Day(d.day).Index = d.name()
 		state.Borrowed[d.name()] = checkpoint.Borrowed{Settings: loan.Return, At: time.Now().UTC()}
 	})
 	if err != nil {
 		return err
 	}
-	if err := m.target.Create(ctx, d.name(), loan, m.origins[0]); !errors.Is(err, target.ErrExists) {
+	if err := d.target.Create(ctx, d.name(), loan, d.origins[0]); !errors.Is(err, target.ErrExists) {
 		return err
 	}
 	return nil // somebody else was faster: it is adopted
 }
 
-// adopt takes an index that is there for a day's.
-func (m *Migration) adopt(ctx context.Context, d *day, found target.Index) error {
-	same, err := m.sameIndex(ctx, found)
+// adopt takes an index that is there for the day's.
+func (d *day) adopt(ctx context.Context, found target.Index) error {
+	same, err := d.sameIndex(ctx, found)
 	if err != nil {
 		return err
 	}
 	if !same {
-		return m.markGone(ctx, d)
+		return d.markGone(ctx)
 	}
-	d.index = found
-	d.index.SwitchedAt, d.index.Wrote = m.options.SwitchedAt, m.marked
-	if err := m.checkIndex(ctx, found); err != nil {
+	d.know(found)
+	if err := d.check(ctx, found); err != nil {
 		return err
 	}
-	var known bool
-	m.checkpoint.View(func(state *checkpoint.State) {
-		recorded, ok := state.Days[d.day.String()]
-		known = ok && recorded.UUID == found.UUID
-	})
-	if !known {
-		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.Day(d.day).UUID = found.UUID })
+	if recorded, _ := d.ledger.day(d.day); recorded.UUID != found.UUID {
+		err := d.ledger.Update(ctx, func(state *checkpoint.State) { state.Day(d.day).UUID = found.UUID })
 		if err != nil {
 			return err
 		}
 	}
-	return m.correctLoan(ctx, found)
+	return d.correctLoan(ctx, found)
 }
 
-// correctLoan makes the record of what an index has lent fit the index. It does
-// not if a request of a run that was killed arrived late, or if the checkpoint
-// was lost: then an index is being loaded and nobody would give anything back.
-// And an index that was dropped and made again has lent nothing.
-func (m *Migration) correctLoan(ctx context.Context, index target.Index) error {
-	var loan checkpoint.Borrowed
-	var recorded bool
-	m.checkpoint.View(func(state *checkpoint.State) { loan, recorded = state.Borrowed[index.Name] })
-	switch {
-	case recorded && !lent(index, loan):
-		return m.checkpoint.Update(ctx, func(state *checkpoint.State) { delete(state.Borrowed, index.Name) })
-	case recorded && loan.UUID == index.UUID || !recorded && !index.Loading():
-		return nil
-	case !recorded:
-		fresh, err := m.target.Loan(ctx, index.Name)
-		if err != nil {
-			return err
-		}
-		loan = checkpoint.Borrowed{Settings: fresh.Return, At: time.Now().UTC()}
-	}
-	loan.UUID = index.UUID
-	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.Borrowed[index.Name] = loan })
-}
-
-// lent reports whether an index is the one that a loan is from. Before its uuid
-// is recorded, its loading alias tells: only this tool makes one.
-func lent(index target.Index, loan checkpoint.Borrowed) bool {
-	if loan.UUID == "" {
-		return index.Origin != nil && index.Loading()
-	}
-	return loan.UUID == index.UUID
-}
-
-// checkIndex refuses to write where Sentry would not read it, where another
-// region's nodes are (promise 9), and where an answer does not mean that it is
-// on disk (promise 4). Another region's
-// run may have begun at the same moment as this one.
-func (m *Migration) checkIndex(ctx context.Context, index target.Index) error {
+// check refuses to write where Sentry would not read it, where another region's
+// nodes are (promise 9), and where an answer does not mean that it is on disk
+// (promise 4). Another region's run may have begun at the same moment as this one.
+func (x *indices) check(ctx context.Context, index target.Index) error {
 	if problem := index.Problem(); problem != "" {
 		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem),
 			"nothing was written to it; make it what the backend's template asks for, or move it away, then run the same command again")
 	}
-	if index.Origin != nil && !m.origins.Have(*index.Origin) {
-		return m.target.CheckOrigin(ctx, m.origins)
+	if index.Origin != nil && !x.origins.Have(*index.Origin) {
+		return x.target.CheckOrigin(ctx, x.origins)
 	}
 	if !index.Durable() {
 		return hint.Add(fmt.Errorf("index %s has index.translog.durability=async: what it takes may be lost", index.Name),
@@ -302,101 +150,181 @@ func (m *Migration) checkIndex(ctx context.Context, index target.Index) error {
 	return nil
 }
 
-// measure finds the slices of what is missing of a day, and makes the day's
-// part of the progress exact.
-func (m *Migration) measure(ctx context.Context, d *day) ([]source.Slice, error) {
-	var found []source.Slice
-	var bytes, rows int64
-	for _, r := range d.missing {
-		part, err := m.source.Slices(ctx, r.From, r.To, batchesPerSlice*int64(m.options.BatchBytes))
-		if err != nil {
-			return nil, err
+// write sends a batch, unless the index is gone: then its nodes are out of
+// retention, or lost.
+func (d *day) write(ctx context.Context, batch *target.Batch) (target.Outcome, error) {
+	if d.gone.Load() {
+		return d.outcomeGone(batch), nil
+	}
+	if err := d.Gate.Enter(ctx, batch.Size()); err != nil {
+		return target.Outcome{}, err
+	}
+	began := time.Now()
+	outcome, err := d.target.Write(ctx, d.index, batch)
+	d.Gate.Leave(batch.Size(), time.Since(began))
+	if target.IsGone(err) {
+		if err := d.markGone(ctx); err != nil {
+			return target.Outcome{}, err
 		}
-		found = append(found, part...)
+		return d.outcomeGone(batch), nil
 	}
-	for _, s := range found {
-		bytes += s.Bytes
-		if rows += s.Rows; s.Rows > 0 && !m.source.Relation().UniqueID {
-			m.oldest = min(m.oldest, s.From)
-		}
-	}
-	var doneBytes, doneRows int64
-	m.checkpoint.View(func(state *checkpoint.State) {
-		if recorded, ok := state.Days[d.day.String()]; ok {
-			doneBytes, doneRows = recorded.Bytes, recorded.Fates.Sum()
-		}
-	})
-	m.progress.plannedBytes.Add(doneBytes + bytes - max(d.planned.Bytes, doneBytes))
-	m.progress.plannedNodes.Add(doneRows + rows - max(d.planned.Rows, doneRows))
-	if d.fresh = rows > 0; d.fresh {
-		m.notify(Event{Kind: DayStarted, Day: d.day.String(), Index: d.name(), Nodes: rows, Bytes: bytes})
-	}
-	if !m.options.OldestFirst {
-		slices.Reverse(found)
-	}
-	return found, nil
+	d.progress.sentNodes.Add(int64(batch.Len()))
+	return outcome, err
 }
 
-// seal finishes a day: refreshed, flushed, settings given back, counted. Each
+// outcomeGone is what becomes of nodes whose day's index is gone.
+func (d *day) outcomeGone(batch *target.Batch) (outcome target.Outcome) {
+	outcome.Fates[d.goneFate] = int64(batch.Len())
+	return outcome
+}
+
+// maxSentAgain is how many ranges of batches that were sent again are kept of
+// a day. With more of them, what lies between is taken to be among them.
+const maxSentAgain = 100
+
+// commit puts a slice into the checkpoint, after the list of its rejected nodes.
+// Rows that came late are a slice without a range.
+func (d *day) commit(ctx context.Context, r *reading) error {
+	if r.fates.Sum() != r.read.nodes {
+		return fmt.Errorf("slice %s to %s: %d nodes were read and %d have a fate",
+			isoTime(r.slice.from), isoTime(r.slice.to), r.read.nodes, r.fates.Sum())
+	}
+	var expected int64
+	if d.open.Load() > 1 { // slices of the day are to come
+		expected = d.planned.Rows
+	}
+	if err := d.ledger.budget.spend(d.Budget, d.day, r.read, expected); err != nil {
+		return err
+	}
+	done := checkpoint.Range{From: r.slice.from, To: r.slice.to}
+	if r.slice.sent {
+		r.again = r.again.Add(done)
+	}
+	save := func(change func(*checkpoint.State)) error {
+		err := d.ledger.Update(ctx, func(state *checkpoint.State) {
+			record := state.Day(d.day)
+			record.Index = d.name()
+			if record.UUID == "" {
+				record.UUID = d.index.UUID
+			}
+			record.Done = record.Done.Add(done)
+			record.Fates.Add(r.fates)
+			transfer(&record.Fates, node.Superseded, r.replaced)
+			record.Bytes += r.read.bytes
+			for _, span := range r.again {
+				record.SentAgain = record.SentAgain.Add(span).Coarse(maxSentAgain)
+			}
+			state.CatchUp.Remember(r.read.recent)
+			change(state)
+		})
+		if err == nil {
+			d.ledger.commits.Add(1)
+		}
+		return err
+	}
+	if len(r.read.rejected) == 0 {
+		return save(func(*checkpoint.State) {})
+	}
+	payloads, err := d.payloads(ctx, r.read.rejected)
+	if err != nil {
+		return err
+	}
+	return d.ledger.rejects.commit(ctx, r.read.rejected, payloads, func(size RejectsSize) error {
+		return save(func(state *checkpoint.State) { state.Rejected = checkpoint.Rejected(size) })
+	})
+}
+
+// payloads reads what rejected nodes hold, if that was asked for.
+func (d *day) payloads(ctx context.Context, rejected []Rejected) (found []rejectedPayload, err error) {
+	if d.ledger.rejects.payloads == nil {
+		return nil, nil
+	}
+	var ids []string
+	for _, r := range rejected {
+		if r.Reason != ReasonUnreadable {
+			ids = append(ids, r.ID)
+		}
+	}
+	err = d.source.Fetch(ctx, ids, func(n node.Node) error {
+		found = append(found, rejectedPayload{ID: string(n.ID), Data: append([]byte(nil), n.Data...)})
+		return nil
+	})
+	return found, err
+}
+
+// seal finishes the day: refreshed, flushed, settings given back, counted. Each
 // step can be repeated, so a crash between any two of them costs nothing. A day
 // that is not over is made visible and stays open.
-func (m *Migration) seal(ctx context.Context, d *day) error {
+func (d *day) seal(ctx context.Context) error {
 	if d.gone.Load() { // what was under way then is gone as well
-		_, err := m.recordGone(ctx, d.day)
+		_, err := d.recordGone(ctx, d.day)
 		return err
 	}
-	if err := m.clearRewritten(ctx, d); err != nil {
-		return err
+	if d.SwitchedAt != 0 && !d.hot && d.index.Ours() {
+		if err := d.stale.clear(ctx, d.day, d.name()); err != nil {
+			return err
+		}
 	}
-	found, there, err := m.target.Daily(ctx, d.day)
+	found, there, err := d.target.Daily(ctx, d.day)
 	if err != nil {
 		return err
 	}
 	if !there || found.UUID != d.index.UUID {
-		return m.markGone(ctx, d)
+		return d.markGone(ctx)
 	}
-	var loan checkpoint.Borrowed
-	m.checkpoint.View(func(state *checkpoint.State) { loan = state.Borrowed[d.name()] })
-	if err := m.giveBack(ctx, found, loan); err != nil {
+	loan, _ := d.loanOf(d.name())
+	if err := d.giveBack(ctx, found, loan); err != nil {
 		return err
 	}
 	if !d.complete {
 		if d.fresh {
-			m.notify(Event{Kind: DayOpen, Day: d.day.String(), Index: d.name()})
+			d.Notify(Event{Kind: DayOpen, Day: d.String(), Index: d.name()})
 		}
 		return nil
 	}
-	counted, err := m.target.Count(ctx, d.name())
+	counted, err := d.target.Count(ctx, d.name())
 	if target.IsGone(err) {
-		return m.markGone(ctx, d)
+		return d.markGone(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
 		delete(state.Borrowed, d.name())
 		record := state.Day(d.day)
 		record.Index, record.Sealed, record.Counted = d.name(), time.Now().UTC(), counted
 	})
 	if err == nil {
-		m.notify(Event{Kind: DaySealed, Day: d.day.String(), Index: d.name(), Nodes: counted})
+		d.Notify(Event{Kind: DaySealed, Day: d.String(), Index: d.name(), Nodes: counted})
 	}
 	return err
 }
 
-// giveBack makes an index durable and visible, then gives its settings back:
-// replicas last, so that they copy segments and need replay nothing. An index
-// that was made again since has lent nothing.
-func (m *Migration) giveBack(ctx context.Context, index target.Index, loan checkpoint.Borrowed) error {
-	err := m.target.Refresh(ctx, index.Name)
-	if err == nil {
-		err = m.target.Flush(ctx, index.Name)
+// markGone says that the day's index is gone.
+func (d *day) markGone(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gone.Load() {
+		return nil
 	}
-	if err == nil && loan.Settings != nil && lent(index, loan) {
-		err = m.target.Return(ctx, index.Name, loan.Settings)
+	fate, err := d.recordGone(ctx, d.day)
+	if err != nil {
+		return err
 	}
-	if target.IsGone(err) {
-		return nil // an index that is gone has nothing to get back
+	d.goneFate = fate
+	d.gone.Store(true)
+	return nil
+}
+
+// recallGone lets the day know that its index was found gone before.
+func (d *day) recallGone() {
+	switch recorded, _ := d.ledger.day(d.day); {
+	case !recorded.Lost.IsZero():
+		d.goneFate = node.Lost
+	case !recorded.Dropped.IsZero():
+		d.goneFate = node.OutOfRetention
+	default:
+		return
 	}
-	return err
+	d.gone.Store(true)
 }

@@ -12,21 +12,23 @@ type Kind string
 
 // The kinds of events.
 const (
-	DayStarted Kind = "day_started" // its first slice is about to be read; Bytes and Nodes are what is to come
-	DaySealed  Kind = "day_sealed"  // Nodes is the number of documents counted
-	DayOpen    Kind = "day_open"    // all copied so far, but Sentry may still write to it: not sealed
-	Retry      Kind = "retry"       // a slice is read again; Cause says why
-	Waiting    Kind = "waiting"     // a sender pauses; Cause says why
-	Restored   Kind = "restored"    // borrowed settings of an index were given back
-	Late       Kind = "late"        // Nodes rows had no document, however old they are: they are copied
-	Missing    Kind = "missing"     // Nodes rows have no document, which Sentry may have deleted since the switch
-	CaughtUp   Kind = "caught_up"   // a pass is over: Nodes were new, Behind is how old what is not copied may be
-	Moved      Kind = "moved"       // Nodes stale copies of rewritten nodes were removed
-	Vanished   Kind = "vanished"    // Nodes that were deleted at the source were removed from an index
-	Doubled    Kind = "doubled"     // Nodes are in several indices, and none of their copies may be removed
-	Dropped    Kind = "dropped"     // a day's index is gone, as the retention says; it is not made again
-	Lost       Kind = "lost"        // a day's index with Nodes nodes is gone, and no retention covers the day
-	Warning    Kind = "warning"     // Cause says of what
+	DayStarted  Kind = "day_started" // its first slice is about to be read; Bytes and Nodes are what is to come
+	DaySealed   Kind = "day_sealed"  // Nodes is the number of documents counted
+	DayOpen     Kind = "day_open"    // all copied so far, but Sentry may still write to it: not sealed
+	Retry       Kind = "retry"       // a slice is read again; Cause says why
+	Waiting     Kind = "waiting"     // a sender pauses; Cause says why
+	Restored    Kind = "restored"    // borrowed settings of an index were given back
+	Late        Kind = "late"        // Nodes rows had no document, however old they are: they are copied
+	Missing     Kind = "missing"     // Nodes rows have no document, which Sentry may have deleted since the switch
+	Kept        Kind = "kept"        // Nodes documents stay though all rows of their day are gone
+	Unexplained Kind = "unexplained" // Nodes documents have no row, and may be Sentry's own
+	CaughtUp    Kind = "caught_up"   // a pass is over: Nodes were new, Behind is how old what is not copied may be
+	Moved       Kind = "moved"       // Nodes stale copies of rewritten nodes were removed
+	Vanished    Kind = "vanished"    // Nodes that were deleted at the source were removed from an index
+	Doubled     Kind = "doubled"     // Nodes are in several indices, and none of their copies may be removed
+	Dropped     Kind = "dropped"     // a day's index is gone, as the retention says; it is not made again
+	Lost        Kind = "lost"        // a day's index with Nodes nodes is gone, and no retention covers the day
+	Warning     Kind = "warning"     // Cause says of what
 )
 
 // Event is something that a person who waits wants to hear of.

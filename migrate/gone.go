@@ -12,9 +12,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// KeepAll is the Retention of a Sentry that keeps everything.
-const KeepAll = -1
-
 // LostDay is a day whose index is gone though no retention covers it.
 type LostDay struct {
 	Day   string `json:"day"`
@@ -22,44 +19,20 @@ type LostDay struct {
 	Nodes int64  `json:"nodes"` // that were in it
 }
 
-// recordRetention keeps the retention: it belongs to the migration, and later
-// runs need not name it again.
-func (m *Migration) recordRetention(ctx context.Context) error {
-	var recorded int
-	m.checkpoint.View(func(state *checkpoint.State) { recorded = state.CatchUp.Retention })
-	if m.options.Retention == 0 {
-		m.options.Retention = recorded
-		return nil
-	}
-	m.options.Retention = max(m.options.Retention, 0)
-	if m.options.Retention == recorded {
-		return nil
-	}
-	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.CatchUp.Retention = m.options.Retention })
-}
-
-// covered reports whether Sentry's cleanup may have dropped a day's index by
-// now: only a retention that was given says so.
-func (m *Migration) covered(n node.Day, now int64) bool {
-	return m.options.Retention > 0 && n.Start() < now-int64(m.options.Retention)*dayMicros
-}
-
-const dayMicros = int64(24 * time.Hour / time.Microsecond)
-
 // recordGone keeps in mind that a day's index is gone, so that it is never made
 // again by itself. Its nodes are out of retention if one covers the day, and
 // lost if not.
-func (m *Migration) recordGone(ctx context.Context, n node.Day) (node.Fate, error) {
-	now, err := m.options.Now(ctx)
+func (r *run) recordGone(ctx context.Context, n node.Day) (node.Fate, error) {
+	now, err := r.Now(ctx)
 	if err != nil {
 		return 0, err
 	}
-	index, event := m.target.Backend().IndexOf(n), Event{Kind: Lost, Day: n.String()}
+	index, event := r.target.Backend().IndexOf(n), Event{Kind: Lost, Day: n.String()}
 	fate, known := node.Lost, false
-	if m.covered(n, max(now, m.now)) {
+	if r.covered(n, now) {
 		fate, event.Kind = node.OutOfRetention, Dropped
 	}
-	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+	err = r.ledger.Update(ctx, func(state *checkpoint.State) {
 		record := state.Day(n)
 		gone := &record.Lost
 		if fate == node.OutOfRetention {
@@ -79,7 +52,7 @@ func (m *Migration) recordGone(ctx context.Context, n node.Day) (node.Fate, erro
 		delete(state.Borrowed, index)
 	})
 	if event.Index = index; err == nil && !known {
-		m.notify(event)
+		r.Notify(event)
 	}
 	return fate, err
 }
@@ -87,21 +60,21 @@ func (m *Migration) recordGone(ctx context.Context, n node.Day) (node.Fate, erro
 // settleGone looks for daily indices that should be there and are not, and
 // judges those again that were found gone before: the retention may be another
 // one now, and time passes.
-func (m *Migration) settleGone(ctx context.Context, holdings []target.Holding) error {
+func (r *run) settleGone(ctx context.Context, holdings []target.Holding, now int64) error {
 	there := make(map[string]bool, len(holdings))
 	for _, h := range holdings {
 		there[h.Name] = true
 	}
 	var judged, doubtful []node.Day
-	m.checkpoint.View(func(state *checkpoint.State) {
+	r.ledger.View(func(state *checkpoint.State) {
 		for name, d := range state.Days {
 			n, err := node.ParseDay(name)
-			if err != nil || m.ours != nil && !m.ours(n) {
+			if err != nil || r.ours != nil && !r.ours(n) {
 				continue
 			}
 			settled, lost := !d.Dropped.IsZero(), !d.Lost.IsZero()
 			switch {
-			case (settled || lost) && settled != m.covered(n, m.now): // also if an index has that name again
+			case (settled || lost) && settled != r.covered(n, now): // also if an index has that name again
 				judged = append(judged, n)
 			case !settled && !lost && atTarget(d.Fates) > 0 && !there[d.Index]:
 				doubtful = append(doubtful, n)
@@ -109,7 +82,7 @@ func (m *Migration) settleGone(ctx context.Context, holdings []target.Holding) e
 		}
 	})
 	for _, n := range doubtful {
-		_, there, err := m.target.Daily(ctx, n)
+		_, there, err := r.target.Daily(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -118,7 +91,7 @@ func (m *Migration) settleGone(ctx context.Context, holdings []target.Holding) e
 		}
 	}
 	for _, n := range judged {
-		if _, err := m.recordGone(ctx, n); err != nil {
+		if _, err := r.recordGone(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -127,52 +100,33 @@ func (m *Migration) settleGone(ctx context.Context, holdings []target.Holding) e
 
 // unlessGone returns an error, unless it says that a day's index was dropped at
 // this very moment: that is noted.
-func (m *Migration) unlessGone(ctx context.Context, n node.Day, err error) error {
+func (r *run) unlessGone(ctx context.Context, n node.Day, err error) error {
 	if !target.IsGone(err) {
 		return err
 	}
-	_, there, looked := m.target.Daily(ctx, n)
+	_, there, looked := r.target.Daily(ctx, n)
 	if looked != nil || there {
 		return errors.Join(err, looked)
 	}
-	if m.filled(n) {
-		_, err = m.recordGone(ctx, n)
+	if r.ledger.filled(n) {
+		_, err = r.recordGone(ctx, n)
 		return err
 	}
 	return nil
 }
 
-// atTarget is how many nodes of these fates are documents, or were.
-func atTarget(f node.Fates) int64 {
-	return f[node.Stored] + f[node.AlreadyThere] + f[node.Superseded] + f[node.Lost]
-}
-
-// filled reports whether documents were written to a day's index.
-func (m *Migration) filled(n node.Day) (filled bool) {
-	m.checkpoint.View(func(state *checkpoint.State) {
-		recorded, ok := state.Days[n.String()]
-		filled = ok && atTarget(recorded.Fates) > 0
-	})
-	return filled
-}
-
-// copyAgain forgets what is recorded of the days that are to be copied again,
+// forgetLost forgets what is recorded of the days that are to be copied again,
 // so that this run and the next ones copy them like any other. A day that is
 // not lost is left alone: the same command may have begun with it before.
-func (m *Migration) copyAgain(ctx context.Context) error {
-	for _, n := range m.options.CopyAgain {
-		var lost bool
-		m.checkpoint.View(func(state *checkpoint.State) {
-			recorded, ok := state.Days[n.String()]
-			lost = ok && !recorded.Lost.IsZero()
-		})
-		if !lost {
-			m.notify(Event{Kind: Warning, Day: n.String(), Cause: fmt.Sprintf("day %s is not lost: there is nothing to copy again", n)})
+func (r *run) forgetLost(ctx context.Context) error {
+	for _, n := range r.CopyAgain {
+		if recorded, _ := r.ledger.day(n); recorded.Lost.IsZero() {
+			r.Notify(Event{Kind: Warning, Day: n.String(), Cause: fmt.Sprintf("day %s is not lost: there is nothing to copy again", n)})
 			continue
 		}
-		err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
+		err := r.ledger.Update(ctx, func(state *checkpoint.State) {
 			state.Days[n.String()] = &checkpoint.Day{}
-			delete(state.Borrowed, m.target.Backend().IndexOf(n))
+			delete(state.Borrowed, r.target.Backend().IndexOf(n))
 			state.CatchUp.Swept = min(state.CatchUp.Swept, n.Start()) // an older copy elsewhere was the last one
 			maps.DeleteFunc(state.CatchUp.Recent, func(at int64, _ []byte) bool { return node.DayOf(at) == n })
 		})
@@ -183,54 +137,17 @@ func (m *Migration) copyAgain(ctx context.Context) error {
 	return nil
 }
 
-// markGone says of a day that is being copied that its index is gone.
-func (m *Migration) markGone(ctx context.Context, d *day) error {
-	d.goneMu.Lock()
-	defer d.goneMu.Unlock()
-	if d.gone.Load() {
-		return nil
-	}
-	fate, err := m.recordGone(ctx, d.day)
-	if err != nil {
-		return err
-	}
-	d.goneFate = fate
-	d.gone.Store(true)
-	return nil
-}
-
 // sameIndex reports whether an index is the one that a day's nodes went to, or
 // has as many documents, as after a restore from a snapshot. If not, somebody
 // dropped that one, and it was made again since.
-func (m *Migration) sameIndex(ctx context.Context, found target.Index) (bool, error) {
-	var record checkpoint.Day
-	m.checkpoint.View(func(state *checkpoint.State) {
-		if recorded, ok := state.Days[found.Day.String()]; ok {
-			record = *recorded
-		}
-	})
+func (r *run) sameIndex(ctx context.Context, found target.Index) (bool, error) {
+	record, _ := r.ledger.day(found.Day)
 	if record.UUID == "" || record.UUID == found.UUID {
 		return true, nil
 	}
-	if err := m.target.Refresh(ctx, found.Name); err != nil {
+	if err := r.target.Refresh(ctx, found.Name); err != nil {
 		return false, err
 	}
-	counted, err := m.target.Count(ctx, found.Name)
+	counted, err := r.target.Count(ctx, found.Name)
 	return counted >= record.Fates[node.Stored]+record.Fates[node.AlreadyThere], err
-}
-
-// recallGone lets a day know that its index was found gone before.
-func (m *Migration) recallGone(d *day) {
-	m.checkpoint.View(func(state *checkpoint.State) {
-		recorded, ok := state.Days[d.day.String()]
-		switch {
-		case !ok:
-			return
-		case !recorded.Lost.IsZero():
-			d.goneFate = node.Lost
-		case !recorded.Dropped.IsZero():
-			d.goneFate = node.OutOfRetention
-		}
-		d.gone.Store(d.goneFate != 0)
-	})
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -131,18 +130,27 @@ func decodeDivision(body []byte) (d Division, err error) {
 }
 
 func (t Team) check(d Division) error {
-	switch missing := d.Missing(); {
-	case t.Shards == d.Shards, t.Shards == 1 && len(missing) == 0:
+	if t.Shards == d.Shards || t.Shards == 1 && len(d.Missing()) == 0 {
 		return nil
-	case t.Shards == 1:
-		return hint.Add(fmt.Errorf("the migration is divided among %d processes, and %s not done", d.Shards, shardsText(missing)),
-			fmt.Sprintf("start what is missing: --shard %d/%d; the last one finishes the migration", missing[0], d.Shards))
-	case d.Shards == 1:
-		return hint.Add(fmt.Errorf("the migration was begun by a process on its own: it cannot be divided among %d now", t.Shards),
-			"resume without --shard, or start over with another index in --checkpoint")
 	}
-	return hint.Add(fmt.Errorf("the migration is divided among %d processes, not %d", d.Shards, t.Shards),
-		fmt.Sprintf("resume with %d, or start over with another index in --checkpoint", d.Shards))
+	return &DividedError{d, t.Shards}
+}
+
+// DividedError means that a migration is divided in another way than is asked for.
+type DividedError struct {
+	Division Division
+	Shards   int // asked for
+}
+
+func (e *DividedError) Error() string {
+	switch d := e.Division; {
+	case e.Shards == 1:
+		return fmt.Sprintf("the migration is divided among %d processes, and %s not done", d.Shards, shardsText(d.Missing()))
+	case d.Shards == 1:
+		return fmt.Sprintf("the migration was begun by a process on its own: it cannot be divided among %d now", e.Shards)
+	default:
+		return fmt.Sprintf("the migration is divided among %d processes, not %d", d.Shards, e.Shards)
+	}
 }
 
 // shardsText says of some shards that they are, or of one that it is.
@@ -162,18 +170,16 @@ func (t Team) divide(ctx context.Context) (Division, error) {
 	if err != nil {
 		return d, err
 	}
-	m := &Migration{source: t.Source, target: t.Target, now: now, options: Options{
-		Since: cmp.Or(t.Since, node.MinDay), Until: cmp.Or(t.Until, node.MaxDay+1),
-	}}
-	shared, err := m.hasDocuments(ctx)
+	all := terms{Options: Options{Since: t.Since, Until: t.Until}.withDefaults(t.Source)}
+	shared, err := hasDocuments(ctx, t.Target)
 	if err != nil {
 		return d, err
 	}
-	d.CopyUntil, d.Swept = now, m.swept(now)
+	d.CopyUntil, d.Swept = now, all.swept(now, now)
 	if shared || !t.Source.Relation().UniqueID {
 		d.Swept = checkpoint.NeverSwept
 	}
-	sizes, err := t.Source.Days(ctx, m.options.Since.Start(), min(now, m.options.Until.Start()))
+	sizes, err := t.Source.Days(ctx, all.Since.Start(), min(now, all.Until.Start()))
 	d.Days = divideDays(sizes, t.Shards)
 	return d, err
 }
@@ -207,32 +213,4 @@ func (t Team) Report(ctx context.Context, shard int) (Division, error) {
 		return Division{}, fmt.Errorf("report shard %d done: %w", shard, err)
 	}
 	return decodeDivision(body)
-}
-
-// RunShard copies the days of a shard, and returns what became of their nodes.
-// Late rows, stale copies and vanished nodes are left to the run that continues
-// with the shards' checkpoints gathered. After ErrInterrupted the same call
-// resumes.
-func (m *Migration) RunShard(ctx context.Context, d Division, shard int) (Summary, error) {
-	m.ours = func(day node.Day) bool { return d.ShardOf(day) == shard }
-	return m.orderly(ctx, func(ctx context.Context) error { return m.runShard(ctx, d, shard) })
-}
-
-func (m *Migration) runShard(ctx context.Context, d Division, shard int) error {
-	if err := m.begin(ctx); err != nil {
-		return err
-	}
-	if shard == 0 { // they belong to no day
-		if err := m.again(ctx, m.rejectUnbounded); err != nil {
-			return err
-		}
-	}
-	m.now = d.CopyUntil
-	err := m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		state.CopyUntil, state.CatchUp.Swept, state.CatchUp.Overlap = d.CopyUntil, d.Swept, m.overlap()
-	})
-	if err != nil {
-		return err
-	}
-	return m.again(ctx, m.copyDays)
 }

@@ -261,7 +261,7 @@ func isDayStarted(event any) bool {
 // eventLevel is how urgent an event is in a log.
 func eventLevel(e migrate.Event) slog.Level {
 	switch e.Kind {
-	case migrate.Warning, migrate.Missing, migrate.Doubled, migrate.Lost, migrate.Waiting, migrate.Retry, migrate.Dropped:
+	case migrate.Warning, migrate.Missing, migrate.Kept, migrate.Unexplained, migrate.Doubled, migrate.Lost, migrate.Waiting, migrate.Retry, migrate.Dropped:
 		return slog.LevelWarn
 	case heldEvent:
 		if e.Cause != "" {
@@ -308,7 +308,15 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("%s: LOST: index %s with %s nodes is gone, and no retention covers the day; --copy-again %[1]s copies it again", e.Day, e.Index, count(e.Nodes))
 	case migrate.Late:
 		return fmt.Sprintf("%s: %s rows without a document, committed late: copying them to %s", e.Day, count(e.Nodes), e.Index)
-	case migrate.Warning, migrate.Missing, migrate.Doubled:
+	case migrate.Missing:
+		return "WARNING: " + e.Cause + "; --copy-missing copies them"
+	case migrate.Kept:
+		return "WARNING: " + e.Cause + "; --remove-vanished removes them"
+	case migrate.Unexplained:
+		return "WARNING: " + e.Cause + "; --switched-at says since when it writes"
+	case migrate.Doubled:
+		return "WARNING: " + e.Cause + "; if it writes to OpenSearch already, --switched-at says since when"
+	case migrate.Warning:
 		return "WARNING: " + e.Cause
 	}
 	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)

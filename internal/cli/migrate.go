@@ -132,9 +132,7 @@ func (c *migrateCommand) options(p *process) migrate.Options {
 // Run copies, or only restores settings.
 func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 	r, err := c.copy(ctx, p)
-	if _, stopped := errors.AsType[*migrate.BudgetError](err); stopped {
-		err = hint.Add(err, "mend what is said there and run the same command again: these nodes are not recorded; --max-rejected allows more, 100% any number of refused ones")
-	}
+	err = advised(err)
 	if c.RestoreSettings || err != nil && !errors.Is(err, migrate.ErrInterrupted) {
 		return err
 	}
@@ -145,6 +143,28 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	return r.verdict()
+}
+
+// advised adds to an error of a migration which flag is the remedy.
+func advised(err error) error {
+	if _, ok := errors.AsType[*migrate.BudgetError](err); ok {
+		return hint.Add(err, "mend what is said there and run the same command again: these nodes are not recorded; --max-rejected allows more, 100% any number of refused ones")
+	}
+	if _, ok := errors.AsType[*migrate.VanishedError](err); ok {
+		return hint.Add(err, "if the table was emptied because it is migrated, there is nothing to do; if Sentry deleted these nodes before the switch, "+
+			"run again with --remove-vanished, or with --retention if they are only old")
+	}
+	divided, ok := errors.AsType[*migrate.DividedError](err)
+	switch {
+	case !ok:
+		return err
+	case divided.Shards == 1:
+		of := divided.Division
+		return hint.Add(err, fmt.Sprintf("start what is missing: --shard %d/%d; the last one finishes the migration", of.Missing()[0], of.Shards))
+	case divided.Division.Shards == 1:
+		return hint.Add(err, "resume without --shard, or start over with another index in --checkpoint")
+	}
+	return hint.Add(err, fmt.Sprintf("resume with %d, or start over with another index in --checkpoint", divided.Division.Shards))
 }
 
 // copy has a result also if its error is migrate.ErrInterrupted.

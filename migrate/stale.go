@@ -12,13 +12,20 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// sweepStale removes the copies that rewritten nodes left behind in other days.
-// Only ids with a timestamp since the last sweep can have been rewritten since.
-// All days are sealed by now: one refresh shows the search what a crash left
-// between the writing of late rows and their day's sealing, and what Sentry
-// wrote this very second.
-func (m *Migration) sweepStale(ctx context.Context) error {
-	err := m.target.Refresh(ctx, m.target.Backend().Alias)
+// stale removes the copies that rewritten nodes leave behind in other days.
+type stale struct {
+	*run
+	doubled       map[string]struct{} // ids that were seen in several indices, none of which may go
+	sweptSwitched int64               // what Sentry wrote before, in µs, was looked for in other days
+}
+
+// sweep looks for stale copies of all rows with a timestamp since the last
+// sweep: only these can have been rewritten since, and those from a time on that
+// this pass found to be new to their day, where ids repeat. All days are sealed by
+// now: one refresh shows the search what a crash left between the writing of late
+// rows and their day's sealing, and what Sentry wrote this very second.
+func (s *stale) sweep(ctx context.Context, oldest, now int64) error {
+	err := s.target.Refresh(ctx, s.target.Backend().Alias)
 	if target.IsGone(err) {
 		return nil
 	}
@@ -26,17 +33,17 @@ func (m *Migration) sweepStale(ctx context.Context) error {
 		return err
 	}
 	var swept int64
-	m.checkpoint.View(func(state *checkpoint.State) { swept = state.CatchUp.Swept })
-	from := m.firstKept()
+	s.ledger.View(func(state *checkpoint.State) { swept = state.CatchUp.Swept })
+	from := s.firstKept(now)
 	if swept != checkpoint.NeverSwept {
 		// Where ids repeat, a day that had no rows before may get an id that another
 		// day has as well: no side lacks anything then.
-		from = max(from, min(swept-m.overlap(), m.oldest))
+		from = max(from, min(swept-s.overlap(), oldest))
 	}
-	if err := m.sweepSince(ctx, from); err != nil {
+	if err := s.sweepSince(ctx, from); err != nil {
 		return err
 	}
-	return m.sweepSwitched(ctx)
+	return s.sweepSwitched(ctx, now)
 }
 
 // sweepWindow bounds the ids that are in memory, and the time of a transaction.
@@ -44,23 +51,23 @@ const sweepWindow = 10 * minute
 
 // sweepSince looks for other copies of every id with a timestamp from then on,
 // a thousand ids a request.
-func (m *Migration) sweepSince(ctx context.Context, from int64) error {
-	days, err := m.source.Days(ctx, from, m.options.Until.Start())
+func (s *stale) sweepSince(ctx context.Context, from int64) error {
+	days, err := s.source.Days(ctx, from, s.Until.Start())
 	if err != nil {
 		return err
 	}
 	for _, d := range days {
-		own := m.target.Backend().IndexOf(d.Day)
+		own := s.target.Backend().IndexOf(d.Day)
 		for at := max(from, d.Day.Start()); at < d.Day.End(); at += sweepWindow {
 			var ids []string
-			err := m.keys(ctx, at, min(at+sweepWindow, d.Day.End()), func(id []byte, _ int64) error {
+			err := s.keys(ctx, at, min(at+sweepWindow, d.Day.End()), func(id []byte, _ int64) error {
 				ids = append(ids, string(id))
 				return nil
 			})
 			if err != nil {
 				return err
 			}
-			if err := m.sweepIDs(ctx, own, ids); err != nil {
+			if err := s.sweepIDs(ctx, own, ids); err != nil {
 				return err
 			}
 		}
@@ -69,33 +76,33 @@ func (m *Migration) sweepSince(ctx context.Context, from int64) error {
 }
 
 // sweepSwitched looks for older copies of what Sentry itself wrote since the switch.
-func (m *Migration) sweepSwitched(ctx context.Context) error {
-	if m.options.SwitchedAt == 0 {
+func (s *stale) sweepSwitched(ctx context.Context, now int64) error {
+	if s.SwitchedAt == 0 {
 		return nil
 	}
-	since := max(m.options.SwitchedAt, m.sweptSwitched-m.overlap())
-	err := m.eachWritten(ctx, since, func(copies []target.Copy) error {
+	since := max(s.SwitchedAt, s.sweptSwitched-s.overlap())
+	err := s.eachWritten(ctx, since, func(copies []target.Copy) error {
 		byIndex := make(map[string][]string)
 		for _, c := range copies {
 			byIndex[c.Index] = append(byIndex[c.Index], c.ID)
 		}
 		for index, ids := range byIndex {
-			if err := m.sweepIDs(ctx, index, ids); err != nil {
+			if err := s.sweepIDs(ctx, index, ids); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err == nil {
-		m.sweptSwitched = m.now
+		s.sweptSwitched = now
 	}
 	return err
 }
 
 // eachWritten hands over the documents behind the alias that date from since
 // then on.
-func (m *Migration) eachWritten(ctx context.Context, since int64, visit func([]target.Copy) error) error {
-	err := m.target.Between(ctx, m.target.Backend().Alias, since/1000, node.MaxDay.End()/1000, visit)
+func (s *stale) eachWritten(ctx context.Context, since int64, visit func([]target.Copy) error) error {
+	err := s.target.Between(ctx, s.target.Backend().Alias, since/1000, node.MaxDay.End()/1000, visit)
 	if target.IsGone(err) {
 		return nil
 	}
@@ -105,9 +112,9 @@ func (m *Migration) eachWritten(ctx context.Context, since int64, visit func([]t
 // sweepIDs removes the stale copies of ids that are elsewhere than in the given
 // index. The last copy of an id is never removed: if the newest row was
 // rejected, an older document is better than none.
-func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) error {
+func (s *stale) sweepIDs(ctx context.Context, own string, ids []string) error {
 	for some := range slices.Chunk(ids, portion) {
-		elsewhere, err := m.target.Elsewhere(ctx, own, some)
+		elsewhere, err := s.target.Elsewhere(ctx, own, some)
 		if target.IsGone(err) {
 			return nil // there is no alias yet
 		}
@@ -118,11 +125,11 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 			continue
 		}
 		suspects := slices.Compact(slices.Sorted(slices.Values(idsOf(elsewhere))))
-		copies, err := m.target.Copies(ctx, m.target.Backend().Alias, suspects)
+		copies, err := s.target.Copies(ctx, s.target.Backend().Alias, suspects)
 		if err != nil {
 			return err
 		}
-		rows, err := m.locate(ctx, suspects)
+		rows, err := s.newest(ctx, suspects)
 		if err != nil {
 			return err
 		}
@@ -133,7 +140,7 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 		var stale []target.Copy
 		var doubled []string
 		for id, found := range byID {
-			some, err := m.staleAmong(ctx, found, rows[id])
+			some, err := s.staleAmong(ctx, found, rows[id])
 			if err != nil {
 				return err
 			}
@@ -141,8 +148,8 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 				doubled = append(doubled, id)
 			}
 		}
-		m.suspectDoubled(doubled)
-		if err := m.removeCopies(ctx, stale, node.Moved); err != nil {
+		s.suspectDoubled(doubled)
+		if err := s.remove(ctx, stale, node.Moved); err != nil {
 			return err
 		}
 	}
@@ -151,20 +158,20 @@ func (m *Migration) sweepIDs(ctx context.Context, own string, ids []string) erro
 
 // suspectDoubled keeps nodes of which no copy may be removed now. Later in the run
 // one may be.
-func (m *Migration) suspectDoubled(ids []string) {
-	if m.doubled == nil {
-		m.doubled = make(map[string]struct{})
+func (s *stale) suspectDoubled(ids []string) {
+	if s.doubled == nil {
+		s.doubled = make(map[string]struct{})
 	}
 	for _, id := range ids {
-		m.doubled[id] = struct{}{}
+		s.doubled[id] = struct{}{}
 	}
 }
 
 // tellDoubled tells of the nodes that are in several indices at the end.
-func (m *Migration) tellDoubled(ctx context.Context) error {
+func (s *stale) tellDoubled(ctx context.Context) error {
 	var still []string
-	for some := range slices.Chunk(slices.Collect(maps.Keys(m.doubled)), portion) {
-		copies, err := m.target.Copies(ctx, m.target.Backend().Alias, some)
+	for some := range slices.Chunk(slices.Collect(maps.Keys(s.doubled)), portion) {
+		copies, err := s.target.Copies(ctx, s.target.Backend().Alias, some)
 		if err != nil {
 			return err
 		}
@@ -175,11 +182,11 @@ func (m *Migration) tellDoubled(ctx context.Context) error {
 			}
 		}
 	}
-	m.doubled = nil
-	m.progress.doubled.Store(int64(len(still)))
+	s.doubled = nil
+	s.progress.doubled.Store(int64(len(still)))
 	if len(still) > 0 {
-		m.notify(Event{Kind: Doubled, Nodes: int64(len(still)), Cause: fmt.Sprintf("%d nodes, such as %q, are in more than one index, so that Sentry cannot open them: "+
-			"what is newer than its row may be Sentry's; if it writes to OpenSearch already, --switched-at says since when", len(still), slices.Min(still))})
+		s.Notify(Event{Kind: Doubled, Nodes: int64(len(still)), Cause: fmt.Sprintf("%d nodes, such as %q, are in more than one index, so that Sentry cannot open them: "+
+			"what is newer than its row may be Sentry's", len(still), slices.Min(still))})
 	}
 	return nil
 }
@@ -192,13 +199,13 @@ func (m *Migration) tellDoubled(ctx context.Context) error {
 //     newer ones that a clock that was ahead has left.
 //  3. If that one is not there, because it is rejected or still to come, the
 //     newest that is not newer than the row supersedes the older ones.
-func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros int64) (stale []target.Copy, err error) {
-	row, backend := node.Millis(micros), m.target.Backend()
+func (s *stale) staleAmong(ctx context.Context, copies []target.Copy, micros int64) (stale []target.Copy, err error) {
+	row, backend := node.Millis(micros), s.target.Backend()
 	newest := slices.MaxFunc(copies, func(a, b target.Copy) int {
 		return cmp.Or(cmp.Compare(a.Millis, b.Millis), cmp.Compare(a.Index, b.Index))
 	})
 	keep, decided := newest, false
-	sentrys := func(c target.Copy) bool { return c.Millis != row && m.writtenBySentry(c) }
+	sentrys := func(c target.Copy) bool { return c.Millis != row && s.writtenBySentry(c) }
 	for _, c := range copies {
 		if sentrys(c) && (!decided || c.Millis > keep.Millis) {
 			keep, decided = c, true
@@ -218,26 +225,26 @@ func (m *Migration) staleAmong(ctx context.Context, copies []target.Copy, micros
 		switch {
 		case c == keep || ours && keep.Millis > row:
 			continue
-		case c.Millis <= keep.Millis || !ours && !sentrys(c) || decided && m.marked(c):
+		case c.Millis <= keep.Millis || !ours && !sentrys(c) || decided && s.ledger.marked(c):
 			stale = append(stale, c)
 			continue
 		}
 		day, _ := backend.DayOf(c.Index)
-		index, there, err := m.target.Daily(ctx, day)
+		index, there, err := s.target.Daily(ctx, day)
 		if err != nil {
 			return nil, err
 		}
-		if there && index.Name == c.Index && decided && m.copied(index, c) {
+		if there && index.Name == c.Index && decided && s.writtenByUs(index, c) {
 			stale = append(stale, c)
 		}
 	}
 	return stale, nil
 }
 
-// removeCopies deletes documents, has searches see it, and gives the nodes
+// remove deletes documents, has searches see it, and gives the nodes
 // that they were their fate.
-func (m *Migration) removeCopies(ctx context.Context, copies []target.Copy, fate node.Fate) error {
-	removed, err := m.target.Remove(ctx, copies)
+func (s *stale) remove(ctx context.Context, copies []target.Copy, fate node.Fate) error {
+	removed, err := s.target.Remove(ctx, copies)
 	if err != nil || len(copies) == 0 {
 		return err
 	}
@@ -247,7 +254,7 @@ func (m *Migration) removeCopies(ctx context.Context, copies []target.Copy, fate
 	for _, c := range copies {
 		touched[c.Index] = true
 	}
-	if err := m.target.Refresh(ctx, slices.Collect(maps.Keys(touched))...); err != nil && !target.IsGone(err) {
+	if err := s.target.Refresh(ctx, slices.Collect(maps.Keys(touched))...); err != nil && !target.IsGone(err) {
 		return err
 	}
 	if len(removed) == 0 {
@@ -257,47 +264,34 @@ func (m *Migration) removeCopies(ctx context.Context, copies []target.Copy, fate
 	for _, c := range removed {
 		count[c.Index]++
 	}
-	err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-		for index, n := range count {
-			if day, ok := m.target.Backend().DayOf(index); ok {
-				transfer(&state.Day(day).Fates, fate, n)
-			}
-		}
-	})
-	for index, n := range count {
-		m.notify(Event{Kind: Kind(fate.String()), Index: index, Nodes: n})
-	}
-	return err
+	return s.ledger.removed(ctx, count, fate)
 }
 
-// clearRewritten takes out of a day that was just copied what Sentry rewrote
-// since the switch, before the day becomes visible: two copies would make an
-// event unreadable.
-func (m *Migration) clearRewritten(ctx context.Context, d *day) error {
-	if m.options.SwitchedAt == 0 || d.hot || d.index.Origin == nil {
-		return nil
-	}
-	return m.eachWritten(ctx, m.options.SwitchedAt, func(copies []target.Copy) error {
+// clear takes out of a day that was just copied what Sentry rewrote since the
+// switch, before the day becomes visible: two copies would make an event
+// unreadable.
+func (s *stale) clear(ctx context.Context, day node.Day, index string) error {
+	return s.eachWritten(ctx, s.SwitchedAt, func(copies []target.Copy) error {
 		ids := make([]string, 0, len(copies))
 		for _, c := range copies {
-			if c.Index != d.name() && m.writtenBySentry(c) {
+			if c.Index != index && s.writtenBySentry(c) {
 				ids = append(ids, c.ID)
 			}
 		}
 		for some := range slices.Chunk(ids, portion) {
-			held, err := m.target.Held(ctx, d.name(), some)
+			held, err := s.target.Held(ctx, index, some)
 			if target.IsGone(err) {
 				return nil
 			}
 			if err != nil {
 				return err
 			}
-			removed, err := m.target.Remove(ctx, held)
+			removed, err := s.target.Remove(ctx, held)
 			if err != nil {
 				return err
 			}
-			err = m.checkpoint.Update(ctx, func(state *checkpoint.State) {
-				transfer(&state.Day(d.day).Fates, node.Superseded, int64(len(removed)))
+			err = s.ledger.Update(ctx, func(state *checkpoint.State) {
+				transfer(&state.Day(day).Fates, node.Superseded, int64(len(removed)))
 			})
 			if err != nil {
 				return err

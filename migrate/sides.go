@@ -1,0 +1,205 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
+)
+
+// sides are what source and target have of a day, as far as they differ.
+type sides struct {
+	day       node.Day
+	until     int64 // end of the part that is compared, µs
+	index     target.Index
+	rows      int64
+	documents int64
+	minutes   []int64 // first µs of those whose counts or sums of timestamps differ
+}
+
+// comparison compares rows and documents of every copied day by the minute, in
+// both directions, however long ago a row was written.
+//
+//  1. A row without its document was committed late, or its timestamp moved: it
+//     is copied. After the switch it is only told of unless CopyMissing is set,
+//     because Sentry may have deleted it.
+//  2. A document without its row was moved, or deleted at the source: it is
+//     removed where the source is the truth.
+type comparison struct {
+	*indices
+	now int64 // when the last pass began, µs
+}
+
+func (c *comparison) run(ctx context.Context) error {
+	holdings, err := c.target.Holdings(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.settleGone(ctx, holdings, c.now); err != nil {
+		return err
+	}
+	copied := c.copiedDays(holdings)
+	expected, err := c.ledger.rejects.minutes(ctx)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var days []sides
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(c.Readers)
+	for _, n := range copied {
+		group.Go(func() error {
+			s, err := c.lookAtSides(groupCtx, n, expected)
+			err = c.unlessGone(groupCtx, n, err)
+			mu.Lock()
+			defer mu.Unlock()
+			days = append(days, s)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	slices.SortFunc(days, func(a, b sides) int { return int(a.day - b.day) })
+	if err := c.plausible(days); err != nil {
+		return err
+	}
+	for _, s := range days {
+		if err := c.unlessGone(ctx, s.day, c.mendDay(ctx, s)); err != nil {
+			return fmt.Errorf("compare day %s: %w", s.day, err)
+		}
+	}
+	return c.stale.tellDoubled(ctx)
+}
+
+// copiedDays are the days that have something of ours, oldest first: those that
+// the checkpoint knows of, and those of indices that an earlier checkpoint made.
+func (c *comparison) copiedDays(holdings []target.Holding) []node.Day {
+	copied := make(map[node.Day]bool)
+	for _, h := range holdings {
+		copied[h.Day] = h.Daily && h.Ours && c.origins.Have(h.Origin)
+	}
+	c.ledger.View(func(state *checkpoint.State) {
+		for name, d := range state.Days {
+			if n, err := node.ParseDay(name); err == nil {
+				copied[n] = !d.Gone() && d.Index != ""
+			}
+		}
+	})
+	var days []node.Day
+	for n, ok := range copied {
+		if ok && n.Start() >= c.firstKept(c.now) && n < c.Until {
+			days = append(days, n)
+		}
+	}
+	slices.Sort(days)
+	return days
+}
+
+// lookAtSides compares a day by the minute. Rows that are rejected, and still
+// what they were, are expected to have no document.
+func (c *comparison) lookAtSides(ctx context.Context, n node.Day, rejected map[int64]source.Moment) (s sides, err error) {
+	s.day, s.until = n, n.End()
+	if n == node.DayOf(c.now) {
+		s.until = wholeMillis(c.now) // what comes after this pass is for the next
+	}
+	var there bool
+	if s.index, there, err = c.target.Daily(ctx, n); err != nil {
+		return s, err
+	}
+	if there {
+		there, err = c.sameIndex(ctx, s.index)
+	}
+	if err != nil {
+		return s, err
+	}
+	if !there {
+		if !c.ledger.filled(n) {
+			return s, nil
+		}
+		_, err := c.recordGone(ctx, n)
+		return s, err
+	}
+	if err := c.check(ctx, s.index); err != nil {
+		return s, err
+	}
+	if s.index.Loading() { // all days are sealed: a request of a killed run made it late
+		if err := c.endLateLoan(ctx, s.index); err != nil {
+			return s, err
+		}
+	}
+	documents, err := c.target.Moments(ctx, s.index.Name, n.Start()/1000, s.until/1000)
+	if err != nil {
+		return s, err
+	}
+	rows, err := c.source.Moments(ctx, n.Start(), s.until)
+	if err != nil {
+		return s, err
+	}
+	for at, r := range rows {
+		s.rows += r.Count
+		if r.Unreadable {
+			continue // which rows there are is not known
+		}
+		d, refused := documents[at/1000], rejected[at]
+		if r.Count-refused.Count != d.Count || r.Sum-refused.Sum != d.Sum {
+			s.minutes = append(s.minutes, at)
+		}
+	}
+	for at, d := range documents {
+		r, ok := rows[at*1000]
+		if r.Unreadable {
+			continue
+		}
+		if s.documents += d.Count; !ok {
+			s.minutes = append(s.minutes, at*1000)
+		}
+	}
+	slices.Sort(s.minutes)
+	return s, nil
+}
+
+// emptied reports whether all rows of a day are gone. A partition may be
+// detached, and come back: its documents stay unless the operator says so.
+func (c *comparison) emptied(s sides) bool {
+	return s.rows == 0 && s.documents > 0 && !c.RemoveVanished
+}
+
+// maxVanished is the share of the documents that may vanish between two runs
+// without a question. Sentry's nightly cleanup takes one day of its retention.
+const maxVanished = 0.1
+
+// plausible refuses to empty the target after a source that was emptied:
+// perhaps the table was truncated, or dropped and made again, because it is not
+// needed any more.
+func (c *comparison) plausible(days []sides) error {
+	if c.RemoveVanished || !c.mirrors() {
+		return nil
+	}
+	var documents, vanished int64
+	for _, s := range days {
+		documents += s.documents
+		if (s.index.Versioned() || s.index.Ours() && c.SwitchedAt != 0) && !c.emptied(s) {
+			vanished += max(s.documents-s.rows, 0)
+		}
+	}
+	if float64(vanished) <= maxVanished*float64(documents) {
+		return nil
+	}
+	return &VanishedError{vanished, documents}
+}
+
+// VanishedError means that so much of what the target has is no longer at the
+// source that nothing was removed.
+type VanishedError struct{ Vanished, Documents int64 }
+
+func (e *VanishedError) Error() string {
+	return fmt.Sprintf("%d of %d nodes are at the target and no longer at the source: nothing was removed", e.Vanished, e.Documents)
+}
