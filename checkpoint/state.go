@@ -70,6 +70,9 @@ type CatchUp struct {
 	Ahead map[int64][]byte `json:"ahead,omitempty"`
 	// SwitchedAt is when Sentry began to write to the target; 0: not yet.
 	SwitchedAt int64 `json:"switched_at,omitempty"`
+	// Before says that rows were copied before the switch, so that what is gone from
+	// the source when a run first ends after it was deleted there by Sentry.
+	Before bool `json:"before,omitempty"`
 	// Overlap is how late a row can be committed, in µs: how far the last pass
 	// looked back.
 	Overlap int64 `json:"overlap,omitempty"`

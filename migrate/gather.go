@@ -93,6 +93,7 @@ func mergeCatchUp(merged *checkpoint.State, part checkpoint.State) error {
 		return fmt.Errorf("gather checkpoints: the switch was at %s for one shard and at %s for another",
 			isoTime(to.SwitchedAt), isoTime(from.SwitchedAt))
 	}
+	to.Before = to.Before || from.Before
 	to.SwitchedAt = max(to.SwitchedAt, from.SwitchedAt)
 	to.Retention = max(to.Retention, from.Retention)
 	to.Overlap = min(to.Overlap, from.Overlap)

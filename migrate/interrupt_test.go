@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // held is a gate that holds every bulk from the n-th on until open is closed.
@@ -139,5 +141,32 @@ func TestCheckpointOfAnotherSourceOrTarget(t *testing.T) {
 	}
 	if status := elsewhere.request(http.MethodGet, "/_index_template/"+w.prefix, "", nil); status != http.StatusNotFound {
 		t.Errorf("the other cluster has the template: status %d", status)
+	}
+}
+
+// TestDeletedBeforeTheSwitchOfAnInterruptedRun has no run that ended before the
+// switch. What Sentry deleted until then still goes, and what somebody deletes
+// later stays.
+func TestDeletedBeforeTheSwitchOfAnInterruptedRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(clean(225, 400, 3))
+	gate, reached, open := w.held(8)
+	c := w.start("--target", gate.server.URL)
+	<-reached
+	c.interrupt()
+	c.says("interrupt again")
+	close(open)
+	c.wants(exitInterrupted)
+	w.wantNotAhead()
+	for _, row := range w.done()[:5] {
+		w.exec("delete from nodestore_node where id = '" + row.ID + "'")
+	}
+	s := w.migrate(exitDone, "--switched-at", time.Now().UTC().Format(time.RFC3339Nano)).summary()
+	if s.Fates[node.Vanished] != 5 {
+		t.Errorf("5 nodes vanished: %v", s.Fates)
+	}
+	w.exec(`delete from nodestore_node where id in (select id from nodestore_node limit 5)`)
+	if s = w.migrate(exitDone).summary(); s.Fates[node.Vanished] != 5 {
+		t.Errorf("5 nodes vanished before the switch: %v", s.Fates)
 	}
 }

@@ -132,12 +132,12 @@ func (r *run) writtenByUs(index target.Index, c target.Copy) bool {
 
 // mirrors reports whether what is deleted at the source goes from the target:
 // only while the source is the truth, which the first run after the switch ends.
-// That run has to follow one that came to its end before the switch: a checkpoint
-// that knows nothing may be a new one, and the table may be emptied already.
+// It has to follow one from before the switch: a checkpoint that knows nothing may
+// be a new one, and the table may be emptied already.
 func (r *run) mirrors() (mirrors bool) {
 	r.ledger.View(func(state *checkpoint.State) {
-		done := state.CatchUp.Completed
-		mirrors = r.RemoveVanished || r.SwitchedAt == 0 || done != nil && !done.Switched
+		c := state.CatchUp
+		mirrors = r.RemoveVanished || r.SwitchedAt == 0 || c.Completed == nil && c.Before || c.Completed != nil && !c.Completed.Switched
 	})
 	return mirrors
 }

@@ -166,7 +166,10 @@ func settleSwitch(ctx context.Context, o Options, c *checkpoint.Checkpoint, reco
 			"name a moment before the first process with the new configuration started, in UTC or with its time zone: 2025-09-01T14:30:00+02:00")
 	}
 	var copied int64
-	err = c.Update(ctx, func(state *checkpoint.State) { state.CatchUp.SwitchedAt, copied = given, state.CopyUntil })
+	err = c.Update(ctx, func(state *checkpoint.State) {
+		copied = state.CopyUntil
+		state.CatchUp.SwitchedAt, state.CatchUp.Before = given, copied != 0 && state.Started.UnixMicro() < given
+	})
 	if err == nil && copied > given {
 		o.Notify(Event{Kind: Warning, Cause: fmt.Sprintf("the switch at %s is from before an earlier run ended, at %s: of rows between the two that were written again since, "+
 			"the documents of that run stay, because they cannot be told from Sentry's own", isoTime(given), isoTime(copied))})

@@ -30,6 +30,18 @@ func (t *Target) Preview(ctx context.Context, days ...node.Day) (Preview, error)
 	if err != nil {
 		return Preview{}, err
 	}
+	preview, err := t.preview(ctx, exists, days)
+	if err == nil || exists {
+		return preview, err
+	}
+	// Sentry, or another process of the same migration, may have written the template this moment.
+	if exists, lookErr := t.templateExists(ctx); lookErr != nil || !exists {
+		return preview, err
+	}
+	return t.preview(ctx, true, days)
+}
+
+func (t *Target) preview(ctx context.Context, exists bool, days []node.Day) (Preview, error) {
 	found, template, err := t.foresee(ctx, slices.Max(days), exists)
 	if err != nil {
 		return Preview{}, err

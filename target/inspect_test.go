@@ -66,6 +66,27 @@ func TestPreviewWithoutATemplate(t *testing.T) {
 	})
 }
 
+// TestPreviewBesideAnotherProcess has another process of the migration write the
+// template between the two looks of this one.
+func TestPreviewBesideAnotherProcess(t *testing.T) {
+	eachVersion(t, func(t *testing.T, b bed) {
+		written := false
+		behind := b.through(func(r *http.Request, _ int) (none faulty.Fault) {
+			if strings.Contains(r.URL.Path, "_simulate_index") && !written {
+				written = true
+				if _, err := b.open().EnsureTemplate(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			return none
+		})
+		preview, err := behind.Preview(t.Context(), today)
+		if err != nil || !preview.TemplateExists || !written {
+			t.Errorf("%+v, %v", preview, err)
+		}
+	})
+}
+
 func TestPreviewOfTemplates(t *testing.T) {
 	eachVersion(t, func(t *testing.T, b bed) {
 		other := func(priority int) {

@@ -230,6 +230,7 @@ func (d *display) event(e migrate.Event) {
 	if d.heard != nil {
 		d.heard(e)
 	}
+	e.Cause = advice(e)
 	d.tell(jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), "event", e.Kind, "day", e.Day, "index", e.Index)
 }
 
@@ -271,6 +272,17 @@ func eventLevel(e migrate.Event) slog.Level {
 	return slog.LevelInfo
 }
 
+// advice is the cause of an event, with the flag that does something about it.
+func advice(e migrate.Event) string {
+	flags := map[migrate.Kind]string{
+		migrate.Missing:     "; --copy-missing copies them",
+		migrate.Kept:        "; --remove-vanished removes them",
+		migrate.Unexplained: "; --switched-at says since when it writes",
+		migrate.Doubled:     "; if it writes to OpenSearch already, --switched-at says since when",
+	}
+	return e.Cause + flags[e.Kind]
+}
+
 func eventText(e migrate.Event) string {
 	switch e.Kind {
 	case migrate.DayStarted:
@@ -308,15 +320,7 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("%s: LOST: index %s with %s nodes is gone, and no retention covers the day; --copy-again %[1]s copies it again", e.Day, e.Index, count(e.Nodes))
 	case migrate.Late:
 		return fmt.Sprintf("%s: %s rows without a document, committed late: copying them to %s", e.Day, count(e.Nodes), e.Index)
-	case migrate.Missing:
-		return "WARNING: " + e.Cause + "; --copy-missing copies them"
-	case migrate.Kept:
-		return "WARNING: " + e.Cause + "; --remove-vanished removes them"
-	case migrate.Unexplained:
-		return "WARNING: " + e.Cause + "; --switched-at says since when it writes"
-	case migrate.Doubled:
-		return "WARNING: " + e.Cause + "; if it writes to OpenSearch already, --switched-at says since when"
-	case migrate.Warning:
+	case migrate.Warning, migrate.Missing, migrate.Kept, migrate.Unexplained, migrate.Doubled:
 		return "WARNING: " + e.Cause
 	}
 	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
