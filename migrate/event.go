@@ -65,6 +65,13 @@ type Summary struct {
 	Seconds float64 `json:"seconds"` // of this run
 }
 
+// LostDay is a day whose index is gone though no retention covers it.
+type LostDay struct {
+	Day   string `json:"day"`
+	Index string `json:"index"`
+	Nodes int64  `json:"nodes"` // that were in it
+}
+
 // progress is counted by the workers and read by what shows it.
 type progress struct {
 	plannedBytes atomic.Int64
@@ -90,14 +97,4 @@ type Progress struct {
 	PlannedBytes, PlannedNodes int64 // in all, with what earlier runs did
 	DoneBytes, DoneNodes       int64 // with what earlier runs did
 	SentBytes, SentNodes       int64 // by this run
-}
-
-// Progress may be called at any time from any goroutine.
-func (m *Migration) Progress() Progress {
-	p := &m.progress
-	return Progress{
-		PlannedBytes: p.plannedBytes.Load(), PlannedNodes: p.plannedNodes.Load(),
-		DoneBytes: p.doneBytes.Load(), DoneNodes: p.doneNodes.Load(),
-		SentBytes: p.sentBytes.Load(), SentNodes: p.sentNodes.Load(),
-	}
 }

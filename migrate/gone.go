@@ -12,13 +12,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// LostDay is a day whose index is gone though no retention covers it.
-type LostDay struct {
-	Day   string `json:"day"`
-	Index string `json:"index"`
-	Nodes int64  `json:"nodes"` // that were in it
-}
-
 // recordGone keeps in mind that a day's index is gone, so that it is never made
 // again by itself. Its nodes are out of retention if one covers the day, and
 // lost if not.

@@ -218,3 +218,13 @@ func (m *Migration) summarize(took time.Duration) Summary {
 	s.Read = s.Fates.Sum()
 	return s
 }
+
+// Progress may be called at any time from any goroutine.
+func (m *Migration) Progress() Progress {
+	p := &m.progress
+	return Progress{
+		PlannedBytes: p.plannedBytes.Load(), PlannedNodes: p.plannedNodes.Load(),
+		DoneBytes: p.doneBytes.Load(), DoneNodes: p.doneNodes.Load(),
+		SentBytes: p.sentBytes.Load(), SentNodes: p.sentNodes.Load(),
+	}
+}

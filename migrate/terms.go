@@ -177,11 +177,6 @@ func settleSwitch(ctx context.Context, o Options, c *checkpoint.Checkpoint, reco
 	return given, err
 }
 
-const (
-	minute    = int64(time.Minute / time.Microsecond)
-	dayMicros = int64(24 * time.Hour / time.Microsecond)
-)
-
 func (t terms) overlap() int64 { return t.Options.Overlap.Microseconds() }
 
 func (t terms) stopped() bool {
@@ -220,7 +215,3 @@ func (t terms) swept(before, now int64) int64 {
 	}
 	return min(now, t.Until.Start())
 }
-
-func isoTime(micros int64) string { return string(node.AppendTimestamp(nil, micros)) }
-
-func wholeMillis(micros int64) int64 { return micros - micros%1000 }
