@@ -122,7 +122,7 @@ func (p *pipeline) readSlice(ctx context.Context, s *slice, check *node.Checker)
 		if try == 2 && s.to-s.from > 1 {
 			return p.readHalves(ctx, s, check)
 		}
-		if err := orderly.Sleep(ctx, retryPause(try)); err != nil {
+		if err := orderly.Sleep(ctx, orderly.Backoff(try)); err != nil {
 			return err
 		}
 	}

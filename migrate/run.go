@@ -2,10 +2,10 @@ package migrate
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -37,18 +37,12 @@ func (r *run) again(ctx context.Context, work func(context.Context) error) error
 		if err == nil || ctx.Err() != nil || !source.Retryable(err) || try == maxTries {
 			return err
 		}
-		pause := retryPause(try)
+		pause := orderly.Backoff(try)
 		r.Notify(Event{Kind: Waiting, Cause: err.Error(), Pause: pause})
 		if err := r.wait(ctx, pause); err != nil {
 			return err
 		}
 	}
-}
-
-// retryPause doubles from 250 ms to 30 s, with jitter.
-func retryPause(try int) time.Duration {
-	ceiling := min(250*time.Millisecond<<min(try, 10), 30*time.Second)
-	return ceiling/2 + rand.N(ceiling/2)
 }
 
 // wait pauses, and ends early when the run is to stop.

@@ -18,6 +18,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
 )
 
 // browserPath finds Debian's chromium. A missing browser fails a test.
@@ -71,9 +73,9 @@ func browser(t *testing.T) (context.Context, *visit) {
 
 func TestReportInABrowser(t *testing.T) {
 	t.Parallel()
-	report := sampleReport()
+	r := sampleReport()
 	path := filepath.Join(t.TempDir(), "report.html")
-	if err := report.WriteFile(path); err != nil {
+	if err := report.Write(r, path); err != nil {
 		t.Fatal(err)
 	}
 	ctx, seen := browser(t)
@@ -92,7 +94,7 @@ func TestReportInABrowser(t *testing.T) {
 	scheme := evaluate[string](t, ctx, `getComputedStyle(document.body).backgroundColor`)
 	keepScreenshot(t, "light.png", light)
 	keepScreenshot(t, "dark.png", screenshot(t, ctx))
-	if verdict != report.Verdict.Sentence {
+	if verdict != r.Verdict.Sentence {
 		t.Errorf("the verdict is %q", verdict)
 	}
 	for _, want := range []string{hostile, "Not yet safe to drop", "2025-03-30", "5,944 nodes"} {

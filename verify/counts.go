@@ -7,20 +7,17 @@ import (
 
 // compareCounts compares numbers only. A missing node and one too many on the
 // same day cancel each other out: no more than numbers is promised.
-func (v *Verification) compareCounts(ctx context.Context) error {
-	rejected := v.rejected.ofDay()
-	for _, d := range append(v.scope.days, v.scope.rowless()...) {
-		name := v.Target.Backend().IndexOf(d.day)
-		holding, behind := v.scope.indices[name]
-		result := Day{
-			Day: d.day.String(), Index: name, Ours: v.scope.ours(holding), Print: v.scope.print(name),
-			Source: d.rows, Rejected: rejected[d.day], Documents: holding.Docs, TargetBytes: holding.Bytes,
-		}
+func (r *run) compareCounts(ctx context.Context) error {
+	rejected := r.rejected.ofDay()
+	for _, d := range r.allDays() {
+		result := r.emptyDay(d)
+		holding, behind := r.indices[result.Index]
+		result.Source, result.Rejected, result.Documents = d.rows, rejected[d.day], holding.Docs
 		difference := result.Documents - (result.Source - result.Rejected)
 		if !result.Ours {
 			result.Native, difference = max(difference, 0), min(difference, 0)
 		}
-		found := Finding{Day: result.Day, Indices: []string{name}, Known: fmt.Sprintf(
+		found := Finding{Day: result.Day, Indices: []string{result.Index}, Known: fmt.Sprintf(
 			"%d rows of which %d were rejected, %d documents", result.Source, result.Rejected, result.Documents)}
 		switch {
 		case !behind && result.Source > result.Rejected:
@@ -31,14 +28,14 @@ func (v *Verification) compareCounts(ctx context.Context) error {
 			found.Class = Extra
 		}
 		if found.Class != "" {
-			if err := v.findings.add(result.Day, found); err != nil {
+			if err := r.record.findings.add(result.Day, found); err != nil {
 				return err
 			}
 		}
-		if err := v.record(ctx, d.day, &result); err != nil {
+		if err := r.record.put(ctx, &result); err != nil {
 			return err
 		}
-		v.meter.add(d.rows, 0)
+		r.meter.add(d.rows, 0)
 	}
-	return v.finish(ctx)
+	return nil
 }

@@ -88,3 +88,20 @@ func (d *Day) add(other *Day) {
 	d.Certain.add(other.Certain)
 	d.All.add(other.All)
 }
+
+// acquit counts a suspect that is not blamed. What was not compared stands for
+// nothing.
+func (d *Day) acquit(s stratum, o outcome) {
+	switch o {
+	case vanished:
+		d.Vanished++
+	case pending:
+		d.Pending++
+	default:
+		return
+	}
+	d.stratum(s).add(Compared{Population: -1, Nodes: -1})
+}
+
+// drawnDefects counts what was found in payloads that were drawn.
+func (d *Day) drawnDefects() int64 { return d.Sample.Defects + d.Certain.Defects }

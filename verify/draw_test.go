@@ -12,9 +12,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
 )
 
 // tiny adds rows that have few bytes, spread over the days of the world.
@@ -67,14 +69,14 @@ func TestASampleThatFoundDefectsIsUsedUp(t *testing.T) {
 	w.putAll(w.rows[:4000], "")
 	r := w.verify(o)
 	wantSafe(t, r)
-	if want := fmt.Sprintf("(samples before this one found %s defects)", verify.Number(before)); !strings.Contains(r.Verdict.Sentence, want) {
+	if want := fmt.Sprintf("(samples before this one found %s defects)", amount.Count(before)); !strings.Contains(r.Verdict.Sentence, want) {
 		t.Errorf("%s: want %s", r.Verdict.Sentence, want)
 	}
 	// What a run repairs, it found by its own sample.
 	stale := w.rows[10]
 	w.put(w.index(stale.Timestamp), stale.ID, stale.Data, stale.Timestamp.Add(-time.Second))
-	o.Repair = verify.DoRepair
+	o.Repair = repair.Do
 	wantDoubt(t, w.verify(o), "this sample was used to repair", "draws another sample")
-	o.Repair = verify.NoRepair
+	o.Repair = nil
 	wantSafe(t, w.verify(o))
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // Class is what is wrong with a node.
@@ -44,6 +45,23 @@ type Finding struct {
 	Round    int    `json:"round,omitempty"` // of that comparison: what is compared again counts from its last round
 }
 
+func otherVersion(micros, millis int64) string {
+	which := "older"
+	if millis > node.Millis(micros) {
+		which = "newer"
+	}
+	return "the row is of " + isoTime(micros) + ", its document of " + isoMillis(millis) + ", which is " + which
+}
+
+func isoTime(micros int64) string { return string(node.AppendTimestamp(nil, micros)) }
+
+func isoMillis(millis int64) string {
+	if millis < 0 {
+		return "no timestamp"
+	}
+	return fmt.Sprintf("%.23sZ", isoTime(millis*1000))
+}
+
 // maxListed bounds the memory that keeps a finding from being listed twice. Of
 // more findings than this, some may be.
 const maxListed = 1 << 17
@@ -70,7 +88,11 @@ func openFindings(path string, size int64, rounds map[string]int) (*findings, er
 		return nil, fmt.Errorf("open file of findings: %w", err)
 	}
 	f := &findings{file: file, size: size, counts: map[Class]int64{}, listed: map[uint64]struct{}{}, seed: maphash.MakeSeed(), rounds: rounds}
-	err = f.load()
+	err = f.each(func(found Finding) error {
+		f.listed[f.key(found)] = struct{}{}
+		f.counts[found.Class]++
+		return nil
+	})
 	if err == nil {
 		err = file.Truncate(size)
 	}
@@ -78,14 +100,6 @@ func openFindings(path string, size int64, rounds map[string]int) (*findings, er
 		return nil, errors.Join(fmt.Errorf("open file of findings: %w", err), file.Close())
 	}
 	return f, nil
-}
-
-func (f *findings) load() error {
-	return f.each(func(found Finding) error {
-		f.listed[f.key(found)] = struct{}{}
-		f.counts[found.Class]++
-		return nil
-	})
 }
 
 // each hands over the findings that count, in the order of the file.
@@ -113,22 +127,6 @@ func (f *findings) each(visit func(Finding) error) error {
 		}
 	}
 	return lines.Err()
-}
-
-// portions hands over the findings, at most n at a time.
-func (f *findings) portions(n int, visit func([]Finding) error) error {
-	var part []Finding
-	err := f.each(func(found Finding) error {
-		if part = append(part, found); len(part) < n {
-			return nil
-		}
-		defer func() { part = part[:0] }()
-		return visit(part)
-	})
-	if err != nil || len(part) == 0 {
-		return err
-	}
-	return visit(part)
 }
 
 func (f *findings) key(found Finding) uint64 {
@@ -172,7 +170,7 @@ func (f *findings) setAside() (aside *findings, err error) {
 	return aside, nil
 }
 
-func (f *findings) remove() error { return errors.Join(f.close(), os.Remove(f.file.Name())) }
+func (f *findings) remove() error { return errors.Join(f.file.Close(), os.Remove(f.file.Name())) }
 
 // reset forgets all findings.
 func (f *findings) reset() error {
@@ -205,5 +203,3 @@ func (f *findings) total() (n int64) {
 	}
 	return n
 }
-
-func (f *findings) close() error { return f.file.Close() }

@@ -1,142 +1,224 @@
 package verify
 
 import (
-	"fmt"
+	"context"
 	"slices"
-	"strconv"
-	"strings"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// conclude says what the report proves. The old table may be dropped only if
-// there is no doubt.
-func (r *Report) conclude(doubts []doubt) {
-	r.Verdict = Verdict{Sentence: r.sentence(), SafeToDrop: len(doubts) == 0}
-	if r.Verdict.SafeToDrop {
-		r.NextSteps = []string{"Safe to drop the old table: keep this report, make sure that nothing writes to " + r.Source.Table + ", then drop or truncate it."}
-		return
+// judge says what became of suspects, by what both sides have of them now.
+type judge struct{ *run }
+
+// byIDs judges suspects by their ids and timestamps.
+func (j judge) byIDs(ctx context.Context, list []suspect) ([]judgement, error) {
+	copies, err := j.copies(ctx, j.target.Backend().Alias, idsOf(list))
+	if err != nil {
+		return nil, err
 	}
-	for _, d := range doubts {
-		r.Verdict.Because = append(r.Verdict.Because, d.reason)
-		for _, step := range d.steps {
-			if !slices.Contains(r.NextSteps, step) {
-				r.NextSteps = append(r.NextSteps, step)
+	rows, err := j.newest(ctx, list, copies)
+	if err != nil {
+		return nil, err
+	}
+	judgements := make([]judgement, len(list))
+	for i, s := range list {
+		micros, there := rows[s.id]
+		judgements[i] = j.byRow(s, micros, there, copies[s.id])
+	}
+	return judgements, j.besideAlias(ctx, judgements)
+}
+
+// newest returns the latest timestamp of each suspect's rows. An index of the ids
+// may be damaged, so that it lacks a row: where it does not confirm the row that
+// was seen before, or the version of the document, that time is read again.
+func (j judge) newest(ctx context.Context, list []suspect, copies map[string][]target.Copy) (map[string]int64, error) {
+	rows := make(map[string]int64, len(list))
+	keep := func(id []byte, micros int64) error {
+		if known, ok := rows[string(id)]; !ok || micros > known {
+			rows[string(id)] = micros
+		}
+		return nil
+	}
+	ids := idsOf(list)
+	if err := j.ask(ctx, func() error { return j.source.Locate(ctx, ids, keep) }); err != nil {
+		return nil, err
+	}
+	unsure := make(map[int64][]string) // ids by the minute to look at
+	look := func(at int64, id string) {
+		start := at - modulo(at, minuteMicros)
+		unsure[start] = append(unsure[start], id)
+	}
+	for _, s := range list {
+		micros, ok := rows[s.id]
+		if s.micros != documentOnly && s.micros != 0 && (!ok || micros != s.micros) {
+			look(s.micros, s.id)
+		}
+		for _, c := range copies[s.id] {
+			if ok && c.Millis > node.Millis(micros) && !j.sentrys(s.id, c.Millis) {
+				look(c.Millis*1000, s.id)
 			}
 		}
 	}
-}
-
-// usedUp is what a sample says that was used to repair.
-const usedUp = "this sample was used to repair, so it says nothing about payloads that were not drawn"
-
-func (r *Report) sentence() string {
-	nodes := r.Total.Source - r.Total.Rejected - r.Total.Vanished - r.Total.Pending
-	var wrong []string
-	if len(r.Lost) > 0 {
-		wrong = append(wrong, plural(int64(len(r.Lost)), "day")+" lost with "+plural(r.lostRows(), "row"))
-	}
-	if r.Findings.Total > 0 {
-		wrong = append(wrong, fmt.Sprintf("%s of %s nodes: %s", plural(r.Findings.Total, "finding"), Number(nodes), r.classes()))
-	}
-	if len(wrong) > 0 {
-		return "Something is wrong: " + strings.Join(wrong, "; ") + r.besides()
-	}
-	all := fmt.Sprintf("All %s nodes are there, each once and in its day", Number(nodes))
-	switch r.Level {
-	case Counts:
-		return fmt.Sprintf("The numbers of rows and documents agree on all %s days, for %s nodes; no node was looked at%s", Number(int64(len(r.Days))), Number(nodes), r.besides())
-	case IDs:
-		return all + "; no payload was compared" + r.besides()
-	case Sample:
-		if r.Bound == nil {
-			return all + "; " + usedUp + r.besides()
-		}
-		return all + "; " + r.Bound.Statement(r.Total.Certain) + r.besides()
-	}
-	if !r.Complete {
-		return fmt.Sprintf("%s; %s payloads are compared so far, and each has the bytes of its row%s", all, Number(r.Total.All.Nodes), r.besides())
-	}
-	return all + ", and every payload has the bytes of its row: verified in full" + r.besides()
-}
-
-// besides ends a sentence with the rows that it is not about.
-func (r *Report) besides() string {
-	text := ""
-	if r.Earlier > 0 {
-		text += fmt.Sprintf(" (samples before this one found %s)", plural(r.Earlier, "defect"))
-	}
-	if r.Retired.Rows > 0 {
-		text += fmt.Sprintf("; out of retention and not copied: %s of %s", plural(r.Retired.Rows, "row"), plural(int64(r.Retired.Days), "day"))
-	}
-	if r.Rejected.Total > 0 {
-		text += "; rejected and not copied: " + plural(r.Rejected.Total, "row")
-	}
-	return text + "."
-}
-
-func (r *Report) lostRows() (n int64) {
-	for _, day := range r.Lost {
-		n += day.Rows
-	}
-	return n
-}
-
-// Statement says in words what a sample shows, with the nodes that were
-// compared for certain beside it.
-func (b Bound) Statement(certain Compared) string {
-	text := fmt.Sprintf("%s of %s payloads drawn at random, %s differ: ", Number(b.Sample), Number(b.Population), Number(b.Defects))
-	if b.Method == Complete {
-		text = fmt.Sprintf("all %s payloads of the sample's population were compared, %s differ", Number(b.Population), Number(b.Defects))
-	} else {
-		text += fmt.Sprintf("with %s %% confidence fewer than %s (%s nodes) do",
-			strconv.FormatFloat(100*b.Confidence, 'g', -1, 64), Percent(b.Share), Number(b.Nodes))
-	}
-	if certain.Nodes > 0 {
-		text += fmt.Sprintf("; besides, all %s of the certainty strata, %s differ", Number(certain.Nodes), Number(certain.Defects))
-	}
-	return text
-}
-
-// classes lists the findings by class, such as "2 missing, 1 extra".
-func (r *Report) classes() string {
-	var parts []string
-	for _, class := range Classes() {
-		if n := r.Findings.Counts[class]; n > 0 {
-			parts = append(parts, Number(n)+" "+strings.ReplaceAll(string(class), "_", " "))
+	for start, ids := range unsure {
+		err := j.ask(ctx, func() error { return j.source.LocateBetween(ctx, ids, start, start+minuteMicros, keep) })
+		if err != nil {
+			return nil, err
 		}
 	}
-	return strings.Join(parts, ", ")
+	return rows, nil
 }
 
-func plural(n int64, what string) string {
+// byRow says what an id's latest row and its documents behind the alias mean. What
+// Sentry wrote after the switch is right wherever it is. A row that the last pass
+// of the migration did not know is not a finding, whatever its document is like.
+func (j judge) byRow(s suspect, micros int64, there bool, copies []target.Copy) judgement {
+	result := judgement{micros: micros, there: there}
+	f, own, rejected := Finding{ID: s.id, Day: s.day.String()}, false, false
+	if len(copies) == 1 {
+		own = j.sentrys(s.id, copies[0].Millis)
+	}
+	if there {
+		f.Day, rejected = node.DayOf(micros).String(), j.rejected.has([]byte(s.id), micros)
+	}
 	switch {
-	case n == 1:
-		return "1 " + what
-	case strings.HasPrefix(what, "document "):
-		return Number(n) + " documents" + strings.TrimPrefix(what, "document")
-	case what == "index":
-		return Number(n) + " indices"
+	case !there && (s.micros != documentOnly || len(copies) == 0):
+		result.outcome = vanished
+		return result
+	case !there && own, there && own && copies[0].Millis != node.Millis(micros), rejected && len(copies) == 0:
+		return result
+	case !there:
+		f.Class, f.Known = Extra, "a document, but no row: deleted since it was copied, or never there"
+	case rejected:
+		f.Class, f.Known = Extra, "a document of a row that was rejected"
+	case len(copies) == 0:
+		f.Class, f.Known = Missing, "row of "+isoTime(micros)+", no document"
+	case len(copies) > 1:
+		f.Class, f.Known = TwoPlaces, "row of "+isoTime(micros)+", several documents: Sentry reads none"
+	case copies[0].Index != j.indexOf(micros):
+		f.Class, f.Known = WrongDay, "row of "+isoTime(micros)+", its document is in another day's index"
+	case copies[0].Millis != node.Millis(micros):
+		f.Class, f.Known = Different, otherVersion(micros, copies[0].Millis)
+	default:
+		return result
 	}
-	return Number(n) + " " + what + "s"
+	if there && micros >= j.horizon {
+		result.outcome = pending
+		return result
+	}
+	for _, c := range copies {
+		f.Indices = append(f.Indices, c.Index)
+	}
+	slices.Sort(f.Indices)
+	result.outcome, result.finding = blamed, f
+	return result
 }
 
-// Number writes a number with its thousands apart.
-func Number(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	var out strings.Builder
-	for i, digit := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 && digits[i-1] != '-' {
-			out.WriteByte(',')
+// besideAlias tells nodes that are missing from those that their day's index has
+// but does not show: Sentry asks the alias.
+func (j judge) besideAlias(ctx context.Context, judgements []judgement) error {
+	missing := make(map[string][]*Finding)
+	for i := range judgements {
+		if f := &judgements[i].finding; f.Class == Missing {
+			name := j.indexOf(judgements[i].micros)
+			missing[name] = append(missing[name], f)
 		}
-		out.WriteRune(digit)
 	}
-	return out.String()
+	for name, findings := range missing {
+		ids := make([]string, len(findings))
+		for i, f := range findings {
+			ids[i] = f.ID
+		}
+		hidden, err := j.copies(ctx, name, ids)
+		if err != nil {
+			return err
+		}
+		known := "its index is not behind the alias that Sentry reads through"
+		if _, behind := j.indices[name]; behind {
+			known = "its index has it, but a search through the alias does not find it: look for a filter or a routing of the alias"
+		}
+		for _, f := range findings {
+			if len(hidden[f.ID]) > 0 {
+				f.Class, f.Known, f.Indices = Unreadable, known, []string{name}
+			}
+		}
+	}
+	return nil
 }
 
-// Percent writes a share in percent with two significant digits.
-func Percent(share float64) string {
-	decimals := 0
-	for digit := 10.0; digit > 100*share && decimals < 12; digit /= 10 {
-		decimals++
+// payloadsAtOnce is how many suspects are read at a time, on both sides.
+const payloadsAtOnce = 20
+
+// byPayloads judges suspects by all that byIDs sees, and by their payloads.
+func (j judge) byPayloads(ctx context.Context, list []suspect) ([]judgement, error) {
+	c := newComparer(j.run)
+	judgements, err := j.byIDs(ctx, list)
+	if err != nil {
+		return nil, err
 	}
-	return strconv.FormatFloat(100*share, 'f', decimals, 64) + " %"
+	for start := 0; start < len(list); start += payloadsAtOnce {
+		end := min(start+payloadsAtOnce, len(list))
+		if err := j.comparePayloads(ctx, c, list[start:end], judgements[start:end]); err != nil {
+			return nil, err
+		}
+	}
+	return judgements, nil
+}
+
+// comparePayloads compares the payloads of suspects whose ids are in order.
+func (j judge) comparePayloads(ctx context.Context, c *comparer, list []suspect, judgements []judgement) error {
+	var ids []string
+	newest := make(map[string]int64)
+	for i, s := range list {
+		if judgements[i].outcome == cleared {
+			ids = append(ids, s.id)
+			if judgements[i].there {
+				newest[s.id] = judgements[i].micros
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, damaged, err := j.fetch(ctx, ids, newest)
+	if err != nil {
+		return err
+	}
+	differences, err := c.differences(ctx, j.target.Backend().Alias, ids, rows)
+	if err != nil {
+		return err
+	}
+	for i, s := range list {
+		if judgements[i].outcome != cleared {
+			continue
+		}
+		row, there := rows[s.id]
+		f, seen := differences[s.id]
+		switch {
+		case damaged[s.id] != "":
+			f = Finding{Class: Uncompared, Known: damaged[s.id]}
+		case !there:
+			judgements[i] = judgement{outcome: vanished}
+			continue
+		case j.rejected.has(row.ID, row.Micros):
+			continue
+		case !seen:
+			f = Finding{Class: Uncompared, Known: "its document went while it was read"}
+		case f.Class == "":
+			sound, err := c.asSentry(ctx, row)
+			if err != nil {
+				return err
+			}
+			if sound {
+				continue
+			}
+			f = Finding{Class: Unreadable, Known: "Sentry's search and get do not give it, though it is stored"}
+		}
+		f.ID, f.Day = s.id, s.day.String()
+		judgements[i] = judgement{outcome: blamed, finding: f}
+		if there && row.Micros >= j.horizon {
+			judgements[i] = judgement{outcome: pending}
+		}
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
 )
 
 func levels() []verify.Level {
@@ -28,7 +29,7 @@ func TestNothingIsFoundInWhatWasMigrated(t *testing.T) {
 			t.Errorf("%s: findings %v, verdict %+v", level, w.listed(), r.Verdict)
 		}
 		path := filepath.Join(w.dir, "report.json")
-		w.must(r.WriteFile(path))
+		w.must(report.Write(r, path))
 		content, err := os.ReadFile(path)
 		w.must(err)
 		checkSchema(t, content)

@@ -91,8 +91,8 @@ func TestNothingIsSafeWhileRowsCome(t *testing.T) {
 		t.Fatalf("verdict %+v", r.Verdict)
 	}
 	w.exec(`insert into nodestore_node values ('new', $1, now())`, w.rows[0].Data)
-	if r := w.verify(w.options(verify.Full)); r.Verdict.SafeToDrop || r.Fresh != 1 || r.Findings.Total != 0 {
-		t.Errorf("fresh %d, verdict %+v", r.Fresh, r.Verdict)
+	if r := w.verify(w.options(verify.Full)); r.Verdict.SafeToDrop || r.Newer != 1 || r.Findings.Total != 0 {
+		t.Errorf("fresh %d, verdict %+v", r.Newer, r.Verdict)
 	}
 }
 

@@ -10,45 +10,38 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// row is a node whose data is kept beyond the call that handed it over.
-type row struct {
-	id     string
-	micros int64
-	data   []byte
-}
-
 // comparer compares payloads. It reuses its buffers: each goroutine has its own.
 type comparer struct {
-	*Verification
+	*run
 	check   *node.Checker
 	decoder node.Decoder
 	text    [2][]byte // canonical, of document and row
 	inner   [2][]byte
 }
 
-func (v *Verification) newComparer() *comparer {
-	return &comparer{Verification: v, check: node.NewChecker(node.Full)}
+func newComparer(r *run) *comparer {
+	return &comparer{run: r, check: node.NewChecker(node.Full)}
 }
 
 // difference says what is wrong with a row's document, or nothing. What
 // Sentry's reader gets are the inner bytes, so those are compared; a document
 // that is the very text of its row needs only to be readable.
-func (c *comparer) difference(r row, d target.Document) (class Class, known string) {
-	if d.Millis != node.Millis(r.micros) && c.scope.sentrys(r.id, d.Millis) {
+func (c *comparer) difference(r node.Node, d target.Document) (class Class, known string) {
+	if d.Millis != node.Millis(r.Micros) && c.sentrys(d.ID, d.Millis) {
 		return "", "" // a version that Sentry wrote since
 	}
 	if d.Data == nil {
 		return Unreadable, "its document stores no data"
 	}
-	var verdict node.Verdict
-	if c.text[0], verdict = c.check.Append(c.text[0][:0], d.Data); verdict.Reason != node.Accepted {
-		return c.unreadable(r, verdict.Reason)
+	var checked node.Verdict
+	if c.text[0], checked = c.check.Append(c.text[0][:0], d.Data); checked.Reason != node.Accepted {
+		return c.unreadable(r, checked.Reason)
 	}
-	if bytes.Equal(r.data, d.Data) {
+	if bytes.Equal(r.Data, d.Data) {
 		return "", ""
 	}
-	if c.text[1], verdict = c.check.Append(c.text[1][:0], r.data); verdict.Reason != node.Accepted {
-		return Different, "the row is " + string(verdict.Reason) + ", its document is readable"
+	if c.text[1], checked = c.check.Append(c.text[1][:0], r.Data); checked.Reason != node.Accepted {
+		return Different, "the row is " + string(checked.Reason) + ", its document is readable"
 	}
 	if bytes.Equal(c.text[0], c.text[1]) {
 		return "", ""
@@ -62,90 +55,101 @@ func (c *comparer) difference(r row, d target.Document) (class Class, known stri
 	switch {
 	case bytes.Equal(c.inner[0], c.inner[1]):
 		return "", ""
-	case d.Millis != node.Millis(r.micros):
-		return Different, otherVersion(r.micros, d.Millis)
+	case d.Millis != node.Millis(r.Micros):
+		return Different, otherVersion(r.Micros, d.Millis)
 	}
-	return Different, fmt.Sprintf("the row has %d inner bytes and its document %d, both of %s", len(c.inner[1]), len(c.inner[0]), isoTime(r.micros))
+	return Different, fmt.Sprintf("the row has %d inner bytes and its document %d, both of %s", len(c.inner[1]), len(c.inner[0]), isoTime(r.Micros))
 }
 
 // unreadable tells a document that broke from a row that nobody could read
 // before either. A quick check does not look as far as the damage, and copies it.
-func (c *comparer) unreadable(r row, reason node.Reason) (class Class, known string) {
+func (c *comparer) unreadable(r node.Node, reason node.Reason) (class Class, known string) {
 	known = "its document is " + string(reason) + ": Sentry's reader would raise"
-	if _, verdict := c.check.Append(c.text[1][:0], r.data); verdict.Reason != reason {
+	if _, checked := c.check.Append(c.text[1][:0], r.Data); checked.Reason != reason {
 		return Unreadable, known
 	}
-	if slices.Contains(c.options.Accept, reason) {
+	if slices.Contains(c.Accept, reason) {
 		return "", ""
 	}
-	return Unreadable, known + ", and so it would with the row; --accept-rejected " + string(reason) + " gives such nodes up"
+	return Unreadable, known + ", and so it would with the row; such nodes are given up like rejected ones, by that reason"
 }
 
-// chunk is rows of one day's index that are compared by one question.
-type chunk struct {
-	day     node.Day
-	stratum stratum
-	rows    []row
-	bytes   int
-}
-
-const (
-	// chunkBytes and chunkRows bound what one question reads, on each side.
-	chunkBytes = 2 << 20
-	chunkRows  = 1000
-)
-
-func (k *chunk) full() bool { return k.bytes >= chunkBytes || len(k.rows) >= chunkRows }
-
-func (k *chunk) add(n node.Node) {
-	k.rows = append(k.rows, row{string(n.ID), n.Micros, append([]byte(nil), n.Data...)})
-	k.bytes += len(n.Data)
-}
-
-func (k *chunk) suspect(r row) suspect {
-	return suspect{id: r.id, day: k.day, micros: r.micros, stratum: k.stratum}
-}
-
-// compare compares the rows of a chunk with the documents of their day's index
-// and returns the suspects.
-func (c *comparer) compare(ctx context.Context, k *chunk) ([]suspect, error) {
-	if len(k.rows) == 0 {
-		return nil, nil
-	}
-	ids := make([]string, len(k.rows))
-	byID := make(map[string]row, len(k.rows))
-	for i, r := range k.rows {
-		ids[i], byID[r.id] = r.id, r
-	}
-	sound := make(map[string]bool, len(ids))
-	index := c.Target.Backend().IndexOf(k.day)
-	err := c.again(ctx, func() error {
-		return c.Target.Payloads(ctx, index, ids, func(d target.Document) error {
-			class, _ := c.difference(byID[d.ID], d)
-			sound[d.ID] = class == ""
+// differences compares rows with the documents that an index or alias shows.
+func (c *comparer) differences(ctx context.Context, index string, ids []string, rows map[string]node.Node) (map[string]Finding, error) {
+	found := make(map[string]Finding, len(ids))
+	err := c.ask(ctx, func() error {
+		return c.target.Payloads(ctx, index, ids, func(d target.Document) error {
+			if r, ok := rows[d.ID]; ok {
+				class, known := c.difference(r, d)
+				found[d.ID] = Finding{Class: class, Known: known, Indices: []string{d.Index}}
+			}
 			return nil
 		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	c.meter.add(int64(len(ids)), int64(k.bytes))
-	var found []suspect
-	for _, r := range k.rows {
-		if !sound[r.id] {
-			found = append(found, k.suspect(r))
-		}
-	}
-	return found, nil
+	return found, err
 }
 
-// compareAsSentry reads one id with Sentry's own two requests.
-func (c *comparer) compareAsSentry(ctx context.Context, r row) (sound bool, err error) {
-	var sight target.Sight
-	err = c.again(ctx, func() (err error) { sight, err = c.Target.Read(ctx, r.id); return err })
+// batch is rows of one day that are compared by one question.
+type batch struct {
+	rows  []node.Node
+	bytes int64
+}
+
+// rowsAtOnce and bytesAtOnce bound what one question reads, on each side.
+const (
+	rowsAtOnce  = 1000
+	bytesAtOnce = 2 << 20
+)
+
+func (b *batch) full() bool { return b.bytes >= bytesAtOnce || len(b.rows) >= rowsAtOnce }
+
+func (b *batch) add(n node.Node) {
+	b.rows = append(b.rows, n)
+	b.bytes += int64(len(n.Data))
+}
+
+// compare compares a batch with the documents of its day's index, and one of so
+// many rows also as Sentry reads it. It returns the rows that do not look right.
+func (c *comparer) compare(ctx context.Context, day node.Day, b *batch, sentryShare int) (unsound []node.Node, counted Compared, err error) {
+	if len(b.rows) == 0 {
+		return nil, counted, nil
+	}
+	ids, rows := make([]string, len(b.rows)), make(map[string]node.Node, len(b.rows))
+	for i, r := range b.rows {
+		ids[i] = string(r.ID)
+		rows[ids[i]] = r
+	}
+	found, err := c.differences(ctx, c.indexOf(day.Start()), ids, rows)
+	if err != nil {
+		return nil, counted, err
+	}
+	c.meter.add(int64(len(ids)), b.bytes)
+	counted = Compared{Population: int64(len(ids)), Nodes: int64(len(ids)), Bytes: b.bytes}
+	for i, r := range b.rows {
+		f, seen := found[ids[i]]
+		sound := seen && f.Class == ""
+		if i%sentryShare == 0 {
+			counted.AsSentry++
+			asSentry, err := c.asSentry(ctx, r)
+			if err != nil {
+				return nil, counted, err
+			}
+			sound = sound && asSentry
+		}
+		if !sound {
+			unsound = append(unsound, r)
+		}
+	}
+	return unsound, counted, nil
+}
+
+// asSentry compares a row with what Sentry's own two requests give.
+func (c *comparer) asSentry(ctx context.Context, r node.Node) (sound bool, err error) {
+	id := string(r.ID)
+	sight, err := answer(ctx, c.sides, func() (target.Sight, error) { return c.target.Read(ctx, id) })
 	if err != nil || sight.Copies != 1 || sight.Data == nil {
 		return false, err
 	}
-	class, _ := c.difference(r, target.Document{ID: r.id, Index: sight.Index, Millis: sight.Millis, Data: sight.Data})
+	class, _ := c.difference(r, target.Document{ID: id, Index: sight.Index, Millis: sight.Millis, Data: sight.Data})
 	return class == "", nil
 }

@@ -45,70 +45,47 @@ type Point struct {
 // maxPoints bounds how many moments are kept: with more, every other one goes.
 const maxPoints = 400
 
-// meter counts what is compared, and remembers when.
-type meter struct {
-	planned, nodes, bytes atomic.Int64
-
-	mu     sync.Mutex
-	points []Point
-}
+// meter counts what is compared.
+type meter struct{ planned, nodes, bytes atomic.Int64 }
 
 func (m *meter) add(nodes, bytes int64) {
 	m.nodes.Add(nodes)
 	m.bytes.Add(bytes)
 }
 
-// run takes a point now and then until the returned function is called.
-func (m *meter) run(now func() time.Time) (stop func()) {
-	started := now()
-	m.point(0)
-	done := make(chan struct{})
+// run takes a point now and then until the returned function is called, which
+// returns them.
+func (m *meter) run() (stop func() []Point) {
+	started, done := time.Now(), make(chan struct{})
+	var points []Point
+	point := func() {
+		points = append(points, Point{time.Since(started).Seconds(), m.nodes.Load(), m.bytes.Load()})
+	}
 	var running sync.WaitGroup
 	running.Go(func() {
 		interval := 250 * time.Millisecond
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
-		for {
+		for point(); ; point() {
+			if len(points) > maxPoints {
+				for i := range len(points) / 2 {
+					points[i] = points[2*i]
+				}
+				points = points[:len(points)/2]
+				interval *= 2
+				ticker.Reset(interval)
+			}
 			select {
 			case <-done:
 				return
 			case <-ticker.C:
-				if m.point(now().Sub(started)) > maxPoints {
-					interval *= 2
-					ticker.Reset(interval)
-					m.thin()
-				}
 			}
 		}
 	})
-	return func() {
+	return func() []Point {
 		close(done)
 		running.Wait()
-		m.point(now().Sub(started))
+		point()
+		return points
 	}
-}
-
-func (m *meter) point(after time.Duration) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.points = append(m.points, Point{after.Seconds(), m.nodes.Load(), m.bytes.Load()})
-	return len(m.points)
-}
-
-func (m *meter) thin() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	kept := m.points[:0]
-	for i, p := range m.points {
-		if i%2 == 0 {
-			kept = append(kept, p)
-		}
-	}
-	m.points = kept
-}
-
-func (m *meter) taken() []Point {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return append([]Point(nil), m.points...)
 }

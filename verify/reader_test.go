@@ -14,6 +14,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
 )
 
 // TestWhatTheAliasHides is not missing: its index has it, but Sentry does not see it.
@@ -27,7 +28,7 @@ func TestWhatTheAliasHides(t *testing.T) {
 			w := newWorldChecked(t, node.Full, synth.Options{Rows: 150, Mix: synth.Clean()}, func(w *world) { w.backend.Shards = 3 })
 			w.call("POST", "/_aliases", `{"actions":[{"add":{"index":"`+w.index(start)+`","alias":"`+w.backend.Alias+`",`+property+`}}]}`)
 			o := w.options(verify.Full)
-			o.Repair = verify.DoRepair
+			o.Repair = repair.Do
 			r := w.verify(o)
 			if n := r.Findings.Counts[verify.Unreadable]; n < 10 || n != r.Findings.Total || !strings.Contains(w.listed()[0].Known, "filter") {
 				t.Errorf("findings %v, %v", r.Findings.Counts, w.listed()[:min(3, len(w.listed()))])
@@ -97,7 +98,7 @@ func TestWhatSentryWroteAfterTheSwitch(t *testing.T) {
 	w.remove(w.index(midnight.Timestamp), midnight.ID)
 	w.put(w.index(at.AddDate(0, 0, -1)), midnight.ID, other(w, midnight).Data, at.Add(time.Second))
 	o := w.options(verify.Full)
-	o.Repair = verify.DoRepair
+	o.Repair = repair.Do
 	if r := w.verify(o); r.Findings.Total != 0 || r.Repairs != nil {
 		t.Errorf("findings %v, repairs %v", w.listed(), r.Repairs)
 	}
@@ -157,7 +158,7 @@ func TestRepairLooksAtBothSidesAsItActs(t *testing.T) {
 				return faulty.Fault{}
 			})
 			o := w.options(verify.IDs)
-			o.Repair = verify.DoRepair
+			o.Repair = repair.Do
 			w.verify(o)
 			sight, err := w.parts.Target.Read(t.Context(), w.rows[i].ID)
 			w.must(err)
@@ -174,7 +175,7 @@ func TestRepairKeepsTheNewerOfTwoCopies(t *testing.T) {
 	r := w.rows[10]
 	w.put(w.index(r.Timestamp.Add(neighbour(r.Timestamp))), r.ID, r.Data, r.Timestamp.Add(time.Hour))
 	o := w.options(verify.IDs)
-	o.Repair = verify.DoRepair
+	o.Repair = repair.Do
 	if report := w.verify(o); report.Repairs["stale_copies_removed"] != 0 || report.Findings.Counts[verify.TwoPlaces] != 1 {
 		t.Errorf("repairs %v, findings %v", report.Repairs, w.listed())
 	}
@@ -193,7 +194,7 @@ func TestRepairWritesOnlyWhereSentryCanRead(t *testing.T) {
 	w.call("DELETE", "/_index_template/"+w.backend.Template, "")
 	w.call("PUT", "/"+w.index(start), `{"aliases":{"`+w.backend.Alias+`":{}},"mappings":{"properties":{"timestamp":{"type":"date"},"data":{"type":"text"}}}}`)
 	o := w.options(verify.IDs)
-	o.Repair = verify.DoRepair
+	o.Repair = repair.Do
 	if r := w.verify(o); r.Repairs["nodes_copied_again"] != 0 || r.Findings.Counts[verify.Missing] != 50 {
 		t.Errorf("repairs %v, findings %v", r.Repairs, r.Findings.Counts)
 	}
@@ -214,7 +215,7 @@ func TestRowsThatAreGoneSinceTheSwitch(t *testing.T) {
 	w.switchOver()
 	w.exec(`delete from nodestore_node where "timestamp" < $1`, start.AddDate(0, 0, 1))
 	o := w.options(verify.Full)
-	o.Repair = verify.DoRepair
+	o.Repair = repair.Do
 	r := w.verify(o)
 	if r.Findings.Counts[verify.Extra] != 20 || r.Repairs["stale_copies_removed"] != 0 || r.Verdict.SafeToDrop {
 		t.Errorf("findings %v, repairs %v", r.Findings.Counts, r.Repairs)

@@ -4,338 +4,143 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// RepairMode says what to do about findings.
-type RepairMode uint8
+// Repair does something about findings, and counts what it did. Nil says that it
+// changed nothing.
+type Repair func(context.Context, *Subject) (done map[string]int64, err error)
 
-// The modes.
-const (
-	NoRepair  RepairMode = iota
-	SayRepair            // say what a repair would do
-	DoRepair             // say it, do it, and verify the days again that it was about
-)
+// Subject is what a repair is about: the findings, and what both sides have of
+// their nodes now.
+type Subject struct {
+	Target     *target.Target
+	SwitchedAt int64 // when Sentry began to write to the target, µs since 1970; 0: not yet
+	run        *run
+}
 
-// The names of what a repair does, in Report.Repairs.
-const (
-	copiedAgain   = "nodes_copied_again"
-	staleRemoved  = "stale_copies_removed"
-	notRepairable = "not_repairable"
-)
-
-// repairBatch is how many nodes are repaired at a time, and repairBytes what
-// one bulk request takes of them.
-const (
-	repairBatch = 50
-	repairBytes = 8 << 20
-)
-
-// repair does what can be done about the findings.
-//
-//  1. Nodes that are missing, in the wrong place or older than their row are
-//     copied again. The migration's rules hold: nothing newer is overwritten.
-//  2. Of a node in several places, the older copies go, each only if it is still
-//     the document that was looked at.
-//  3. The days that findings were about are verified again, and what was
-//     repaired also by its payload.
-//
-// Findings can be as many as nodes, so they are read from a file in portions.
-func (v *Verification) repair(ctx context.Context) (err error) {
-	if v.options.Repair == NoRepair || v.findings.total() == 0 {
-		return nil
+// repair has the findings repaired, and compares again what they were about.
+func (r *run) repair(ctx context.Context) (done map[string]int64, err error) {
+	if r.Repair == nil || r.record.findings.total() == 0 {
+		return nil, nil
 	}
-	if err := v.announceRepair(); err != nil || v.options.Repair == SayRepair {
-		return err
-	}
-	aside, err := v.findings.setAside()
+	done, err = r.Repair(ctx, &Subject{r.target, r.switchedAt, r})
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("repair: %w", err)
+	}
+	if done == nil {
+		return nil, nil
+	}
+	// They can be as many as nodes, so they are kept in a file.
+	aside, err := r.record.findings.setAside()
+	if err != nil {
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, aside.remove()) }()
-	days := make(map[node.Day]bool)
-	err = aside.portions(repairBatch, func(part []Finding) error {
-		for _, f := range part {
-			v.daysOf(f, days)
-		}
-		return v.repairPart(ctx, part)
-	})
-	if err != nil {
-		return fmt.Errorf("repair: %w", err)
-	}
-	return v.verifyAgain(ctx, days, aside)
+	return done, r.compareAgain(ctx, aside)
 }
 
-// announceRepair says what a repair does, or would do.
-func (v *Verification) announceRepair() error {
-	var can, stale, cannot int64
-	err := v.findings.each(func(f Finding) error {
-		switch {
-		case !v.repairable(f):
-			cannot++
-			return nil
-		case f.Class == TwoPlaces || f.Class == WrongDay:
-			stale++
+// compareAgain compares the days again that findings were about. The payloads that
+// are all compared already are not compared again, but for the findings'.
+func (r *run) compareAgain(ctx context.Context, before *findings) error {
+	days := make(map[string]bool)
+	err := before.each(func(f Finding) error {
+		days[f.Day] = true
+		for _, index := range f.Indices {
+			if day, ok := r.target.Backend().DayOf(index); ok {
+				days[day.String()] = true
+			}
 		}
-		can++
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	v.options.Notify(Event{Kind: Repairing, Findings: can, Cause: fmt.Sprintf(
-		"repair: %s to copy again, %s to leave with one copy; %s that no repair is known for",
-		plural(can, "node"), plural(stale, "node"), plural(cannot, "finding"))})
-	v.repairs = map[string]int64{copiedAgain: 0, staleRemoved: 0, notRepairable: cannot}
-	if v.options.Repair == SayRepair {
-		v.repairs = nil
-	}
-	return nil
-}
-
-// repairable says whether copying again or removing copies can help. After the
-// switch a node that is missing may be one that Sentry has deleted: it must not
-// come back.
-func (v *Verification) repairable(f Finding) bool {
-	switch f.Class {
-	case Missing:
-		return f.ID != "" && v.scope.switchedAt == 0
-	case TwoPlaces, WrongDay, Different:
-		return f.ID != ""
-	}
-	return false
-}
-
-// daysOf adds the days that a finding is about.
-func (v *Verification) daysOf(f Finding, days map[node.Day]bool) {
-	if day, err := node.ParseDay(f.Day); err == nil {
-		days[day] = true
-	}
-	for _, index := range f.Indices {
-		if day, ok := v.Target.Backend().DayOf(index); ok {
-			days[day] = true
-		}
-	}
-}
-
-// made is a document that a repair created in place of others.
-type made struct {
-	row    row
-	index  string
-	copies []target.Copy // that were there before
-}
-
-// repairPart repairs some nodes by what both sides have at this moment.
-func (v *Verification) repairPart(ctx context.Context, part []Finding) error {
-	var ids []string
-	for _, f := range part {
-		if v.repairable(f) {
-			ids = append(ids, f.ID)
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	copies, err := v.copiesOf(ctx, ids)
+	err = r.record.forget(ctx, days, func(v *checkpoint.Verify) { v.Findings, v.Repaired = 0, true })
 	if err != nil {
 		return err
 	}
-	rows, err := v.newest(ctx, ids, copies)
-	if err != nil {
+	for name, all := range r.record.kept {
+		all.Defects = 0 // counted again
+		r.record.kept[name] = all
+	}
+	if err := r.record.findings.reset(); err != nil {
 		return err
 	}
-	created, err := v.copyAgain(ctx, rows, copies)
-	if err != nil {
+	if err := r.readIndices(ctx, r.sides); err != nil {
 		return err
 	}
-	removed, err := v.removeStale(ctx, rows)
-	if err != nil {
+	if err := r.compareIDs(ctx); err != nil {
 		return err
 	}
-	return v.undo(ctx, created, removed)
-}
-
-// newest reads the newest row of each id, where an index of the ids is damaged too.
-func (v *Verification) newest(ctx context.Context, ids []string, copies map[string][]target.Copy) (map[string]row, error) {
-	list, seen := make([]suspect, len(ids)), make(map[string][]sighting)
-	for i, id := range ids {
-		list[i].id = id
-		for _, c := range copies[id] {
-			seen[id] = append(seen[id], sighting{c.Index, c.Millis})
-		}
-	}
-	latest, err := v.latest(ctx, list, seen)
-	if err != nil {
-		return nil, err
-	}
-	c := v.newComparer()
-	rows, _, err := c.fetch(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	for id, micros := range latest {
-		if rows[id].micros < micros {
-			if err := c.fetchAt(ctx, id, micros, rows); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return rows, nil
-}
-
-func (v *Verification) copiesOf(ctx context.Context, ids []string) (map[string][]target.Copy, error) {
-	var found []target.Copy
-	err := v.again(ctx, func() (err error) { found, err = v.Target.Copies(ctx, v.Target.Backend().Alias, ids); return err })
-	if err != nil && !target.IsGone(err) {
-		return nil, err
-	}
-	copies := make(map[string][]target.Copy)
-	for _, c := range found {
-		copies[c.ID] = append(copies[c.ID], c)
-	}
-	return copies, nil
-}
-
-// wanted says whether a row is to be written, where its copies are: not if one of
-// them is as it should be, if one is newer, or if Sentry has deleted it since the
-// switch.
-func (v *Verification) wanted(r row, copies []target.Copy) bool {
-	if r.micros >= v.horizon() || v.rejected.has([]byte(r.id), r.micros) || len(copies) == 0 && v.scope.switchedAt != 0 {
-		return false
-	}
-	home := v.Target.Backend().IndexOf(node.DayOf(r.micros))
-	for _, c := range copies {
-		if c.Millis > node.Millis(r.micros) || v.scope.sentrys(c.ID, c.Millis) || c.Index == home && c.Millis == node.Millis(r.micros) {
-			return false
-		}
-	}
-	return true
-}
-
-// copyAgain writes rows to their days' indices, and returns what it created.
-func (v *Verification) copyAgain(ctx context.Context, rows map[string]row, copies map[string][]target.Copy) (created []made, err error) {
-	days := make(map[node.Day][]made)
-	for _, r := range rows {
-		if day := node.DayOf(r.micros); v.wanted(r, copies[r.id]) {
-			days[day] = append(days[day], made{r, v.Target.Backend().IndexOf(day), copies[r.id]})
-		}
-	}
-	for day, list := range days {
-		// An index that is gone was dropped by Sentry's cleanup or by hand: no verb
-		// makes it again. One that the reader cannot use is not written to.
-		holding, behind := v.scope.indices[v.Target.Backend().IndexOf(day)]
-		index, there, err := v.Target.Daily(ctx, day)
-		if err != nil {
-			return nil, err
-		}
-		if !there || !behind || holding.Problem != "" || v.scope.apart[day] != 0 {
-			v.repairs[notRepairable] += int64(len(list))
-			continue
-		}
-		index.SwitchedAt = v.scope.switchedAt // what Sentry wrote since is left alone
-		for _, one := range list {
-			fresh, err := v.writeRow(ctx, index, one.row)
-			if err != nil {
-				return nil, err
-			}
-			if fresh {
-				created = append(created, one)
-			}
-		}
-		if err := v.Target.Refresh(ctx, index.Name); err != nil {
-			return nil, err
-		}
-	}
-	return created, nil
-}
-
-// writeRow writes a row, and says whether no document was in its place.
-func (v *Verification) writeRow(ctx context.Context, index target.Index, r row) (created bool, err error) {
-	n := node.Node{ID: []byte(r.id), Data: r.data, Micros: r.micros}
-	batch := target.NewBatch(repairBytes)
-	// With an external version, the trace of a document that was deleted within
-	// the last minute (index.gc_deletes) would refuse the node.
-	batch.Reset(target.CreateOnly)
-	batch.Append(n, node.NewChecker(node.Full)) // what is not accepted stays listed
-	if batch.Len() == 0 {
-		return false, nil
-	}
-	outcome, err := v.Target.Write(ctx, index, batch)
-	stored := outcome.Fates[node.Stored]
-	v.repairs[copiedAgain] += stored
-	return stored > int64(outcome.Replaced), err
-}
-
-// removeStale leaves one copy of each row's id: Sentry's own since the switch, or
-// else the row's version in its day's index. Only older copies go, and only while
-// the alias shows the one that stays.
-func (v *Verification) removeStale(ctx context.Context, rows map[string]row) (removed []target.Copy, err error) {
-	copies, err := v.copiesOf(ctx, slices.Collect(maps.Keys(rows)))
-	if err != nil {
-		return nil, err
-	}
-	var stale []target.Copy
-	for id, list := range copies {
-		keep, ok := v.keeper(rows[id], list)
-		for _, c := range list {
-			if ok && c != keep && c.Millis <= keep.Millis && !v.scope.sentrys(c.ID, c.Millis) {
-				stale = append(stale, c)
-			}
-		}
-	}
-	removed, err = v.Target.Remove(ctx, stale)
-	v.repairs[staleRemoved] += int64(len(removed))
-	return removed, errors.Join(err, v.refresh(ctx, removed))
-}
-
-// keeper returns the copy that stays.
-func (v *Verification) keeper(r row, copies []target.Copy) (keep target.Copy, ok bool) {
-	home := v.Target.Backend().IndexOf(node.DayOf(r.micros))
-	for _, c := range copies {
-		own := v.scope.sentrys(c.ID, c.Millis)
-		if own && (!ok || c.Millis > keep.Millis) || !ok && c.Index == home && c.Millis == node.Millis(r.micros) && r.micros < v.horizon() {
-			keep, ok = c, true
-		}
-	}
-	return keep, ok
-}
-
-// undo takes back what was created after the switch if the copies that it was to
-// take the place of went meanwhile: then Sentry has deleted the node.
-func (v *Verification) undo(ctx context.Context, created []made, removed []target.Copy) error {
-	var undone []target.Copy
-	for _, m := range created {
-		gone := slices.ContainsFunc(m.copies, func(c target.Copy) bool { return !slices.Contains(removed, c) })
-		if v.scope.switchedAt == 0 || !gone {
-			continue
-		}
-		var found []target.Copy
-		err := v.again(ctx, func() (err error) { found, err = v.Target.Copies(ctx, m.index, []string{m.row.id}); return err })
-		if err != nil {
+	if r.Level != IDs {
+		if err := r.comparePayloadsOf(ctx, before); err != nil {
 			return err
 		}
-		for _, c := range found {
-			if c.Millis == node.Millis(m.row.micros) && !v.scope.sentrys(c.ID, c.Millis) {
-				undone = append(undone, c)
-			}
-		}
 	}
-	undone, err := v.Target.Remove(ctx, undone)
-	v.repairs[copiedAgain] -= int64(len(undone))
-	return errors.Join(err, v.refresh(ctx, undone))
+	size, err := r.record.findings.sync()
+	if err != nil {
+		return err
+	}
+	return r.record.Update(ctx, func(s *checkpoint.State) { s.Verify.Findings = size })
 }
 
-func (v *Verification) refresh(ctx context.Context, copies []target.Copy) error {
-	indices := make(map[string]bool)
-	for _, c := range copies {
-		indices[c.Index] = true
+func (r *run) comparePayloadsOf(ctx context.Context, before *findings) error {
+	queue := &suspects{run: r, judge: judge{r}.byPayloads, counted: &counted{}}
+	err := before.each(func(f Finding) error {
+		day, err := node.ParseDay(f.Day)
+		if err != nil || f.ID == "" || f.Class == Extra {
+			return nil // it has no row to compare with
+		}
+		return queue.add(ctx, suspect{id: f.ID, day: day})
+	})
+	if err != nil {
+		return err
 	}
-	if len(indices) == 0 {
-		return nil
+	return queue.flush(ctx)
+}
+
+// Notify tells what a repair is about to do.
+func (s *Subject) Notify(e Event) { s.run.Notify(e) }
+
+// Each hands over the findings.
+func (s *Subject) Each(visit func(Finding) error) error { return s.run.record.findings.each(visit) }
+
+// Copies returns the documents that a search in an index or alias finds, by id.
+func (s *Subject) Copies(ctx context.Context, index string, ids []string) (map[string][]target.Copy, error) {
+	return s.run.copies(ctx, index, ids)
+}
+
+// Rows reads the newest row of each id. Copies are those behind the alias, whose
+// versions lead to rows that a damaged index of the ids does not lead to.
+func (s *Subject) Rows(ctx context.Context, ids []string, copies map[string][]target.Copy) (map[string]node.Node, error) {
+	list := make([]suspect, len(ids))
+	for i, id := range ids {
+		list[i].id = id
 	}
-	return v.Target.Refresh(ctx, slices.Collect(maps.Keys(indices))...)
+	newest, err := judge{s.run}.newest(ctx, list, copies)
+	if err != nil {
+		return nil, err
+	}
+	rows, _, err := s.run.fetch(ctx, ids, newest)
+	return rows, err
+}
+
+// Copied reports whether the migration has to have copied a row: the last pass knew
+// it, and it was not rejected.
+func (s *Subject) Copied(row node.Node) bool {
+	return row.Micros < s.run.horizon && !s.run.rejected.has(row.ID, row.Micros)
+}
+
+// Sentrys reports whether Sentry itself wrote a document since the switch.
+func (s *Subject) Sentrys(c target.Copy) bool { return s.run.sentrys(c.ID, c.Millis) }
+
+// Readable reports whether Sentry can read what is written to a day's index, and
+// the day is not settled as gone.
+func (s *Subject) Readable(day node.Day) bool {
+	holding, behind := s.run.indices[s.Target.Backend().IndexOf(day)]
+	return behind && holding.Problem == "" && s.run.apart[day] == 0
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
 )
 
 // TestRepair damages a world in all ways at once, and repairs it.
@@ -31,7 +32,7 @@ func TestRepair(t *testing.T) {
 	for _, level := range []verify.Level{verify.Full, verify.Sample} {
 		o := w.options(level)
 		said := &said{}
-		o.Repair, o.Notify = verify.SayRepair, said.hear
+		o.Repair, o.Notify = repair.Say, said.hear
 		r := w.verify(o)
 		wantCounts(t, w, r, want)
 		if r.Repairs != nil || !strings.Contains(said.text(), "repair: 4 nodes to copy again, 2 nodes to leave with one copy; 2 findings that no repair is known for") {
@@ -39,7 +40,7 @@ func TestRepair(t *testing.T) {
 		}
 	}
 	o := w.options(verify.Full)
-	o.Repair = verify.DoRepair
+	o.Repair = repair.Do
 	r := w.verify(o)
 	wantCounts(t, w, r, map[verify.Class]int64{verify.Unreadable: 1, verify.Extra: 1})
 	if r.Repairs["stale_copies_removed"] != 2 || r.Repairs["nodes_copied_again"] != 3 {

@@ -3,11 +3,17 @@ package verify
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"math"
+	"runtime"
+	"runtime/debug"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -40,7 +46,7 @@ type Report struct {
 	MigratedTo string            `json:"migrated_until,omitempty"` // what the last migrate of all days that ended has copied
 	Retired    RetiredReport     `json:"out_of_retention"`
 	Lost       []LostDay         `json:"lost_days"`
-	Fresh      int64             `json:"fresh"`           // rows that the migration's last pass did not know, and that have no document
+	Newer      int64             `json:"fresh"`           // rows that the migration's last pass did not know, and that have no document
 	Borrowed   int               `json:"borrowed"`        // indices that still have settings for loading
 	Earlier    int64             `json:"earlier_defects"` // that samples before this one found
 	Findings   FindingsReport    `json:"findings"`
@@ -92,127 +98,106 @@ type FindingsReport struct {
 // maxExamples is how many findings of a class a report shows.
 const maxExamples = 10
 
-// report puts together what is recorded.
-func (v *Verification) report(ctx context.Context) (*Report, error) {
-	r := &Report{
-		Type: "report", Schema: reportSchema, Level: v.options.Level, Complete: v.complete(),
-		Finished: time.Now().UTC(), Seconds: time.Since(v.started).Seconds(),
-		SizeLimits: slices.Collect(sizeLimitSeq), Throughput: v.meter.taken(), Repairs: v.repairs,
-		Versions: v.versions(), Settings: v.settings(), Lost: []LostDay{},
+// comparison is what a run found out or did that is not recorded.
+type comparison struct {
+	ahead      tally            // rows that the last pass of the migration did not know, with a sound document
+	repairs    map[string]int64 // what was done, by what it was
+	throughput []Point
+}
+
+// report puts together what is recorded, and concludes.
+func (r *run) report(ctx context.Context, c comparison) (*Report, error) {
+	recorded := r.record.verify()
+	p := &Report{
+		Type: "report", Schema: reportSchema, Level: r.Level, Complete: r.complete(), Started: recorded.Started,
+		Finished: time.Now().UTC(), Throughput: c.throughput, Repairs: c.repairs,
+		Versions: r.versions(), Settings: r.settings(), Earlier: recorded.Defects, Rejected: r.reportRejected(),
 	}
-	v.Checkpoint.View(func(s *checkpoint.State) {
-		r.Started, r.Source, r.Target, r.Borrowed = s.Verify.Started, s.Binding.Source, s.Binding.Target, len(s.Borrowed)
-		r.Earlier = s.Verify.Defects
-		if at := s.CatchUp.SwitchedAt; at != 0 {
-			r.SwitchedAt = isoTime(at)
-		}
-		if c := s.CatchUp.Completed; c != nil && c.Whole {
-			r.MigratedTo = isoTime(c.Until)
+	for _, limit := range sizeLimits() {
+		p.SizeLimits = append(p.SizeLimits, limit)
+	}
+	r.record.View(func(s *checkpoint.State) {
+		p.Source, p.Target, p.Borrowed = s.Binding.Source, s.Binding.Target, len(s.Borrowed)
+		if done := s.CatchUp.Completed; done != nil && done.Whole {
+			p.MigratedTo = isoTime(done.Until)
 		}
 	})
-	v.reportApart(r)
-	var ahead int64
-	err := v.again(ctx, func() (err error) { ahead, err = v.Source.Count(ctx, v.horizon(), math.MaxInt64); return err })
+	if r.switchedAt != 0 {
+		p.SwitchedAt = isoTime(r.switchedAt)
+	}
+	r.reportApart(p)
+	rows, err := answer(ctx, r.sides, func() (int64, error) { return r.source.Count(ctx, r.horizon, math.MaxInt64) })
 	if err != nil {
 		return nil, err
 	}
-	r.Fresh = max(ahead-v.ahead.rows, 0)
-	if r.Days, err = v.results(); err != nil {
+	p.Newer = max(rows-c.ahead.rows, 0)
+	for _, name := range slices.Sorted(maps.Keys(r.record.days)) {
+		p.Days = append(p.Days, *r.record.days[name])
+		p.Total.add(r.record.days[name])
+	}
+	if err := r.reportFindings(p); err != nil {
 		return nil, err
 	}
-	if err := v.reportFindings(r); err != nil {
+	// A sample that was used to repair says nothing about other nodes.
+	if r.Level == Sample && !recorded.Repaired {
+		p.Bound = r.bound(p.Total.Sample)
+	}
+	doubts := &doubts{run: r, report: p, ahead: c.ahead, recorded: recorded}
+	if err := doubts.collect(ctx); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(r.Days, func(a, b Day) int { return cmp.Compare(a.Day, b.Day) })
-	for i := range r.Days {
-		r.Total.add(&r.Days[i])
-	}
-	r.Total.Findings = r.Findings.Counts
-	r.Rejected = v.reportRejected()
-	if v.options.Level == Sample && !v.repaired() {
-		r.Bound = v.bound(r.Total.Sample)
-	}
-	doubts, err := v.doubts(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	r.conclude(doubts)
-	return r, nil
+	p.conclude(doubts.list, r.Steps)
+	return p, nil
 }
 
 // reportApart counts the days that were not compared.
-func (v *Verification) reportApart(r *Report) {
+func (r *run) reportApart(p *Report) {
 	rows := make(map[node.Day]int64)
-	for _, d := range v.scope.apartDays {
+	for _, d := range r.apartDays {
 		rows[d.day] = d.rows
 	}
-	for day, reason := range v.scope.apart {
-		if !v.inScope(day) {
-			continue
-		}
+	p.Lost, p.Retired.GiveUp = []LostDay{}, r.GiveUp
+	for day, reason := range r.apart {
 		n := rows[day]
-		if reason == lost {
-			r.Lost = append(r.Lost, LostDay{day.String(), v.Target.Backend().IndexOf(day), n})
+		switch {
+		case day.End() <= r.from || day.Start() >= r.until:
 			continue
-		}
-		if n == 0 {
+		case reason == lost:
+			p.Lost = append(p.Lost, LostDay{day.String(), r.target.Backend().IndexOf(day), n})
 			continue
+		case n == 0:
+			continue
+		case reason == expired:
+			p.Retired.Open += n
 		}
-		r.Retired.Rows += n
-		r.Retired.Days++
-		if reason == expired {
-			r.Retired.Open += n
-		}
+		p.Retired.Rows += n
+		p.Retired.Days++
 	}
-	r.Retired.GiveUp = v.options.GiveUp
-	slices.SortFunc(r.Lost, func(a, b LostDay) int { return cmp.Compare(a.Day, b.Day) })
-}
-
-// repaired says whether this run, or an interrupted part of it, has repaired. Its
-// sample says nothing about other nodes then.
-func (v *Verification) repaired() (repaired bool) {
-	v.Checkpoint.View(func(s *checkpoint.State) { repaired = s.Verify.Repaired })
-	return repaired
-}
-
-func (v *Verification) inScope(day node.Day) bool {
-	return day.End() > v.scope.from && day.Start() < v.scope.until
-}
-
-func sizeLimitSeq(yield func(int64) bool) {
-	for _, limit := range sizeLimits() {
-		if !yield(limit) {
-			return
-		}
-	}
-}
-
-// wholeScope says whether all days were asked for.
-func (v *Verification) wholeScope() bool {
-	return v.options.Since == 0 && v.options.Until == math.MaxInt32
+	slices.SortFunc(p.Lost, func(a, b LostDay) int { return cmp.Compare(a.Day, b.Day) })
 }
 
 // bound counts of the sample only what a plain sample of its rate would have:
 // strata are rounded up, and the nodes too many must not make it look better.
-func (v *Verification) bound(sample Compared) *Bound {
+func (r *run) bound(sample Compared) *Bound {
 	counted := sample.Nodes
 	if sample.Nodes < sample.Population {
-		counted = min(int64(v.rate()*float64(sample.Population)), sample.Nodes)
+		counted = min(int64(r.rate*float64(sample.Population)), sample.Nodes)
 	}
-	b := NewBound(v.options.Confidence, sample.Population, counted, min(sample.Defects, counted))
+	b := NewBound(r.Confidence, sample.Population, counted, min(sample.Defects, counted))
 	return &b
 }
 
-func (v *Verification) reportFindings(r *Report) error {
-	r.Findings = FindingsReport{Counts: map[Class]int64{}, Examples: []Finding{}, File: v.options.Findings}
+func (r *run) reportFindings(p *Report) error {
+	p.Findings = FindingsReport{Counts: map[Class]int64{}, Examples: []Finding{}, File: r.Findings}
+	p.Total.Findings = p.Findings.Counts
 	days := make(map[string]*Day)
-	for i := range r.Days {
-		days[r.Days[i].Day] = &r.Days[i]
+	for i := range p.Days {
+		days[p.Days[i].Day] = &p.Days[i]
 	}
-	return v.findings.each(func(f Finding) error {
-		r.Findings.Total++
-		if r.Findings.Counts[f.Class]++; r.Findings.Counts[f.Class] <= maxExamples {
-			r.Findings.Examples = append(r.Findings.Examples, f)
+	return r.record.findings.each(func(f Finding) error {
+		p.Findings.Total++
+		if p.Findings.Counts[f.Class]++; p.Findings.Counts[f.Class] <= maxExamples {
+			p.Findings.Examples = append(p.Findings.Examples, f)
 		}
 		if d := days[f.Day]; d != nil {
 			if d.Findings == nil {
@@ -224,13 +209,52 @@ func (v *Verification) reportFindings(r *Report) error {
 	})
 }
 
-func (v *Verification) reportRejected() RejectedReport {
-	r := RejectedReport{ByReason: v.rejected.byReason(), Accepted: v.options.Accept, File: v.options.RejectedList}
-	for reason, n := range r.ByReason {
-		r.Total += n
-		if !slices.Contains(r.Accepted, reason) {
-			r.Open += n
+func (r *run) reportRejected() RejectedReport {
+	p := RejectedReport{ByReason: r.rejected.byReason(), Accepted: r.Accept, File: r.RejectedList}
+	for reason, n := range p.ByReason {
+		p.Total += n
+		if !slices.Contains(p.Accepted, reason) {
+			p.Open += n
 		}
 	}
-	return r
+	return p
+}
+
+func (r *run) versions() map[string]string {
+	tool := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		tool = info.Main.Version
+	}
+	return map[string]string{
+		"nodestore-migrate": tool,
+		"go":                runtime.Version(),
+		"postgresql":        r.source.Relation().ServerText,
+		"opensearch":        r.target.Identity().Version,
+	}
+}
+
+// settings are what the result depends on.
+func (r *run) settings() map[string]string {
+	settings := map[string]string{
+		"level":        string(r.Level),
+		"workers":      strconv.Itoa(r.Workers),
+		"relation":     fmt.Sprintf("%s, %s column", r.source.Relation().Kind, r.source.Relation().Encoding),
+		"copied until": isoTime(r.horizon),
+	}
+	if r.Since != 0 {
+		settings["since"] = r.Since.String()
+	}
+	if r.until < r.horizon {
+		settings["until"] = r.Until.String()
+	}
+	if r.Level == Sample {
+		settings["seed"] = strconv.FormatUint(r.Seed, 10)
+		settings["confidence"] = amount.Percent(r.Confidence)
+		settings["largest share of defects"] = amount.Percent(r.MaxDefects)
+		settings["rate of the sample"] = amount.Percent(r.rate)
+	}
+	if r.Subset.Of != 0 {
+		settings["subset"] = fmt.Sprintf("%d/%d", r.Subset.Part, r.Subset.Of)
+	}
+	return settings
 }

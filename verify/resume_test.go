@@ -11,6 +11,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
 )
 
 // breakFour makes four payloads of different days unreadable.
@@ -188,7 +189,7 @@ func TestARepairThatIsInterruptedForgetsNoFinding(t *testing.T) {
 	stop := make(chan struct{})
 	var once sync.Once
 	o := w.options(verify.Full)
-	o.Repair, o.Stop, o.Notify = verify.DoRepair, stop, func(e verify.Event) {
+	o.Repair, o.Stop, o.Notify = repair.Do, stop, func(e verify.Event) {
 		if e.Kind == verify.Repairing {
 			once.Do(func() { close(stop) })
 		}

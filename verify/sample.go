@@ -2,10 +2,8 @@ package verify
 
 import (
 	"context"
-	"slices"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
@@ -18,182 +16,141 @@ const (
 	sliceBytes = 32 << 20
 )
 
-// comparePayloads compares the payloads of the day's sample, of its certainty
+// payloads compares payloads of a day, all for the same reason.
+type payloads struct {
+	*run
+	day      node.Day
+	stratum  stratum
+	suspects *suspects
+}
+
+// compareSample compares the payloads of the day's sample, of its certainty
 // strata, and of what was written so late that all of it is compared.
-func (p *dayPass) comparePayloads(ctx context.Context) error {
-	certain, sample, population := p.strata.draw(p.rate(), sliceBytes)
-	p.count(func(d *Day) {
+func (c *dayComparison) compareSample(ctx context.Context) error {
+	certainly, drawn, population := c.strata.draw(c.rate, sliceBytes)
+	c.counted.change(func(d *Day) {
 		d.Sample.Population += population
-		d.Certain.Population += int64(len(certain))
+		d.Certain.Population += int64(len(certainly))
 	})
-	payloads := &suspects{Verification: p.Verification, look: p.lookPayloads, count: p.count}
-	if err := p.comparePicks(ctx, payloads, picks{p.day, ofCertain, certain}); err != nil {
+	queue := &suspects{run: c.run, judge: judge{c.run}.byPayloads, counted: c.counted}
+	certain, sample := &payloads{c.run, c.day, ofCertain, queue}, &payloads{c.run, c.day, ofSample, queue}
+	if err := certain.comparePicks(ctx, certainly); err != nil {
 		return err
 	}
-	if err := p.comparePicks(ctx, payloads, picks{p.day, ofSample, sample}); err != nil {
+	if err := sample.comparePicks(ctx, drawn); err != nil {
 		return err
 	}
-	if late := max(p.from, p.scope.certain); late < p.to && p.result.Present > 0 {
-		if err := p.compareLate(ctx, payloads, late); err != nil {
+	if late := max(c.from, c.certain); late < c.to && c.counted.day.Present > 0 {
+		parts := c.cut(checkpoint.Range{From: late, To: c.to}, rowsPerPart, maxParts)
+		if err := each(ctx, c.Workers, parts, certain.comparePart); err != nil {
 			return err
 		}
 	}
-	return payloads.flush(ctx)
-}
-
-// compareLate compares every payload of the day from a timestamp on.
-func (p *dayPass) compareLate(ctx context.Context, payloads *suspects, from int64) error {
-	pieces := min(p.rows/rowsPerPiece+1, maxUnits)
-	width := (p.to-from)/pieces + 1
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(p.options.Workers)
-	for start := from; start < p.to; start += width {
-		group.Go(func() error {
-			return p.compareRange(ctx, payloads, stretch{p.day, start, min(start+width, p.to), ofCertain})
-		})
-	}
-	return group.Wait()
-}
-
-// picks are nodes of one day and stratum.
-type picks struct {
-	day     node.Day
-	stratum stratum
-	list    []pick
+	return queue.flush(ctx)
 }
 
 // comparePicks compares nodes that are known by their ids.
-func (v *Verification) comparePicks(ctx context.Context, payloads *suspects, p picks) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(v.options.Workers)
-	for len(p.list) > 0 {
+func (p *payloads) comparePicks(ctx context.Context, list []pick) error {
+	var questions [][]pick
+	for len(list) > 0 {
 		n, bytes := 0, int64(0)
-		for n < len(p.list) && n < chunkRows && (n == 0 || bytes+p.list[n].bytes <= chunkBytes) {
-			bytes += p.list[n].bytes
+		for n < len(list) && n < rowsAtOnce && (n == 0 || bytes+list[n].bytes <= bytesAtOnce) {
+			bytes += list[n].bytes
 			n++
 		}
-		part := picks{p.day, p.stratum, p.list[:n]}
-		p.list = p.list[n:]
-		group.Go(func() error { return v.newComparer().comparePart(ctx, payloads, part) })
+		questions, list = append(questions, list[:n]), list[n:]
 	}
-	return group.Wait()
+	return each(ctx, p.Workers, questions, p.compareByID)
 }
 
-// comparePart compares as many nodes as one question is about.
-func (c *comparer) comparePart(ctx context.Context, payloads *suspects, p picks) error {
-	ids := make([]string, len(p.list))
-	for i, one := range p.list {
+// compareByID compares as many nodes as one question is about.
+func (p *payloads) compareByID(ctx context.Context, list []pick) error {
+	ids := make([]string, len(list))
+	for i, one := range list {
 		ids[i] = one.id
 	}
-	rows, damaged, err := c.fetch(ctx, ids)
+	rows, damaged, err := p.fetch(ctx, ids, nil)
 	if err != nil {
 		return err
 	}
-	k := chunk{day: p.day, stratum: p.stratum}
+	var b batch
 	var found []suspect
-	var asSentry int64
-	for i, id := range ids {
-		r, there := rows[id]
-		sound := there && damaged[id] == "" && node.DayOf(r.micros) == p.day
-		if sound {
-			k.rows = append(k.rows, r)
-			k.bytes += len(r.data)
-		}
-		if sound && i%sentryShare == 0 {
-			asSentry++
-			if sound, err = c.compareAsSentry(ctx, r); err != nil {
-				return err
-			}
-		}
-		if !sound {
-			found = append(found, suspect{id: id, day: p.day, micros: p.list[i].micros, stratum: p.stratum})
+	for _, one := range list {
+		if r, there := rows[one.id]; there && damaged[one.id] == "" && node.DayOf(r.Micros) == p.day {
+			b.add(r)
+		} else {
+			found = append(found, suspect{id: one.id, day: p.day, micros: one.micros, stratum: p.stratum})
 		}
 	}
-	more, err := c.compare(ctx, &k)
+	unsound, counted, err := newComparer(p.run).compare(ctx, p.day, &b, sentryShare)
 	if err != nil {
 		return err
 	}
-	payloads.count(func(d *Day) {
-		d.stratum(p.stratum).add(Compared{Nodes: int64(len(ids)), Bytes: int64(k.bytes), AsSentry: asSentry})
-	})
-	return payloads.add(ctx, append(found, more...)...)
+	counted.Population, counted.Nodes = 0, int64(len(ids)) // the population is known by the draw
+	p.suspects.counted.change(func(d *Day) { d.stratum(p.stratum).add(counted) })
+	return p.suspects.add(ctx, append(found, p.suspected(unsound)...)...)
 }
 
-// stretch is a part of a day of which every payload is compared.
-type stretch struct {
-	day      node.Day
-	from, to int64
-	stratum  stratum
+func (p *payloads) suspected(rows []node.Node) []suspect {
+	found := make([]suspect, len(rows))
+	for i, r := range rows {
+		found[i] = suspect{id: string(r.ID), day: p.day, micros: r.Micros, stratum: p.stratum}
+	}
+	return found
 }
 
-// compareRange compares every payload of a stretch. Where the server cannot
+// comparePart compares every payload of a part of the day. Where the server cannot
 // read some row, it continues row by row.
-func (v *Verification) compareRange(ctx context.Context, payloads *suspects, s stretch) error {
-	c := v.newComparer()
+func (p *payloads) comparePart(ctx context.Context, part checkpoint.Range) error {
+	c := newComparer(p.run)
 	var counted Compared
 	var found []suspect
-	err := v.again(ctx, func() error {
+	err := p.ask(ctx, func() error {
 		counted, found = Compared{}, nil
-		k := &chunk{day: s.day, stratum: s.stratum}
-		send := func() error {
-			more, n, err := c.compareChunk(ctx, k)
-			found = append(found, more...)
+		b := &batch{}
+		compare := func() error {
+			unsound, n, err := c.compare(ctx, p.day, b, rowsAtOnce)
+			found = append(found, p.suspected(unsound)...)
 			counted.add(n)
-			k.rows, k.bytes = k.rows[:0], 0
+			*b = batch{rows: b.rows[:0]}
 			if err != nil || len(found) < maxSuspects {
 				return err
 			}
-			defer func() { found = nil }()
-			return payloads.add(ctx, found...)
+			enough := found
+			found = nil
+			return p.suspects.add(ctx, enough...)
 		}
-		err := v.Source.Stream(ctx, s.from, s.to, func(n node.Node) error {
-			if v.rejected.has(n.ID, n.Micros) {
+		err := p.source.Stream(ctx, part.From, part.To, func(n node.Node) error {
+			if p.rejected.has(n.ID, n.Micros) {
 				return nil
 			}
-			k.add(n)
-			if !k.full() {
+			if b.add(clone(n)); !b.full() {
 				return nil
 			}
-			return send()
+			return compare()
 		})
 		if err != nil {
 			return err
 		}
-		return send()
+		return compare()
 	})
 	if source.Damaged(err) {
-		return v.compareRows(ctx, payloads, s)
+		return p.compareRowByRow(ctx, part)
 	}
 	if err != nil {
 		return err
 	}
-	payloads.count(func(d *Day) { d.stratum(s.stratum).add(counted) })
-	return payloads.add(ctx, found...)
+	p.suspects.counted.change(func(d *Day) { d.stratum(p.stratum).add(counted) })
+	return p.suspects.add(ctx, found...)
 }
 
-// compareChunk compares a chunk, and its first row also as Sentry reads it.
-func (c *comparer) compareChunk(ctx context.Context, k *chunk) (found []suspect, counted Compared, err error) {
-	if len(k.rows) == 0 {
-		return nil, counted, nil
-	}
-	counted = Compared{Population: int64(len(k.rows)), Nodes: int64(len(k.rows)), Bytes: int64(k.bytes), AsSentry: 1}
-	sound, err := c.compareAsSentry(ctx, k.rows[0])
-	if err != nil {
-		return nil, counted, err
-	}
-	if found, err = c.compare(ctx, k); err == nil && !sound {
-		found = append(found, k.suspect(k.rows[0]))
-	}
-	return found, counted, err
-}
-
-// compareRows compares a stretch whose rows cannot be streamed.
-func (v *Verification) compareRows(ctx context.Context, payloads *suspects, s stretch) error {
+// compareRowByRow compares a part whose rows cannot be streamed.
+func (p *payloads) compareRowByRow(ctx context.Context, part checkpoint.Range) error {
 	var list []pick
-	err := v.again(ctx, func() error {
+	err := p.ask(ctx, func() error {
 		list = nil
-		return v.Source.Entries(ctx, s.from, s.to, func(e source.Entry) error {
-			if !v.rejected.has(e.ID, e.Micros) {
+		return p.source.Entries(ctx, part.From, part.To, func(e source.Entry) error {
+			if !p.rejected.has(e.ID, e.Micros) {
 				list = append(list, pick{id: string(e.ID), micros: e.Micros, bytes: e.Bytes})
 			}
 			return nil
@@ -202,6 +159,6 @@ func (v *Verification) compareRows(ctx context.Context, payloads *suspects, s st
 	if err != nil {
 		return err
 	}
-	payloads.count(func(d *Day) { d.stratum(s.stratum).Population += int64(len(list)) })
-	return v.comparePicks(ctx, payloads, picks{s.day, s.stratum, slices.Clip(list)})
+	p.suspects.counted.change(func(d *Day) { d.stratum(p.stratum).Population += int64(len(list)) })
+	return p.comparePicks(ctx, list)
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
 )
 
 // schema is the part of JSON Schema that docs/report.schema.json uses.
@@ -119,9 +119,9 @@ func TestReportForms(t *testing.T) {
 	r.Repairs = map[string]int64{"nodes_copied_again": 1}
 	dir := t.TempDir()
 	contents := make(map[string]string)
-	for _, form := range verify.Forms() {
+	for _, form := range report.Forms() {
 		path := filepath.Join(dir, "report"+form)
-		if err := r.WriteFile(path); err != nil {
+		if err := report.Write(r, path); err != nil {
 			t.Fatal(err)
 		}
 		content, err := os.ReadFile(path)
@@ -139,7 +139,7 @@ func TestReportForms(t *testing.T) {
 			t.Errorf("%s does not hold the verdict", form)
 		}
 	}
-	if err := r.WriteFile(filepath.Join(dir, "report.pdf")); err == nil {
+	if err := report.Write(r, filepath.Join(dir, "report.pdf")); err == nil {
 		t.Error("a form that is not known is not an error")
 	}
 }

@@ -2,29 +2,33 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
+
+// ErrNotMigrated means that the checkpoint records no copy that could be verified.
+var ErrNotMigrated = errors.New("nothing was copied with this checkpoint")
 
 // scope is what there is to compare.
 type scope struct {
 	from, until int64            // rows with timestamps in it, half-open, µs since 1970
+	horizon     int64            // where the last pass of the migration ended, µs
 	certain     int64            // from here on every payload is compared: the day of the switch, and what was caught up
-	marks       checkpoint.Marks // what tells documents of rows whose clock was ahead
 	switchedAt  int64            // when Sentry began to write to the target; 0: not yet
+	marks       checkpoint.Marks // what tells documents of rows whose clock was ahead
 	days        []scopeDay
-	indices     map[string]target.Holding      // behind the alias, by name
-	prints      map[string]target.Fingerprint  // of these, from before anything is compared
 	apart       map[node.Day]why               // days that are not compared
 	apartDays   []scopeDay                     // of these, those that have rows
 	sentAgain   map[node.Day]checkpoint.Ranges // timestamps of batches that the migration sent more than once
-	planned     int64                          // rows of all days
+
+	indices map[string]target.Holding     // behind the alias, by name
+	prints  map[string]target.Fingerprint // of these, from before anything is compared
 }
 
 // why a day is not compared.
@@ -36,25 +40,6 @@ const (
 	lost                   // its index is gone, and no retention covers the day
 )
 
-// sentrys reports whether a document is Sentry's own: written after the switch,
-// and not by the migration for a row whose clock was ahead.
-func (s *scope) sentrys(id string, millis int64) bool {
-	return s.switchedAt != 0 && millis >= node.Millis(s.switchedAt) && !s.marks.HasDocument(id, millis)
-}
-
-// print returns the fingerprint of an index, or nil.
-func (s *scope) print(index string) *target.Fingerprint {
-	if print, ok := s.prints[index]; ok {
-		return &print
-	}
-	return nil
-}
-
-// ours reports whether this tool alone fills an index.
-func (s *scope) ours(h target.Holding) bool {
-	return h.Ours && !h.Origin.Shared && h.Daily && (s.switchedAt == 0 || h.Day < node.DayOf(s.switchedAt))
-}
-
 // scopeDay is a day that has rows.
 type scopeDay struct {
 	day      node.Day
@@ -62,47 +47,91 @@ type scopeDay struct {
 	rows     int64
 }
 
-// maxCertain is how many nodes of a day the certainty strata may hold, but for
-// the ends of slices.
-func (s *scope) maxCertain(d scopeDay) int {
-	if len(s.sentAgain[d.day]) == 0 {
-		return maxCertain
+// cut cuts a part of the day so that each piece has about so many rows, if they
+// are spread evenly over the day; the whole of it into most pieces, at most.
+func (d scopeDay) cut(part checkpoint.Range, rows, most int64) (pieces []checkpoint.Range) {
+	width := (d.to-d.from)/min(d.rows/rows+1, most) + 1
+	for from := part.From; from < part.To; from += width {
+		pieces = append(pieces, checkpoint.Range{From: from, To: min(from+width, part.To)})
 	}
-	return maxCertain + int(min(maxAgain, d.rows))
+	return pieces
+}
+
+// sentrys reports whether a document is Sentry's own: written after the switch,
+// and not by the migration for a row whose clock was ahead.
+func (s *scope) sentrys(id string, millis int64) bool {
+	return s.switchedAt != 0 && millis >= node.Millis(s.switchedAt) && !s.marks.HasDocument(id, millis)
+}
+
+// ours reports whether this tool alone fills an index.
+func (s *scope) ours(h target.Holding) bool {
+	return h.Ours && !h.Origin.Shared && h.Daily && (s.switchedAt == 0 || h.Day < node.DayOf(s.switchedAt))
+}
+
+// allDays are the days that have rows, and those without any for which this tool
+// filled an index.
+func (s *scope) allDays() []scopeDay {
+	days := slices.Clone(s.days)
+	for _, h := range s.indices {
+		known := slices.ContainsFunc(s.days, func(d scopeDay) bool { return d.day == h.Day })
+		if s.ours(h) && h.Docs > 0 && !known && s.apart[h.Day] == 0 && h.Day.Start() >= s.from && h.Day.End() <= s.until {
+			days = append(days, scopeDay{day: h.Day, from: h.Day.Start(), to: h.Day.End()})
+		}
+	}
+	return days
 }
 
 // readScope lists the days with rows, counts them, and lists the indices.
-func (v *Verification) readScope(ctx context.Context) (scope, error) {
-	var s scope
-	var now int64
-	err := v.again(ctx, func() (err error) { now, err = v.Source.Now(ctx); return err })
+func readScope(ctx context.Context, both *sides, o Options, c *checkpoint.Checkpoint) (*scope, error) {
+	now, err := answer(ctx, both, func() (int64, error) { return both.source.Now(ctx) })
 	if err != nil {
-		return s, err
+		return nil, err
 	}
-	v.Checkpoint.View(func(state *checkpoint.State) { s = limits(state, v.options, now) })
-	if s.until == 0 {
-		return s, notMigrated()
+	var s *scope
+	c.View(func(state *checkpoint.State) { s = limits(state, o, now) })
+	if s.horizon == 0 {
+		return nil, ErrNotMigrated
 	}
-	if v.options.Until != math.MaxInt32 {
-		s.until = min(s.until, v.options.Until.Start())
+	sizes, err := answer(ctx, both, func() ([]source.DaySize, error) { return both.source.Days(ctx, s.from, s.until) })
+	if err != nil {
+		return nil, err
 	}
-	if err := v.countDays(ctx, &s); err != nil {
-		return s, err
+	found := make([]*scopeDay, len(sizes))
+	for i, size := range sizes {
+		found[i] = &scopeDay{day: size.Day, from: max(size.Day.Start(), s.from), to: min(size.Day.End(), s.until)}
 	}
-	return s, v.readIndices(ctx, &s)
+	err = each(ctx, o.Workers, found, func(ctx context.Context, d *scopeDay) (err error) {
+		d.rows, err = answer(ctx, both, func() (int64, error) { return both.source.Count(ctx, d.from, d.to) })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range found {
+		if s.apart[d.day] != 0 {
+			s.apartDays = append(s.apartDays, *d)
+		} else {
+			s.days = append(s.days, *d)
+		}
+	}
+	return s, s.readIndices(ctx, both)
 }
 
 // limits takes from the checkpoint what bounds the comparison, at a time by the
 // source's clock.
-func limits(state *checkpoint.State, options Options, now int64) scope {
-	s := scope{
-		from: math.MinInt64, until: state.CopyUntil, switchedAt: state.CatchUp.SwitchedAt, marks: state.CatchUp.Written(),
+func limits(state *checkpoint.State, o Options, now int64) *scope {
+	s := &scope{
+		from: math.MinInt64, until: state.CopyUntil, horizon: state.CopyUntil,
+		switchedAt: state.CatchUp.SwitchedAt, marks: state.CatchUp.Written(),
 		apart: map[node.Day]why{}, sentAgain: map[node.Day]checkpoint.Ranges{},
 	}
-	if options.Since != 0 {
-		s.from = options.Since.Start()
+	if o.Since != 0 {
+		s.from = o.Since.Start()
 	}
-	last := state.CopyUntil
+	if o.Until != math.MaxInt32 {
+		s.until = min(s.until, o.Until.Start())
+	}
+	last := s.horizon
 	if s.switchedAt != 0 {
 		last = min(last, s.switchedAt)
 	}
@@ -145,78 +174,17 @@ func whyApart(record *checkpoint.Day, covered bool) why {
 	return expired
 }
 
-// horizon is where the last pass of the migration ended.
-func (v *Verification) horizon() (until int64) {
-	v.Checkpoint.View(func(state *checkpoint.State) { until = state.CopyUntil })
-	return until
-}
-
-func (v *Verification) countDays(ctx context.Context, s *scope) error {
-	var found []scopeDay
-	err := v.again(ctx, func() error {
-		sizes, err := v.Source.Days(ctx, s.from, s.until)
-		found = found[:0]
-		for _, size := range sizes {
-			found = append(found, scopeDay{day: size.Day, from: max(size.Day.Start(), s.from), to: min(size.Day.End(), s.until)})
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(v.options.Workers)
-	for i := range found {
-		group.Go(func() error {
-			return v.again(ctx, func() (err error) {
-				found[i].rows, err = v.Source.Count(ctx, found[i].from, found[i].to)
-				return err
-			})
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	for _, d := range found {
-		if s.apart[d.day] != 0 {
-			s.apartDays = append(s.apartDays, d)
-			continue
-		}
-		s.planned += d.rows
-		s.days = append(s.days, d)
-	}
-	return nil
-}
-
-func (v *Verification) readIndices(ctx context.Context, s *scope) error {
+func (s *scope) readIndices(ctx context.Context, both *sides) error {
 	var holdings []target.Holding
-	err := v.again(ctx, func() (err error) {
-		if s.prints, err = v.Target.Fingerprints(ctx); err == nil {
-			holdings, err = v.Target.Holdings(ctx)
+	err := both.ask(ctx, func() (err error) {
+		if s.prints, err = both.target.Fingerprints(ctx); err == nil {
+			holdings, err = both.target.Holdings(ctx)
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	s.indices = make(map[string]target.Holding, len(holdings))
 	for _, h := range holdings {
 		s.indices[h.Name] = h
 	}
-	return nil
-}
-
-// rowless lists the indices that this tool filled for days in scope that have
-// no rows any more.
-func (s scope) rowless() (days []scopeDay) {
-	known := make(map[node.Day]bool)
-	for _, d := range s.days {
-		known[d.day] = true
-	}
-	for _, h := range s.indices {
-		if s.ours(h) && h.Docs > 0 && !known[h.Day] && s.apart[h.Day] == 0 && h.Day.Start() >= s.from && h.Day.End() <= s.until {
-			days = append(days, scopeDay{day: h.Day, from: h.Day.Start(), to: h.Day.End()})
-		}
-	}
-	return days
+	return err
 }

@@ -2,9 +2,9 @@ package verify
 
 import (
 	"cmp"
-	"container/heap"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -34,7 +34,7 @@ const (
 	maxLargest  = 20   // of each day
 	maxOdd      = 1000 // of each day: ids that are not 32 hex digits
 	maxMidnight = 1000 // of each day: nodes within midnight of its ends
-	maxAgain    = 1000 // of each day: nodes of batches that were sent again, and those between
+	maxResent   = 1000 // of each day: nodes of batches that were sent again, and those between
 	midnight    = int64(1e6)
 
 	maxCertain = maxLargest + maxOdd + maxMidnight
@@ -58,31 +58,26 @@ func drawOrder(seed uint64, id []byte) uint64 {
 // smallest keeps the picks that come first by order, at most limit of them.
 type smallest struct {
 	limit int
-	picks []pick // a heap, the last by order on top
-}
-
-func (s *smallest) Len() int           { return len(s.picks) }
-func (s *smallest) Less(i, j int) bool { return s.picks[i].order > s.picks[j].order }
-func (s *smallest) Swap(i, j int)      { s.picks[i], s.picks[j] = s.picks[j], s.picks[i] }
-
-// Push and Pop are for container/heap.
-func (s *smallest) Push(x any) { s.picks = append(s.picks, x.(pick)) }
-
-// Pop is for container/heap.
-func (s *smallest) Pop() any {
-	last := s.picks[len(s.picks)-1]
-	s.picks = s.picks[:len(s.picks)-1]
-	return last
+	picks []pick // some more, until they are sorted and cut
 }
 
 func (s *smallest) offer(p pick) {
-	switch {
-	case len(s.picks) < s.limit:
-		heap.Push(s, p)
-	case s.limit > 0 && p.order < s.picks[0].order:
-		s.picks[0] = p
-		heap.Fix(s, 0)
+	if s.picks = append(s.picks, p); len(s.picks) > 2*s.limit {
+		s.picks = s.kept()
 	}
+}
+
+func (s *smallest) kept() []pick {
+	if len(s.picks) <= s.limit {
+		return s.picks
+	}
+	slices.SortFunc(s.picks, byOrder)
+	s.picks = s.picks[:s.limit]
+	return s.picks
+}
+
+func byOrder(a, b pick) int {
+	return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.id, b.id))
 }
 
 // minute is what a minute of a day holds: its first and last node may be those
@@ -104,7 +99,7 @@ type strata struct {
 	largest  smallest
 	odd      smallest
 	midnight smallest
-	again    smallest
+	resent   smallest
 	minutes  map[int64]*minute // by the minute's first µs
 }
 
@@ -113,7 +108,7 @@ type strata struct {
 // sent were sent again.
 func newStrata(day node.Day, certain int64, sent checkpoint.Ranges, limit int) *strata {
 	s := &strata{
-		day: day, certain: certain, sent: sent, again: smallest{limit: maxAgain}, largest: smallest{limit: maxLargest}, odd: smallest{limit: maxOdd}, midnight: smallest{limit: maxMidnight},
+		day: day, certain: certain, sent: sent, resent: smallest{limit: maxResent}, largest: smallest{limit: maxLargest}, odd: smallest{limit: maxOdd}, midnight: smallest{limit: maxMidnight},
 		minutes: make(map[int64]*minute),
 	}
 	for i := range s.classes {
@@ -124,7 +119,7 @@ func newStrata(day node.Day, certain int64, sent checkpoint.Ranges, limit int) *
 
 // offer considers a node that is in the day's index.
 func (s *strata) offer(p pick) {
-	start := p.micros - modulo(p.micros, 60e6)
+	start := p.micros - modulo(p.micros, minuteMicros)
 	s.minute(start).add(minute{present: 1, millis: node.Millis(p.micros), bytes: p.bytes, first: p, last: p})
 	if p.micros >= s.certain {
 		return
@@ -140,7 +135,7 @@ func (s *strata) offer(p pick) {
 		s.midnight.offer(p)
 	}
 	if len(s.sent) > 0 && s.sent.Contains(checkpoint.Range{From: p.micros, To: p.micros + 1}) {
-		s.again.offer(p)
+		s.resent.offer(p)
 	}
 }
 
@@ -167,7 +162,7 @@ func (m *minute) add(other minute) {
 func (s *strata) merge(other *strata) {
 	into := s.heaps()
 	for i, from := range other.heaps() {
-		for _, p := range from.picks {
+		for _, p := range from.kept() {
 			into[i].offer(p)
 		}
 	}
@@ -180,7 +175,7 @@ func (s *strata) merge(other *strata) {
 }
 
 func (s *strata) heaps() []*smallest {
-	heaps := []*smallest{&s.largest, &s.odd, &s.midnight, &s.again}
+	heaps := []*smallest{&s.largest, &s.odd, &s.midnight, &s.resent}
 	for i := range s.classes {
 		heaps = append(heaps, &s.classes[i])
 	}
@@ -191,7 +186,7 @@ func (s *strata) heaps() []*smallest {
 // of the given rate from each size class, with the number it was drawn from.
 func (s *strata) draw(rate float64, sliceBytes int64) (certain, sample []pick, population int64) {
 	known := make(map[string]bool)
-	for _, candidates := range [][]pick{s.largest.picks, s.odd.picks, s.midnight.picks, s.again.picks, s.sliceEnds(sliceBytes)} {
+	for _, candidates := range [][]pick{s.largest.kept(), s.odd.kept(), s.midnight.kept(), s.resent.kept(), s.sliceEnds(sliceBytes)} {
 		for _, p := range candidates {
 			if !known[p.id] && p.micros < s.certain {
 				known[p.id] = true
@@ -202,12 +197,12 @@ func (s *strata) draw(rate float64, sliceBytes int64) (certain, sample []pick, p
 	}
 	for class, size := range s.sizes {
 		var others []pick
-		for _, p := range s.classes[class].picks {
+		for _, p := range s.classes[class].kept() {
 			if !known[p.id] {
 				others = append(others, p)
 			}
 		}
-		slices.SortFunc(others, func(a, b pick) int { return cmp.Compare(a.order, b.order) })
+		slices.SortFunc(others, byOrder)
 		sample = append(sample, others[:min(quota(rate, size), int64(len(others)))]...)
 		population += size
 		s.sizes[class] = size
@@ -218,11 +213,7 @@ func (s *strata) draw(rate float64, sliceBytes int64) (certain, sample []pick, p
 // sliceEnds returns the first and the last node of each slice, cut as
 // source.Slices cuts an undisturbed day: at minutes.
 func (s *strata) sliceEnds(sliceBytes int64) (ends []pick) {
-	starts := make([]int64, 0, len(s.minutes))
-	for start := range s.minutes {
-		starts = append(starts, start)
-	}
-	slices.Sort(starts)
+	starts := slices.Sorted(maps.Keys(s.minutes))
 	var bytes int64
 	for i, start := range starts {
 		m := s.minutes[start]

@@ -16,6 +16,8 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
 )
 
 // wantDoubt fails unless a report is not safe, for one reason only.
@@ -120,8 +122,8 @@ func TestDaysOutOfRetentionAreShown(t *testing.T) {
 	w.change(func(s *checkpoint.State) { s.CatchUp.Retention = 90 })
 	r := w.verify(w.options(verify.Full))
 	wantSafe(t, r)
-	for form, ask := range map[string]func() ([]byte, error){"HTML": r.HTML, "Markdown": r.Markdown} {
-		content, err := ask()
+	for form, ask := range map[string]func(*verify.Report) ([]byte, error){"HTML": report.HTML, "Markdown": report.Markdown} {
+		content, err := ask(r)
 		w.must(err)
 		if strings.Count(string(content), "20 rows of 1 day") < 2 {
 			t.Errorf("%s does not show the rows out of retention", form)
@@ -226,7 +228,7 @@ func TestDuplicateIDs(t *testing.T) {
 		if r := w.verify(o); r.Findings.Counts[verify.TwoPlaces] != 3 || r.Findings.Total != 3 {
 			t.Errorf("findings %v", w.listed())
 		}
-		o.Repair = verify.DoRepair
+		o.Repair = repair.Do
 		if r := w.verify(o); r.Findings.Total != 0 || r.Repairs["stale_copies_removed"] != 3 {
 			t.Errorf("findings %v, repairs %v", w.listed(), r.Repairs)
 		}

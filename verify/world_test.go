@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/cli"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
@@ -167,7 +168,7 @@ func (w *world) change(how func(*checkpoint.State)) {
 // options look again at once: nothing moves in these tests unless they say so.
 func (w *world) options(level verify.Level) verify.Options {
 	return verify.Options{
-		Level: level, Workers: 2, RejectedList: w.rejectedList(), Findings: w.findingsFile(),
+		Level: level, Workers: 2, Steps: cli.Steps, RejectedList: w.rejectedList(), Findings: w.findingsFile(),
 		Pauses: []time.Duration{time.Millisecond, time.Millisecond},
 	}
 }

@@ -169,7 +169,7 @@ func run(ctx context.Context, p *process, args []string) int {
 	p.args = args
 	out := &results{writer: p.stdout}
 	p.stdout = out
-	code = report(p, selected.Run(ctx, p))
+	code = conclude(p, selected.Run(ctx, p))
 	if err := out.broken(); err != nil {
 		say(p, err.Error(), hint.Of(err))
 		code = max(code, exitFailed)
@@ -177,8 +177,8 @@ func run(ctx context.Context, p *process, args []string) int {
 	return code
 }
 
-// report prints an error with its remedy, and returns the exit code for it.
-func report(p *process, err error) int {
+// conclude prints an error with its remedy, and returns the exit code for it.
+func conclude(p *process, err error) int {
 	switch {
 	case err == nil:
 		return exitDone

@@ -7,13 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
@@ -364,30 +364,9 @@ func (w *window) left(done, planned int64) time.Duration {
 	return time.Duration(float64(planned-done) / rate * float64(time.Second))
 }
 
-func size(bytes int64) string {
-	switch b := float64(bytes); {
-	case b >= 1e12:
-		return fmt.Sprintf("%.2f TB", b/1e12)
-	case b >= 1e9:
-		return fmt.Sprintf("%.2f GB", b/1e9)
-	case b >= 1e6:
-		return fmt.Sprintf("%.1f MB", b/1e6)
-	}
-	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
-}
+func size(bytes int64) string { return amount.Size(bytes) }
 
-// count writes a number with its thousands apart.
-func count(n int64) string {
-	digits := fmt.Sprint(n)
-	var out strings.Builder
-	for i, digit := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 && digits[i-1] != '-' {
-			out.WriteByte(',')
-		}
-		out.WriteRune(digit)
-	}
-	return out.String()
-}
+func count(n int64) string { return amount.Count(n) }
 
 func roughly(d time.Duration) string {
 	switch {

@@ -19,7 +19,7 @@ func parse(p *process, args []string) (command, int) {
 	for {
 		a, err := attemptParse(p, args)
 		if err != nil {
-			return nil, report(p, err)
+			return nil, conclude(p, err)
 		}
 		if errors.Is(a.problem, syscall.EPIPE) { // help, whose reader had enough
 			return nil, exitDone

@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
+	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
 )
 
 // verifyCommand proves what was copied, or lists what is wrong.
@@ -85,8 +88,8 @@ func (c *verifyCommand) problems(found []string) []string {
 		found = append(found, "--accept-out-of-retention is a number of rows, not below 0")
 	}
 	for _, name := range c.Report {
-		if !slices.Contains(verify.Forms(), filepath.Ext(name)) {
-			found = append(found, fmt.Sprintf("--report: %q does not end in %s", name, strings.Join(verify.Forms(), ", ")))
+		if !slices.Contains(report.Forms(), filepath.Ext(name)) {
+			found = append(found, fmt.Sprintf("--report: %q does not end in %s", name, strings.Join(report.Forms(), ", ")))
 		}
 	}
 	return found
@@ -120,24 +123,27 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
 	stop := show.start(v)
-	report, err := v.Run(ctx)
+	found, err := v.Run(ctx)
 	stop()
 	if errors.Is(err, verify.ErrInterrupted) {
 		return migrate.ErrInterrupted
 	}
+	if errors.Is(err, verify.ErrNotMigrated) {
+		return hint.Add(err, "run migrate first, or name its file with --checkpoint")
+	}
 	if err != nil {
 		return err
 	}
-	if err := c.writeReports(p, report); err != nil {
+	if err := c.writeReports(p, found); err != nil {
 		return errors.Join(err, v.Undelivered(ctx))
 	}
-	if err := c.print(p, s, report); err != nil {
+	if err := c.print(p, s, found); err != nil {
 		return err
 	}
 	switch {
-	case report.Findings.Total > 0, len(report.Lost) > 0:
+	case found.Findings.Total > 0, len(found.Lost) > 0:
 		return errFindings
-	case c.RequireSafe && !report.Verdict.SafeToDrop:
+	case c.RequireSafe && !found.Verdict.SafeToDrop:
 		return errUnsafe
 	}
 	return nil
@@ -149,13 +155,13 @@ func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options 
 		Level: verify.Level(c.Level), Since: c.Since.Day, Until: c.Until.Day,
 		Confidence: c.Confidence.share, MaxDefects: c.MaxDefects.share, Seed: c.Seed, Subset: c.Subset.Subset,
 		Workers: c.Workers.n, RejectedList: rejectedFile(c.Checkpoint), Findings: base + ".findings.jsonl",
-		GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event,
+		GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event, Steps: Steps,
 	}
 	switch {
 	case c.DryRun:
-		o.Repair = verify.SayRepair
+		o.Repair = repair.Say
 	case c.Repair:
-		o.Repair = verify.DoRepair
+		o.Repair = repair.Do
 	}
 	for _, reason := range c.AcceptRejected {
 		o.Accept = append(o.Accept, node.Reason(reason))
@@ -222,7 +228,7 @@ type verifySummary struct {
 func (c *verifyCommand) writeReports(p *process, r *verify.Report) (err error) {
 	r.Command = withoutPasswords(p.args)
 	for _, name := range c.Report {
-		err = errors.Join(err, r.WriteFile(name))
+		err = errors.Join(err, report.Write(r, name))
 	}
 	return err
 }

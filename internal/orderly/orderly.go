@@ -5,6 +5,7 @@ package orderly
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -47,4 +48,11 @@ func Sleep(ctx context.Context, pause time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// Backoff is how long to wait before something is tried again: it doubles with
+// each try from half a second to 30 s, half of it by chance.
+func Backoff(try int) time.Duration {
+	ceiling := min(250*time.Millisecond<<min(try, 10), 30*time.Second)
+	return ceiling/2 + rand.N(ceiling/2)
 }

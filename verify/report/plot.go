@@ -1,4 +1,4 @@
-package verify
+package report
 
 import (
 	"bytes"
@@ -13,6 +13,9 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
 // The colours that a plot is drawn with. They are replaced by variables of the
@@ -35,55 +38,46 @@ type figure struct {
 }
 
 // figures draws what the report has the numbers for.
-func (r *Report) figures() ([]figure, error) {
-	days := make([]string, len(r.Days))
-	var rows, documents, sourceMB, targetMB []float64
-	for i, d := range r.Days {
-		days[i] = d.Day
+func figures(r *verify.Report) (drawn []figure, err error) {
+	var days, sizes []string
+	var rows, documents, sourceMB, targetMB, bySize []float64
+	for _, d := range r.Days {
+		days = append(days, d.Day)
 		rows = append(rows, float64(d.Source-d.Rejected))
 		documents = append(documents, float64(d.Documents))
 		sourceMB = append(sourceMB, float64(d.SourceBytes)/1e6)
 		targetMB = append(targetMB, float64(d.TargetBytes)/1e6)
 	}
-	var figures []figure
-	var failed error
-	add := func(title, alt string, p *plot.Plot, err error) {
-		if err == nil {
-			var svg template.HTML
-			svg, err = drawSVG(p)
-			figures = append(figures, figure{title, alt, svg})
-		}
-		if failed == nil {
-			failed = err
-		}
-	}
-	p, err := bars(days, "nodes", rows, documents)
-	add("Nodes of each day", "rows to be found, and documents in the day's index", p, err)
-	p, err = bars(days, "MB", sourceMB, targetMB)
-	add("Megabytes of each day", "payloads at the source, primary shards at the target", p, err)
-	p, err = bars(r.sizeNames(), "nodes", r.sizes())
-	add("Sizes of payloads", "rows by the size of their data", p, err)
-	p, err = r.throughput()
-	add("Nodes compared each second", "ids and payloads, over the run's time in seconds", p, err)
-	return figures, failed
-}
-
-func (r *Report) sizes() (counts []float64) {
-	for _, n := range r.Total.Sizes {
-		counts = append(counts, float64(n))
-	}
-	return counts
-}
-
-// sizeNames names the size classes.
-func (r *Report) sizeNames() (names []string) {
 	lower := "0"
 	for _, limit := range r.SizeLimits {
 		upper := fmt.Sprintf("%d kB", limit>>10)
-		names = append(names, lower+" to "+upper)
+		sizes = append(sizes, lower+" to "+upper)
 		lower = upper
 	}
-	return append(names, lower+" and more")
+	sizes = append(sizes, lower+" and more")
+	for _, n := range r.Total.Sizes {
+		bySize = append(bySize, float64(n))
+	}
+	for _, f := range []struct {
+		title, alt string
+		draw       func() (*plot.Plot, error)
+	}{
+		{"Nodes of each day", "rows to be found, and documents in the day's index", func() (*plot.Plot, error) { return bars(days, "nodes", rows, documents) }},
+		{"Megabytes of each day", "payloads at the source, primary shards at the target", func() (*plot.Plot, error) { return bars(days, "MB", sourceMB, targetMB) }},
+		{"Sizes of payloads", "rows by the size of their data", func() (*plot.Plot, error) { return bars(sizes, "nodes", bySize) }},
+		{"Nodes compared each second", "ids and payloads, over the run's time in seconds", func() (*plot.Plot, error) { return throughput(r.Throughput) }},
+	} {
+		p, err := f.draw()
+		if err != nil {
+			return nil, err
+		}
+		svg, err := drawSVG(p)
+		if err != nil {
+			return nil, err
+		}
+		drawn = append(drawn, figure{f.title, f.alt, svg})
+	}
+	return drawn, nil
 }
 
 // newPlot is an empty plot in the page's ink.
@@ -109,7 +103,7 @@ func (fewTicks) Ticks(low, high float64) []plot.Tick {
 	ticks := plot.DefaultTicks{}.Ticks(low, high)
 	for i, t := range ticks {
 		if t.Label != "" && t.Value == math.Trunc(t.Value) {
-			ticks[i].Label = Number(int64(t.Value))
+			ticks[i].Label = amount.Count(int64(t.Value))
 		}
 	}
 	return ticks
@@ -145,11 +139,11 @@ func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) 
 }
 
 // throughput draws the speed between each two points.
-func (r *Report) throughput() (*plot.Plot, error) {
+func throughput(moments []verify.Point) (*plot.Plot, error) {
 	p := newPlot("nodes/s")
 	points := plotter.XYs{{}}
-	for i := 1; i < len(r.Throughput); i++ {
-		before, after := r.Throughput[i-1], r.Throughput[i]
+	for i := 1; i < len(moments); i++ {
+		before, after := moments[i-1], moments[i]
 		if after.Seconds > before.Seconds {
 			points = append(points, plotter.XY{X: after.Seconds, Y: float64(after.Nodes-before.Nodes) / (after.Seconds - before.Seconds)})
 		}

@@ -1,4 +1,7 @@
-package verify
+// Package report writes what a verification found out as a page, a ticket or
+// JSON. It shows what the report says and adds nothing: no payload and no
+// password can come in (promise 10).
+package report
 
 import (
 	"bytes"
@@ -7,14 +10,16 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	textTemplate "text/template"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
 //go:embed report.html.tmpl
@@ -23,20 +28,20 @@ var htmlForm string
 //go:embed report.md.tmpl
 var markdownForm string
 
-// Forms lists the endings of file names that WriteFile knows.
+// Forms lists the endings of file names that Write knows.
 func Forms() []string { return []string{".html", ".json", ".md"} }
 
-// WriteFile writes the report in the form that the name's ending asks for.
-func (r *Report) WriteFile(path string) error {
+// Write writes a report in the form that the name's ending asks for.
+func Write(r *verify.Report, path string) error {
 	var content []byte
 	var err error
 	switch filepath.Ext(path) {
 	case ".html":
-		content, err = r.HTML()
+		content, err = HTML(r)
 	case ".json":
 		content, err = json.MarshalIndent(r, "", "  ")
 	case ".md":
-		content, err = r.Markdown()
+		content, err = Markdown(r)
 	default:
 		return hint.Add(fmt.Errorf("write report %s: its form is not known", path), "end the name in "+strings.Join(Forms(), ", "))
 	}
@@ -51,56 +56,41 @@ func (r *Report) WriteFile(path string) error {
 	return nil
 }
 
-// CheckWritable makes sure that a file can be written, before work begins whose
-// result it is to hold. It leaves no new file behind.
-func CheckWritable(path string) error {
-	_, err := os.Stat(path)
-	fresh := errors.Is(err, fs.ErrNotExist)
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err == nil {
-		err = file.Close()
-	}
-	if err == nil && fresh {
-		err = os.Remove(path)
-	}
-	if err != nil {
-		return hint.Add(fmt.Errorf("check that a file can be written: %w", err), "name a file in a directory that exists and can be written to; nothing was compared")
-	}
-	return nil
-}
-
-// page is what the templates are given: the report as its JSON says it.
+// page is what the templates are given: the report as a reader of its JSON gets
+// it, so that no form can show what the JSON does not say.
 type page struct {
-	*Report
+	*verify.Report
 	Figures []figure
 }
 
 // HTML is the report as one file that loads nothing.
-func (r *Report) HTML() ([]byte, error) {
+func HTML(r *verify.Report) ([]byte, error) {
 	form, err := template.New("report").Funcs(formFuncs()).Parse(htmlForm)
 	if err != nil {
 		return nil, fmt.Errorf("read template of the report: %w", err)
 	}
-	p := page{}
-	if p.Report, err = r.throughJSON(); err != nil {
-		return nil, err
-	}
-	if p.Figures, err = p.figures(); err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	err = form.Execute(&out, p)
-	return out.Bytes(), err
+	return fill(form, r, figures)
 }
 
 // Markdown is the report for a ticket.
-func (r *Report) Markdown() ([]byte, error) {
+func Markdown(r *verify.Report) ([]byte, error) {
 	form, err := textTemplate.New("report").Funcs(formFuncs()).Parse(markdownForm)
 	if err != nil {
 		return nil, fmt.Errorf("read template of the report: %w", err)
 	}
-	p := page{}
-	if p.Report, err = r.throughJSON(); err != nil {
+	return fill(form, r, func(*verify.Report) ([]figure, error) { return nil, nil })
+}
+
+func fill(form interface{ Execute(io.Writer, any) error }, r *verify.Report, figures func(*verify.Report) ([]figure, error)) ([]byte, error) {
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode report: %w", err)
+	}
+	p := page{Report: &verify.Report{}}
+	if err := json.Unmarshal(encoded, p.Report); err != nil {
+		return nil, fmt.Errorf("decode report: %w", err)
+	}
+	if p.Figures, err = figures(p.Report); err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
@@ -108,32 +98,18 @@ func (r *Report) Markdown() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// throughJSON is the report as a reader of its JSON gets it: no form can show
-// what the JSON does not say.
-func (r *Report) throughJSON() (*Report, error) {
-	encoded, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode report: %w", err)
-	}
-	var decoded Report
-	if err := json.Unmarshal(encoded, &decoded); err != nil {
-		return nil, fmt.Errorf("decode report: %w", err)
-	}
-	return &decoded, nil
-}
-
 func formFuncs() map[string]any {
 	return map[string]any{
-		"number":  Number,
-		"percent": Percent,
-		"size":    sizeText,
+		"number":  amount.Count,
+		"percent": amount.Percent,
+		"size":    amount.Size,
 		"words":   func(name any) string { return strings.ReplaceAll(fmt.Sprint(name), "_", " ") },
 		"command": shellWords,
-		"expected": func(d Day) int64 {
+		"expected": func(d verify.Day) int64 {
 			return d.Source - d.Rejected
 		},
-		"compared": func(d Day) int64 { return d.Sample.Nodes + d.Certain.Nodes + d.All.Nodes },
-		"found": func(d Day) (n int64) {
+		"compared": func(d verify.Day) int64 { return d.Sample.Nodes + d.Certain.Nodes + d.All.Nodes },
+		"found": func(d verify.Day) (n int64) {
 			for _, count := range d.Findings {
 				n += count
 			}
@@ -147,13 +123,6 @@ func formFuncs() map[string]any {
 			return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "`", "'").Replace(fmt.Sprint(text))
 		},
 	}
-}
-
-func sizeText(bytes int64) string {
-	if bytes >= 1e9 {
-		return fmt.Sprintf("%.2f GB", float64(bytes)/1e9)
-	}
-	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
 }
 
 // shellWords quotes a command so that a shell reads the same words.

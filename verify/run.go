@@ -1,0 +1,99 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+)
+
+// run is what every part of a run works with. Its terms, which are options, scope
+// and sample, are the same from beginning to end; only indices are listed again
+// after a repair.
+type run struct {
+	Options
+	*sides
+	*scope
+	rejected rejections
+	record   *record
+	meter    *meter
+	rate     float64 // share of the nodes that are drawn
+	seed     uint64  // of the draw
+}
+
+// complete says whether all payloads are compared that the level is about.
+func (r *run) complete() bool {
+	if r.Level != Full {
+		return true
+	}
+	for _, d := range r.days {
+		if !r.record.payloads(d.day.String()).Contains(checkpoint.Range{From: d.from, To: d.to}) {
+			return false
+		}
+	}
+	return true
+}
+
+// missingParts returns what is not compared yet of the payloads of a day, or of
+// the subset's hours of it, in pieces. What is recorded is left out to the
+// microsecond: the cuts of the run before may have been others.
+func (r *run) missingParts(d scopeDay) (pieces []checkpoint.Range) {
+	done := r.record.payloads(d.day.String())
+	wanted := []checkpoint.Range{{From: d.from, To: d.to}}
+	if r.Subset.Of != 0 {
+		wanted = r.Subset.hours(d)
+	}
+	for _, w := range wanted {
+		for _, part := range done.Missing(w.From, w.To) {
+			pieces = append(pieces, d.cut(part, rowsPerPart, math.MaxInt64)...)
+		}
+	}
+	return pieces
+}
+
+const (
+	hour = int64(3600e6)
+	// rowsPerPart is how many rows one reading of payloads takes at most, if
+	// they are spread evenly: some seconds, and what a crash costs.
+	rowsPerPart = 10_000
+)
+
+// hours returns the hours of a day that belong to the subset.
+func (s Subset) hours(d scopeDay) (hours []checkpoint.Range) {
+	for start := d.day.Start(); start < d.day.End(); start += hour {
+		r := checkpoint.Range{From: max(start, d.from), To: min(start+hour, d.to)}
+		if int(modulo(start/hour, int64(s.Of))) == s.Part-1 && r.From < r.To {
+			hours = append(hours, r)
+		}
+	}
+	return hours
+}
+
+// comparisons is about how many ids and payloads are left to this run.
+func (r *run) comparisons() (n int64) {
+	for _, d := range r.days {
+		rows := float64(d.rows)
+		if r.Level == Counts || r.record.days[d.day.String()] == nil {
+			n += d.rows
+			if r.Level == Sample {
+				n += int64(rows * r.rate)
+			}
+		}
+		if r.Level == Full {
+			for _, part := range r.missingParts(d) {
+				n += int64(rows * float64(part.To-part.From) / float64(d.to-d.from))
+			}
+		}
+	}
+	return n
+}
+
+// emptyDay is a day of which nothing is counted yet.
+func (r *run) emptyDay(d scopeDay) Day {
+	index := r.target.Backend().IndexOf(d.day)
+	holding := r.indices[index]
+	day := Day{Day: d.day.String(), Index: index, Ours: r.ours(holding), TargetBytes: holding.Bytes, All: r.record.kept[d.day.String()]}
+	if print, behind := r.prints[index]; behind {
+		day.Print = &print
+	}
+	return day
+}
