@@ -28,11 +28,11 @@ const maxAhead = 100_000
 // compareAhead compares the rows that are newer than the last pass of the
 // migration, and counts those that have a sound document: they are what it has not
 // copied yet, or are dated in the future.
-func (r *run) compareAhead(ctx context.Context) (sound tally, err error) {
+func (c *comparison) compareAhead(ctx context.Context) error {
 	var list []suspect
-	err = r.ask(ctx, func() error {
+	err := c.ask(ctx, func() error {
 		list = nil
-		return r.source.Entries(ctx, r.horizon, math.MaxInt64, func(e source.Entry) error {
+		return c.source.Entries(ctx, c.horizon, math.MaxInt64, func(e source.Entry) error {
 			if len(list) < maxAhead {
 				list = append(list, suspect{id: string(e.ID), micros: e.Micros})
 			}
@@ -40,18 +40,18 @@ func (r *run) compareAhead(ctx context.Context) (sound tally, err error) {
 		})
 	})
 	if err != nil || len(list) == maxAhead {
-		return sound, err
+		return err
 	}
 	for part := range slices.Chunk(list, suspectsAtOnce) {
-		judgements, err := judge{r}.byPayloads(ctx, part)
+		judgements, err := judge{c.run}.byPayloads(ctx, part)
 		if err != nil {
-			return sound, fmt.Errorf("compare rows newer than the last pass: %w", err)
+			return fmt.Errorf("compare rows newer than the last pass: %w", err)
 		}
 		for i, j := range judgements {
 			if j.outcome == cleared {
-				sound.add(part[i].micros)
+				c.ahead.add(part[i].micros)
 			}
 		}
 	}
-	return sound, nil
+	return nil
 }

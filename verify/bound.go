@@ -46,7 +46,7 @@ func NewBound(confidence float64, population, sample, defects int64) Bound {
 		b.Method, b.Nodes = Complete, defects
 	case float64(sample) > largePart*float64(population):
 		b.Method = Hypergeometric
-		b.Nodes = 1 + max(largest(b, hypergeometricTail), largest(b, thinnedTail))
+		b.Nodes = 1 + max(mostDefective(b, hypergeometricTail), mostDefective(b, thinnedTail))
 	default:
 		b.Method, b.Share = ClopperPearson, clopperPearson(confidence, sample, defects)
 		b.Nodes = int64(math.Ceil(b.Share * float64(population)))
@@ -67,10 +67,10 @@ func clopperPearson(confidence float64, sample, defects int64) float64 {
 	return distuv.Beta{Alpha: float64(defects) + 1, Beta: float64(sample - defects)}.Quantile(confidence)
 }
 
-// largest is the largest number of defective nodes for which finding so few as
+// mostDefective is the largest number of defective nodes for which finding so few as
 // were found is not less probable than 1-confidence. The tail falls with the
 // number of defective nodes.
-func largest(b Bound, tail func(Bound, int64) float64) int64 {
+func mostDefective(b Bound, tail func(Bound, int64) float64) int64 {
 	low, high := b.Defects, b.Population // the first is possible, and the last may be
 	for low < high {
 		middle := low + (high-low+1)/2

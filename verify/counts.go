@@ -7,11 +7,11 @@ import (
 
 // compareCounts compares numbers only. A missing node and one too many on the
 // same day cancel each other out: no more than numbers is promised.
-func (r *run) compareCounts(ctx context.Context) error {
-	rejected := r.rejected.ofDay()
-	for _, d := range r.allDays() {
-		result := r.emptyDay(d)
-		holding, behind := r.indices[result.Index]
+func (c *comparison) compareCounts(ctx context.Context) error {
+	rejected := c.rejected.ofDay()
+	for _, d := range c.allDays() {
+		result := c.emptyDay(d)
+		holding, behind := c.indices[result.Index]
 		result.Source, result.Rejected, result.Documents = d.rows, rejected[d.day], holding.Docs
 		difference := result.Documents - (result.Source - result.Rejected)
 		if !result.Ours {
@@ -28,14 +28,14 @@ func (r *run) compareCounts(ctx context.Context) error {
 			found.Class = Extra
 		}
 		if found.Class != "" {
-			if err := r.record.findings.add(result.Day, found); err != nil {
+			if err := c.record.findings.add(result.Day, found); err != nil {
 				return err
 			}
 		}
-		if err := r.record.put(ctx, &result); err != nil {
+		if err := c.record.put(ctx, &result); err != nil {
 			return err
 		}
-		r.meter.add(d.rows, 0)
+		c.meter.add(d.rows, 0)
 	}
 	return nil
 }

@@ -46,15 +46,12 @@ const (
 
 // doubts asks everything that the verdict rests on. What is not known is a doubt.
 type doubts struct {
-	*run
-	report   *Report
-	ahead    tally // rows that the last pass of the migration did not know, with a sound document
+	*reporter
 	recorded checkpoint.Verify
-	list     []Doubt
 }
 
 func (d *doubts) add(kind DoubtKind, reason string) {
-	d.list = append(d.list, Doubt{Kind: kind, Reason: reason})
+	d.result.Doubts = append(d.result.Doubts, Doubt{Kind: kind, Reason: reason})
 }
 
 func (d *doubts) collect(ctx context.Context) error {
@@ -62,21 +59,15 @@ func (d *doubts) collect(ctx context.Context) error {
 	d.ofOrder()
 	d.ofUnsealed()
 	d.ofGivenUp()
-	if err := d.ofTarget(ctx); err != nil {
-		return err
+	if d.Level == Counts || !d.result.Complete || !d.whole() { // a doubt already, and nothing to count against
+		return inTurn(ctx, d.ofTarget, d.ofStandby)
 	}
-	if err := d.ofStandby(ctx); err != nil {
-		return err
-	}
-	if d.Level == Counts || !d.report.Complete || !d.whole() {
-		return nil // a doubt already, and nothing to count against
-	}
-	return d.ofTable(ctx)
+	return inTurn(ctx, d.ofTarget, d.ofStandby, d.ofTable)
 }
 
 // ofComparison are about what is not right, and what was not compared.
 func (d *doubts) ofComparison() {
-	r := d.report
+	r := &d.result
 	if len(r.Lost) > 0 {
 		days := make([]string, len(r.Lost))
 		for i, l := range r.Lost {
@@ -127,7 +118,7 @@ func (d *doubts) ofOrder() {
 	}
 	settled := c.SwitchedAt + overlap.Microseconds()
 	early := func(reason string) {
-		d.list = append(d.list, Doubt{MigrationEarly, reason, isoTime(settled)})
+		d.result.Doubts = append(d.result.Doubts, Doubt{MigrationEarly, reason, isoTime(settled)})
 	}
 	switch {
 	case c.SwitchedAt == 0:
@@ -150,8 +141,8 @@ func (d *doubts) ofOrder() {
 func (d *doubts) ofUnsealed() {
 	var days []string
 	d.record.View(func(s *checkpoint.State) {
-		for i := range d.report.Days {
-			r := &d.report.Days[i]
+		for i := range d.result.Days {
+			r := &d.result.Days[i]
 			day, err := node.ParseDay(r.Day)
 			record, known := s.Days[r.Day]
 			open := err == nil && day.End() <= d.horizon && (r.Source > r.Rejected || r.Documents > 0)
@@ -168,10 +159,10 @@ func (d *doubts) ofUnsealed() {
 // ofGivenUp are about rows that are not on the target, and that the operator has
 // not given up.
 func (d *doubts) ofGivenUp() {
-	if n := d.report.Rejected.Open; n > 0 {
+	if n := d.result.Rejected.Open; n > 0 {
 		d.add(RejectedOpen, amount.Of(n, "node")+" rejected for a reason that is not accepted by name")
 	}
-	if n := d.report.Retired.Open; n > d.report.Retired.GiveUp {
+	if n := d.result.Retired.Open; n > d.result.Retired.GiveUp {
 		d.add(RetiredOpen, amount.Of(n, "row")+" of days that were passed over as out of retention, and that the retention last given to migrate does not cover")
 	}
 }
@@ -191,8 +182,8 @@ func (d *doubts) ofTarget(ctx context.Context) error {
 		d.add(ClusterNotWhole, "not all shards are there: "+shortList(missing))
 	}
 	var changed []string
-	for i := range d.report.Days {
-		if r := &d.report.Days[i]; r.Ours && r.Print != nil && *r.Print != now[r.Index] {
+	for i := range d.result.Days {
+		if r := &d.result.Days[i]; r.Ours && r.Print != nil && *r.Print != now[r.Index] {
 			changed = append(changed, r.Index)
 		}
 	}
@@ -219,7 +210,7 @@ func (d *doubts) ofStandby(ctx context.Context) error {
 
 // ofTable counts the table without any index: that has to be what was compared.
 func (d *doubts) ofTable(ctx context.Context) error {
-	r := d.report
+	r := &d.result
 	seen := tally{r.Total.Source + d.ahead.rows, r.Total.Moments + d.ahead.moments}
 	for _, apart := range d.apartDays {
 		of, err := answer(ctx, d.sides, func() (of tally, err error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -202,4 +203,22 @@ func (f *findings) total() (n int64) {
 		n += count
 	}
 	return n
+}
+
+// CheckWritable makes sure that a file can be written, before work begins whose
+// result it is to hold. It leaves no new file behind.
+func CheckWritable(path string) error {
+	_, err := os.Stat(path)
+	absent := errors.Is(err, fs.ErrNotExist)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	if err == nil && absent {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return hint.Add(fmt.Errorf("check that a file can be written: %w", err), "name a file in a directory that exists and can be written to; nothing was compared")
+	}
+	return nil
 }

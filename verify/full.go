@@ -10,23 +10,23 @@ import (
 
 // compareAll compares the payloads of all hours of the subset that are not
 // recorded yet, part by part, and records each.
-func (r *run) compareAll(ctx context.Context) error {
-	for _, d := range r.days {
+func (c *comparison) compareAll(ctx context.Context) error {
+	for _, d := range c.days {
 		var cut atomic.Bool
-		err := each(ctx, r.Workers, r.missingParts(d), func(ctx context.Context, part checkpoint.Range) error {
-			if r.stopped() {
+		err := each(ctx, c.Workers, c.missingParts(d), func(ctx context.Context, part checkpoint.Range) error {
+			if c.stopped() {
 				cut.Store(true)
 				return nil
 			}
 			count := &counted{}
-			p := &payloads{r, d.day, ofAll, &suspects{run: r, judge: judge{r}.byPayloads, counted: count}}
+			p := &payloads{c.run, d.day, ofAll, &suspects{run: c.run, judge: judge{c.run}.byPayloads, counted: count}}
 			if err := p.comparePart(ctx, part); err != nil {
 				return err
 			}
 			if err := p.suspects.flush(ctx); err != nil {
 				return err
 			}
-			return r.record.addPart(ctx, d.day.String(), part, &count.day)
+			return c.record.addPart(ctx, d.day.String(), part, &count.day)
 		})
 		switch {
 		case err != nil:

@@ -20,45 +20,21 @@ const (
 
 // compareIDs compares the ids of every day that is not recorded yet, and for the
 // level Sample the payloads of its sample.
-func (r *run) compareIDs(ctx context.Context) error {
-	for _, d := range r.allDays() {
-		if r.record.days[d.day.String()] != nil {
+func (c *comparison) compareIDs(ctx context.Context) error {
+	for _, d := range c.allDays() {
+		if c.record.days[d.day.String()] != nil {
 			continue
 		}
-		if r.stopped() {
+		if c.stopped() {
 			return ErrInterrupted
 		}
-		if err := r.compareDay(ctx, d); err != nil {
+		count := &counted{day: c.emptyDay(d)}
+		day := &dayComparison{c.run, d, count, &suspects{run: c.run, judge: judge{c.run}.byIDs, counted: count}, c.newStrata(d)}
+		if err := day.compare(ctx); err != nil {
 			return fmt.Errorf("verify day %s: %w", d.day, err)
 		}
 	}
 	return nil
-}
-
-func (r *run) compareDay(ctx context.Context, d scopeDay) error {
-	name := d.day.String()
-	r.Notify(Event{Kind: DayStarted, Day: name, Nodes: d.rows})
-	before := r.record.findings.total()
-	c := &dayComparison{run: r, scopeDay: d, counted: &counted{day: r.emptyDay(d)}}
-	c.strata = c.newStrata()
-	c.suspects = &suspects{run: r, judge: judge{r}.byIDs, counted: c.counted}
-	parts := d.cut(checkpoint.Range{From: d.from, To: d.to}, keysPerPart, maxParts)
-	if err := each(ctx, r.Workers, parts, c.readKeys); err != nil {
-		return err
-	}
-	if err := (&documents{c}).account(ctx); err != nil {
-		return err
-	}
-	if err := c.suspects.flush(ctx); err != nil {
-		return err
-	}
-	if r.Level == Sample {
-		if err := c.compareSample(ctx); err != nil {
-			return err
-		}
-	}
-	r.Notify(Event{Kind: DayCompared, Day: name, Nodes: c.counted.day.Source, Findings: r.record.findings.total() - before})
-	return r.record.put(ctx, &c.counted.day)
 }
 
 // dayComparison compares the ids of a day: rows with documents, then documents
@@ -71,15 +47,19 @@ type dayComparison struct {
 	strata   *strata // guarded as what is counted
 }
 
-// newStrata returns strata for the day, or a part of it. A size class keeps as
-// many nodes as may be drawn of it, with those that turn out to belong to a
-// certainty stratum.
-func (c *dayComparison) newStrata() *strata {
-	limit := 0
-	if c.Level == Sample {
-		limit = int(quota(c.rate, c.rows+keysPerPart)) + c.certainLimit(c.scopeDay) + 2*maxParts
+func (c *dayComparison) compare(ctx context.Context) error {
+	c.Notify(Event{Kind: DayStarted, Day: c.day.String(), Nodes: c.rows})
+	before := c.record.findings.total()
+	err := inTurn(ctx, c.readAllKeys, (&documents{c}).account, c.suspects.flush, c.compareSample)
+	if err != nil {
+		return err
 	}
-	return newStrata(c.day, c.certain, c.sentAgain[c.day], limit)
+	c.Notify(Event{Kind: DayCompared, Day: c.day.String(), Nodes: c.counted.day.Source, Findings: c.record.findings.total() - before})
+	return c.record.put(ctx, &c.counted.day)
+}
+
+func (c *dayComparison) readAllKeys(ctx context.Context) error {
+	return each(ctx, c.Workers, c.cut(checkpoint.Range{From: c.from, To: c.to}, keysPerPart, maxParts), c.readKeys)
 }
 
 // reading is one reading of keys. It counts apart from others, so that a reading
@@ -96,7 +76,7 @@ type reading struct {
 func (c *dayComparison) readKeys(ctx context.Context, part checkpoint.Range) error {
 	var r *reading
 	err := c.ask(ctx, func() error {
-		r = &reading{dayComparison: c, index: c.counted.day.Index, strata: c.newStrata()}
+		r = &reading{dayComparison: c, index: c.counted.day.Index, strata: c.newStrata(c.scopeDay)}
 		if err := c.source.Entries(ctx, part.From, part.To, func(e source.Entry) error { return r.add(ctx, e) }); err != nil {
 			return err
 		}

@@ -47,9 +47,6 @@ type Options struct {
 	Stop <-chan struct{}
 	// Notify is told what happens. It may be called by several goroutines.
 	Notify func(Event)
-	// Steps says what to do about a doubt of a report, whose figures are complete:
-	// who calls knows by which commands. Without it a report has no such steps.
-	Steps func(*Report, Doubt) []string
 }
 
 // withDefaults fills in what was left out. A share of 0.003 % makes a sample of
@@ -72,9 +69,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Notify == nil {
 		o.Notify = func(Event) {}
-	}
-	if o.Steps == nil {
-		o.Steps = func(*Report, Doubt) []string { return nil }
 	}
 	if o.Until == 0 {
 		o.Until = math.MaxInt32

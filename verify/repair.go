@@ -23,34 +23,36 @@ type Subject struct {
 }
 
 // repair has the findings repaired, and compares again what they were about.
-func (r *run) repair(ctx context.Context) (done map[string]int64, err error) {
-	if r.Repair == nil || r.record.findings.total() == 0 {
-		return nil, nil
+func (c *comparison) repair(ctx context.Context) (err error) {
+	if c.Repair == nil || c.record.findings.total() == 0 {
+		return nil
 	}
-	done, err = r.Repair(ctx, &Subject{r.target, r.switchedAt, r})
+	if c.repairs, err = c.Repair(ctx, &Subject{c.target, c.switchedAt, c.run}); err != nil {
+		return fmt.Errorf("repair: %w", err)
+	}
+	if c.repairs == nil {
+		return nil
+	}
+	before, err := c.record.findings.setAside()
 	if err != nil {
-		return nil, fmt.Errorf("repair: %w", err)
+		return err
 	}
-	if done == nil {
-		return nil, nil
-	}
-	// They can be as many as nodes, so they are kept in a file.
-	aside, err := r.record.findings.setAside()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, aside.remove()) }()
-	return done, r.compareAgain(ctx, aside)
+	defer func() { err = errors.Join(err, before.remove()) }()
+	return inTurn(ctx,
+		func(ctx context.Context) error { return c.forgetRepaired(ctx, before) },
+		func(ctx context.Context) error { return c.readIndices(ctx, c.sides) },
+		c.compareIDs,
+		func(ctx context.Context) error { return c.comparePayloadsOf(ctx, before) },
+		c.recordFindings)
 }
 
-// compareAgain compares the days again that findings were about. The payloads that
-// are all compared already are not compared again, but for the findings'.
-func (r *run) compareAgain(ctx context.Context, before *findings) error {
+// forgetRepaired forgets the findings, and the days that they were about.
+func (c *comparison) forgetRepaired(ctx context.Context, before *findings) error {
 	days := make(map[string]bool)
 	err := before.each(func(f Finding) error {
 		days[f.Day] = true
 		for _, index := range f.Indices {
-			if day, ok := r.target.Backend().DayOf(index); ok {
+			if day, ok := c.target.Backend().DayOf(index); ok {
 				days[day.String()] = true
 			}
 		}
@@ -59,37 +61,24 @@ func (r *run) compareAgain(ctx context.Context, before *findings) error {
 	if err != nil {
 		return err
 	}
-	err = r.record.forget(ctx, days, func(v *checkpoint.Verify) { v.Findings, v.Repaired = 0, true })
+	err = c.record.forget(ctx, days, func(v *checkpoint.Verify) { v.Findings, v.Repaired = 0, true })
 	if err != nil {
 		return err
 	}
-	for name, all := range r.record.kept {
+	for name, all := range c.record.kept {
 		all.Defects = 0 // counted again
-		r.record.kept[name] = all
+		c.record.kept[name] = all
 	}
-	if err := r.record.findings.reset(); err != nil {
-		return err
-	}
-	if err := r.readIndices(ctx, r.sides); err != nil {
-		return err
-	}
-	if err := r.compareIDs(ctx); err != nil {
-		return err
-	}
-	if r.Level != IDs {
-		if err := r.comparePayloadsOf(ctx, before); err != nil {
-			return err
-		}
-	}
-	size, err := r.record.findings.sync()
-	if err != nil {
-		return err
-	}
-	return r.record.Update(ctx, func(s *checkpoint.State) { s.Verify.Findings = size })
+	return c.record.findings.reset()
 }
 
-func (r *run) comparePayloadsOf(ctx context.Context, before *findings) error {
-	queue := &suspects{run: r, judge: judge{r}.byPayloads, counted: &counted{}}
+// comparePayloadsOf compares the payloads that findings were about: those that are
+// all compared already are not compared again.
+func (c *comparison) comparePayloadsOf(ctx context.Context, before *findings) error {
+	if c.Level == IDs {
+		return nil
+	}
+	queue := &suspects{run: c.run, judge: judge{c.run}.byPayloads, counted: &counted{}}
 	err := before.each(func(f Finding) error {
 		day, err := node.ParseDay(f.Day)
 		if err != nil || f.ID == "" || f.Class == Extra {
@@ -101,6 +90,14 @@ func (r *run) comparePayloadsOf(ctx context.Context, before *findings) error {
 		return err
 	}
 	return queue.flush(ctx)
+}
+
+func (c *comparison) recordFindings(ctx context.Context) error {
+	size, err := c.record.findings.sync()
+	if err != nil {
+		return err
+	}
+	return c.record.Update(ctx, func(s *checkpoint.State) { s.Verify.Findings = size })
 }
 
 // Notify tells what a repair is about to do.

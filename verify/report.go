@@ -51,8 +51,9 @@ type Report struct {
 	Earlier    int64             `json:"earlier_defects"` // that samples before this one found
 	Findings   FindingsReport    `json:"findings"`
 	Repairs    map[string]int64  `json:"repairs,omitempty"` // what was done, by what it was
-	NextSteps  []string          `json:"next_steps"`
+	NextSteps  []string          `json:"next_steps"`        // who calls sets them: what ends the doubts, by which command
 	Throughput []Point           `json:"throughput"`
+	Doubts     []Doubt           `json:"-"` // why it is not safe, for who sets the next steps
 }
 
 // Verdict is the result in a sentence.
@@ -98,20 +99,18 @@ type FindingsReport struct {
 // maxExamples is how many findings of a class a report shows.
 const maxExamples = 10
 
-// comparison is what a run found out or did that is not recorded.
-type comparison struct {
-	ahead      tally            // rows that the last pass of the migration did not know, with a sound document
-	repairs    map[string]int64 // what was done, by what it was
-	throughput []Point
+// reporter makes a report of a comparison.
+type reporter struct {
+	*comparison
+	result Report
 }
 
 // report puts together what is recorded, and concludes.
-func (r *run) report(ctx context.Context, c comparison) (*Report, error) {
-	recorded := r.record.verify()
-	p := &Report{
+func (r *reporter) report(ctx context.Context) (*Report, error) {
+	recorded, p := r.record.verify(), &r.result
+	*p = Report{
 		Type: "report", Schema: reportSchema, Level: r.Level, Complete: r.complete(), Started: recorded.Started,
-		Finished: time.Now().UTC(), Throughput: c.throughput, Repairs: c.repairs,
-		Versions: r.versions(), Settings: r.settings(), Earlier: recorded.Defects, Rejected: r.reportRejected(),
+		Finished: time.Now().UTC(), Repairs: r.repairs, Earlier: recorded.Defects,
 	}
 	for _, limit := range sizeLimits() {
 		p.SizeLimits = append(p.SizeLimits, limit)
@@ -125,39 +124,42 @@ func (r *run) report(ctx context.Context, c comparison) (*Report, error) {
 	if r.switchedAt != 0 {
 		p.SwitchedAt = isoTime(r.switchedAt)
 	}
-	r.reportApart(p)
 	rows, err := answer(ctx, r.sides, func() (int64, error) { return r.source.Count(ctx, r.horizon, math.MaxInt64) })
 	if err != nil {
 		return nil, err
 	}
-	p.Newer = max(rows-c.ahead.rows, 0)
+	p.Newer = max(rows-r.ahead.rows, 0)
 	for _, name := range slices.Sorted(maps.Keys(r.record.days)) {
 		p.Days = append(p.Days, *r.record.days[name])
 		p.Total.add(r.record.days[name])
-	}
-	if err := r.reportFindings(p); err != nil {
-		return nil, err
 	}
 	// A sample that was used to repair says nothing about other nodes.
 	if r.Level == Sample && !recorded.Repaired {
 		p.Bound = r.bound(p.Total.Sample)
 	}
-	doubts := &doubts{run: r, report: p, ahead: c.ahead, recorded: recorded}
+	r.versions()
+	r.settings()
+	r.apart()
+	r.rejections()
+	if err := r.findings(); err != nil {
+		return nil, err
+	}
+	doubts := &doubts{reporter: r, recorded: recorded}
 	if err := doubts.collect(ctx); err != nil {
 		return nil, err
 	}
-	p.conclude(doubts.list, r.Steps)
+	p.conclude()
 	return p, nil
 }
 
-// reportApart counts the days that were not compared.
-func (r *run) reportApart(p *Report) {
-	rows := make(map[node.Day]int64)
+// apart counts the days that were not compared.
+func (r *reporter) apart() {
+	p, rows := &r.result, make(map[node.Day]int64)
 	for _, d := range r.apartDays {
 		rows[d.day] = d.rows
 	}
 	p.Lost, p.Retired.GiveUp = []LostDay{}, r.GiveUp
-	for day, reason := range r.apart {
+	for day, reason := range r.scope.apart {
 		n := rows[day]
 		switch {
 		case day.End() <= r.from || day.Start() >= r.until:
@@ -178,7 +180,7 @@ func (r *run) reportApart(p *Report) {
 
 // bound counts of the sample only what a plain sample of its rate would have:
 // strata are rounded up, and the nodes too many must not make it look better.
-func (r *run) bound(sample Compared) *Bound {
+func (r *reporter) bound(sample Compared) *Bound {
 	counted := sample.Nodes
 	if sample.Nodes < sample.Population {
 		counted = min(int64(r.rate*float64(sample.Population)), sample.Nodes)
@@ -187,7 +189,8 @@ func (r *run) bound(sample Compared) *Bound {
 	return &b
 }
 
-func (r *run) reportFindings(p *Report) error {
+func (r *reporter) findings() error {
+	p := &r.result
 	p.Findings = FindingsReport{Counts: map[Class]int64{}, Examples: []Finding{}, File: r.Findings}
 	p.Total.Findings = p.Findings.Counts
 	days := make(map[string]*Day)
@@ -209,23 +212,23 @@ func (r *run) reportFindings(p *Report) error {
 	})
 }
 
-func (r *run) reportRejected() RejectedReport {
-	p := RejectedReport{ByReason: r.rejected.byReason(), Accepted: r.Accept, File: r.RejectedList}
+func (r *reporter) rejections() {
+	p := &r.result.Rejected
+	*p = RejectedReport{ByReason: r.rejected.byReason(), Accepted: r.Accept, File: r.RejectedList}
 	for reason, n := range p.ByReason {
 		p.Total += n
 		if !slices.Contains(p.Accepted, reason) {
 			p.Open += n
 		}
 	}
-	return p
 }
 
-func (r *run) versions() map[string]string {
+func (r *reporter) versions() {
 	tool := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		tool = info.Main.Version
 	}
-	return map[string]string{
+	r.result.Versions = map[string]string{
 		"nodestore-migrate": tool,
 		"go":                runtime.Version(),
 		"postgresql":        r.source.Relation().ServerText,
@@ -234,7 +237,7 @@ func (r *run) versions() map[string]string {
 }
 
 // settings are what the result depends on.
-func (r *run) settings() map[string]string {
+func (r *reporter) settings() {
 	settings := map[string]string{
 		"level":        string(r.Level),
 		"workers":      strconv.Itoa(r.Workers),
@@ -256,5 +259,5 @@ func (r *run) settings() map[string]string {
 	if r.Subset.Of != 0 {
 		settings["subset"] = fmt.Sprintf("%d/%d", r.Subset.Part, r.Subset.Of)
 	}
-	return settings
+	r.result.Settings = settings
 }

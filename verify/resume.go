@@ -151,12 +151,3 @@ func (r *run) drawRate(ctx context.Context) (float64, error) {
 	}
 	return 1, nil
 }
-
-// certainLimit is how many nodes of a day the certainty strata may hold, but for
-// the ends of slices.
-func (r *run) certainLimit(d scopeDay) int {
-	if len(r.sentAgain[d.day]) == 0 {
-		return maxCertain
-	}
-	return maxCertain + int(min(maxResent, d.rows))
-}

@@ -97,3 +97,23 @@ func (r *run) emptyDay(d scopeDay) Day {
 	}
 	return day
 }
+
+// certainLimit is how many nodes of a day the certainty strata may hold, but for
+// the ends of slices.
+func (r *run) certainLimit(d scopeDay) int {
+	if len(r.sentAgain[d.day]) == 0 {
+		return maxCertain
+	}
+	return maxCertain + int(min(maxResent, d.rows))
+}
+
+// newStrata returns strata for a day, or a part of it. A size class keeps as many
+// nodes as may be drawn of it, with those that turn out to belong to a certainty
+// stratum.
+func (r *run) newStrata(d scopeDay) *strata {
+	limit := 0
+	if r.Level == Sample {
+		limit = int(quota(r.rate, d.rows+keysPerPart)) + r.certainLimit(d) + 2*maxParts
+	}
+	return newStrata(d.day, r.certain, r.sentAgain[d.day], limit)
+}

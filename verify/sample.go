@@ -27,6 +27,9 @@ type payloads struct {
 // compareSample compares the payloads of the day's sample, of its certainty
 // strata, and of what was written so late that all of it is compared.
 func (c *dayComparison) compareSample(ctx context.Context) error {
+	if c.Level != Sample {
+		return nil
+	}
 	certainly, drawn, population := c.strata.draw(c.rate, sliceBytes)
 	c.counted.change(func(d *Day) {
 		d.Sample.Population += population

@@ -45,6 +45,16 @@ func answer[T any](ctx context.Context, s *sides, question func() (T, error)) (v
 	return value, err
 }
 
+// inTurn goes through phases until one fails.
+func inTurn(ctx context.Context, phases ...func(context.Context) error) error {
+	for _, phase := range phases {
+		if err := phase(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // each works on a list, on so many of it at the same time.
 func each[T any](ctx context.Context, workers int, list []T, work func(context.Context, T) error) error {
 	group, ctx := errgroup.WithContext(ctx)

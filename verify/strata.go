@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -31,11 +32,11 @@ func sizeClass(bytes int64) int {
 // Certainty strata are checked completely, so they are kept small: nodes beyond
 // these limits stay in the population that the sample speaks for.
 const (
-	maxLargest  = 20   // of each day
-	maxOdd      = 1000 // of each day: ids that are not 32 hex digits
-	maxMidnight = 1000 // of each day: nodes within midnight of its ends
-	maxResent   = 1000 // of each day: nodes of batches that were sent again, and those between
-	midnight    = int64(1e6)
+	maxLargest     = 20   // of each day
+	maxOdd         = 1000 // of each day: ids that are not 32 hex digits
+	maxMidnight    = 1000 // of each day: nodes within aroundMidnight of its ends
+	maxResent      = 1000 // of each day: nodes of batches that were sent again, and those between
+	aroundMidnight = int64(1e6)
 
 	maxCertain = maxLargest + maxOdd + maxMidnight
 )
@@ -89,30 +90,32 @@ type minute struct {
 	first, last pick
 }
 
+// Certainty strata are the first of a day's strata, the size classes the others.
+const (
+	largest = iota
+	odd
+	midnight
+	resent
+	certainties
+)
+
 // strata are the candidates of a day, or of a part of it.
 type strata struct {
-	day      node.Day
-	certain  int64              // nodes from here on are compared anyhow, µs
-	sent     checkpoint.Ranges  // timestamps of batches that were sent again
-	sizes    [sizeClasses]int64 // nodes of each size class
-	classes  [sizeClasses]smallest
-	largest  smallest
-	odd      smallest
-	midnight smallest
-	resent   smallest
-	minutes  map[int64]*minute // by the minute's first µs
+	day     node.Day
+	certain int64              // nodes from here on are compared anyhow, µs
+	sent    checkpoint.Ranges  // timestamps of batches that were sent again
+	sizes   [sizeClasses]int64 // nodes of each size class
+	picks   [certainties + sizeClasses]smallest
+	minutes map[int64]*minute // by the minute's first µs
 }
 
 // newStrata returns strata for a day, of each class of which at most limit
 // nodes will be drawn, all of them before certain. Batches of the timestamps in
 // sent were sent again.
 func newStrata(day node.Day, certain int64, sent checkpoint.Ranges, limit int) *strata {
-	s := &strata{
-		day: day, certain: certain, sent: sent, resent: smallest{limit: maxResent}, largest: smallest{limit: maxLargest}, odd: smallest{limit: maxOdd}, midnight: smallest{limit: maxMidnight},
-		minutes: make(map[int64]*minute),
-	}
-	for i := range s.classes {
-		s.classes[i].limit = limit
+	s := &strata{day: day, certain: certain, sent: sent, minutes: make(map[int64]*minute)}
+	for i, limit := range []int{maxLargest, maxOdd, maxMidnight, maxResent, limit, limit, limit, limit, limit} {
+		s.picks[i].limit = limit
 	}
 	return s
 }
@@ -126,16 +129,16 @@ func (s *strata) offer(p pick) {
 	}
 	class := sizeClass(p.bytes)
 	s.sizes[class]++
-	s.classes[class].offer(p)
-	s.largest.offer(pick{p.id, p.micros, p.bytes, math.MaxUint64 - uint64(p.bytes)})
-	if !isHex(p.id) {
-		s.odd.offer(p)
+	s.picks[certainties+class].offer(p)
+	s.picks[largest].offer(pick{p.id, p.micros, p.bytes, math.MaxUint64 - uint64(p.bytes)})
+	if len(p.id) != 32 || strings.Trim(p.id, "0123456789abcdef") != "" {
+		s.picks[odd].offer(p)
 	}
-	if p.micros-s.day.Start() < midnight || s.day.End()-p.micros <= midnight {
-		s.midnight.offer(p)
+	if p.micros-s.day.Start() < aroundMidnight || s.day.End()-p.micros <= aroundMidnight {
+		s.picks[midnight].offer(p)
 	}
 	if len(s.sent) > 0 && s.sent.Contains(checkpoint.Range{From: p.micros, To: p.micros + 1}) {
-		s.resent.offer(p)
+		s.picks[resent].offer(p)
 	}
 }
 
@@ -160,10 +163,9 @@ func (m *minute) add(other minute) {
 
 // merge adds another part of the same day.
 func (s *strata) merge(other *strata) {
-	into := s.heaps()
-	for i, from := range other.heaps() {
-		for _, p := range from.kept() {
-			into[i].offer(p)
+	for i := range other.picks {
+		for _, p := range other.picks[i].kept() {
+			s.picks[i].offer(p)
 		}
 	}
 	for i, n := range other.sizes {
@@ -174,38 +176,26 @@ func (s *strata) merge(other *strata) {
 	}
 }
 
-func (s *strata) heaps() []*smallest {
-	heaps := []*smallest{&s.largest, &s.odd, &s.midnight, &s.resent}
-	for i := range s.classes {
-		heaps = append(heaps, &s.classes[i])
-	}
-	return heaps
-}
-
 // draw returns the nodes of the certainty strata, and of the others a sample
 // of the given rate from each size class, with the number it was drawn from.
 func (s *strata) draw(rate float64, sliceBytes int64) (certain, sample []pick, population int64) {
 	known := make(map[string]bool)
-	for _, candidates := range [][]pick{s.largest.kept(), s.odd.kept(), s.midnight.kept(), s.resent.kept(), s.sliceEnds(sliceBytes)} {
-		for _, p := range candidates {
-			if !known[p.id] && p.micros < s.certain {
-				known[p.id] = true
-				certain = append(certain, p)
-				s.sizes[sizeClass(p.bytes)]--
-			}
+	candidates := s.sliceEnds(sliceBytes)
+	for i := range certainties {
+		candidates = append(candidates, s.picks[i].kept()...)
+	}
+	for _, p := range candidates {
+		if !known[p.id] && p.micros < s.certain {
+			known[p.id] = true
+			certain = append(certain, p)
+			s.sizes[sizeClass(p.bytes)]--
 		}
 	}
 	for class, size := range s.sizes {
-		var others []pick
-		for _, p := range s.classes[class].kept() {
-			if !known[p.id] {
-				others = append(others, p)
-			}
-		}
+		others := slices.DeleteFunc(s.picks[certainties+class].kept(), func(p pick) bool { return known[p.id] })
 		slices.SortFunc(others, byOrder)
 		sample = append(sample, others[:min(quota(rate, size), int64(len(others)))]...)
 		population += size
-		s.sizes[class] = size
 	}
 	return certain, sample, population
 }
@@ -235,15 +225,6 @@ func (s *strata) sliceEnds(sliceBytes int64) (ends []pick) {
 // quota is how many of a stratum's nodes are drawn at a rate.
 func quota(rate float64, size int64) int64 {
 	return min(int64(math.Ceil(rate*float64(size))), size)
-}
-
-func isHex(id string) bool {
-	for _, c := range []byte(id) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(id) == 32
 }
 
 // modulo is never negative.

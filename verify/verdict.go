@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -11,18 +10,10 @@ import (
 
 // conclude says what the report proves. The old table may be dropped only if
 // there is no doubt.
-func (r *Report) conclude(doubts []Doubt, steps func(*Report, Doubt) []string) {
-	r.Verdict = Verdict{Sentence: r.sentence(), SafeToDrop: len(doubts) == 0}
-	if r.Verdict.SafeToDrop {
-		r.NextSteps = []string{"Safe to drop the old table: keep this report, make sure that nothing writes to " + r.Source.Table + ", then drop or truncate it."}
-	}
-	for _, d := range doubts {
+func (r *Report) conclude() {
+	r.Verdict = Verdict{Sentence: r.sentence(), SafeToDrop: len(r.Doubts) == 0}
+	for _, d := range r.Doubts {
 		r.Verdict.Because = append(r.Verdict.Because, d.Reason)
-		for _, step := range steps(r, d) {
-			if !slices.Contains(r.NextSteps, step) {
-				r.NextSteps = append(r.NextSteps, step)
-			}
-		}
 	}
 }
 

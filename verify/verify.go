@@ -8,13 +8,9 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -66,53 +62,45 @@ func (v *Verification) run(ctx context.Context) (report *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.record.findings.file.Close()) }()
+	c := &comparison{run: r}
 	measured := v.meter.run()
-	compared, err := r.compare(ctx)
-	compared.throughput = measured()
+	err = c.compare(ctx)
+	throughput := measured()
 	if err != nil {
 		return nil, err
 	}
-	report, err = r.report(ctx, compared)
-	if report != nil {
-		report.Seconds = time.Since(started).Seconds()
+	report, err = (&reporter{comparison: c}).report(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return report, err
+	report.Throughput, report.Seconds = throughput, time.Since(started).Seconds()
+	return report, nil
 }
 
-// compare goes through the levels, repairs if it was asked to, and looks at the
-// rows that the last pass of the migration did not know.
-func (r *run) compare(ctx context.Context) (c comparison, err error) {
-	if r.Level == Counts {
-		if err := r.compareCounts(ctx); err != nil {
-			return c, err
-		}
-		return c, r.finish(ctx)
+// comparison goes through the levels of a run.
+type comparison struct {
+	*run
+	repairs map[string]int64 // what a repair did, by what it was
+	ahead   tally            // rows that the last pass of the migration did not know, with a sound document
+}
+
+func (c *comparison) compare(ctx context.Context) error {
+	switch c.Level {
+	case Counts:
+		return inTurn(ctx, c.compareCounts, c.finish)
+	case Full:
+		return inTurn(ctx, c.compareIDs, c.compareAll, c.finish, c.repair, c.compareAhead)
 	}
-	if err := r.compareIDs(ctx); err != nil {
-		return c, err
-	}
-	if r.Level == Full {
-		if err := r.compareAll(ctx); err != nil {
-			return c, err
-		}
-	}
-	if err := r.finish(ctx); err != nil {
-		return c, err
-	}
-	if c.repairs, err = r.repair(ctx); err != nil {
-		return c, err
-	}
-	c.ahead, err = r.compareAhead(ctx)
-	return c, err
+	return inTurn(ctx, c.compareIDs, c.finish, c.repair, c.compareAhead)
 }
 
 // finish records that nothing is left, if that is so: after a subset, the
 // others are. What is asked for next is compared again.
-func (r *run) finish(ctx context.Context) error {
-	if !r.complete() {
+func (c *comparison) finish(ctx context.Context) error {
+	if !c.complete() {
 		return nil
 	}
-	return r.record.Update(ctx, func(s *checkpoint.State) { s.Verify.Complete = true })
+	return c.record.Update(ctx, func(s *checkpoint.State) { s.Verify.Complete = true })
 }
 
 // Undelivered has the same command resume this run, which has come to its end: its
@@ -128,22 +116,4 @@ func (v *Verification) Undelivered(ctx context.Context) error {
 // Progress may be called at any time, from any goroutine.
 func (v *Verification) Progress() Progress {
 	return Progress{PlannedNodes: v.meter.planned.Load(), Nodes: v.meter.nodes.Load(), Bytes: v.meter.bytes.Load()}
-}
-
-// CheckWritable makes sure that a file can be written, before work begins whose
-// result it is to hold. It leaves no new file behind.
-func CheckWritable(path string) error {
-	_, err := os.Stat(path)
-	absent := errors.Is(err, fs.ErrNotExist)
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err == nil {
-		err = file.Close()
-	}
-	if err == nil && absent {
-		err = os.Remove(path)
-	}
-	if err != nil {
-		return hint.Add(fmt.Errorf("check that a file can be written: %w", err), "name a file in a directory that exists and can be written to; nothing was compared")
-	}
-	return nil
 }

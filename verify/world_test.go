@@ -168,7 +168,7 @@ func (w *world) change(how func(*checkpoint.State)) {
 // options look again at once: nothing moves in these tests unless they say so.
 func (w *world) options(level verify.Level) verify.Options {
 	return verify.Options{
-		Level: level, Workers: 2, Steps: cli.Steps, RejectedList: w.rejectedList(), Findings: w.findingsFile(),
+		Level: level, Workers: 2, RejectedList: w.rejectedList(), Findings: w.findingsFile(),
 		Pauses: []time.Duration{time.Millisecond, time.Millisecond},
 	}
 }
@@ -177,6 +177,7 @@ func (w *world) verify(o verify.Options) *verify.Report {
 	w.t.Helper()
 	report, err := verify.New(w.parts, o).Run(w.t.Context())
 	w.must(err)
+	report.NextSteps = cli.Steps(report)
 	return report
 }
 

@@ -10,9 +10,23 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
-// Steps says by which commands a doubt of a verification ends. A step never advises
-// what will refuse or destroy.
-func Steps(r *verify.Report, d verify.Doubt) []string {
+// Steps says what comes after a verification: which commands end its doubts. A step
+// never advises what will refuse or destroy.
+func Steps(r *verify.Report) (steps []string) {
+	if r.Verdict.SafeToDrop {
+		return []string{"Safe to drop the old table: keep this report, make sure that nothing writes to " + r.Source.Table + ", then drop or truncate it."}
+	}
+	for _, d := range r.Doubts {
+		for _, step := range stepsOf(r, d) {
+			if !slices.Contains(steps, step) {
+				steps = append(steps, step)
+			}
+		}
+	}
+	return steps
+}
+
+func stepsOf(r *verify.Report, d verify.Doubt) []string {
 	switch d.Kind {
 	case verify.OpenFindings:
 		return findingSteps(r)

@@ -134,7 +134,8 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.writeReports(p, found); err != nil {
+	found.Command, found.NextSteps = withoutPasswords(p.args), Steps(found)
+	if err := c.writeReports(found); err != nil {
 		return errors.Join(err, v.Undelivered(ctx))
 	}
 	if err := c.print(p, s, found); err != nil {
@@ -155,7 +156,7 @@ func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options 
 		Level: verify.Level(c.Level), Since: c.Since.Day, Until: c.Until.Day,
 		Confidence: c.Confidence.share, MaxDefects: c.MaxDefects.share, Seed: c.Seed, Subset: c.Subset.Subset,
 		Workers: c.Workers.n, RejectedList: rejectedFile(c.Checkpoint), Findings: base + ".findings.jsonl",
-		GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event, Steps: Steps,
+		GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event,
 	}
 	switch {
 	case c.DryRun:
@@ -225,8 +226,7 @@ type verifySummary struct {
 }
 
 // writeReports writes all that can be written.
-func (c *verifyCommand) writeReports(p *process, r *verify.Report) (err error) {
-	r.Command = withoutPasswords(p.args)
+func (c *verifyCommand) writeReports(r *verify.Report) (err error) {
 	for _, name := range c.Report {
 		err = errors.Join(err, report.Write(r, name))
 	}
