@@ -71,23 +71,3 @@ func (r rejections) has(id []byte, micros int64) bool {
 	known, ok := r[r.key(string(id), micros)]
 	return ok && known.bounded && known.micros == micros
 }
-
-// ofDay counts the rejected nodes of each day.
-func (r rejections) ofDay() map[node.Day]int64 {
-	days := make(map[node.Day]int64)
-	for _, known := range r {
-		if known.bounded {
-			days[node.DayOf(known.micros)]++
-		}
-	}
-	return days
-}
-
-// byReason counts the rejected nodes.
-func (r rejections) byReason() map[node.Reason]int64 {
-	reasons := make(map[node.Reason]int64)
-	for _, known := range r {
-		reasons[known.reason]++
-	}
-	return reasons
-}

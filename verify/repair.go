@@ -18,7 +18,8 @@ type Repair func(context.Context, *Subject) (done map[string]int64, err error)
 // their nodes now.
 type Subject struct {
 	Target     *target.Target
-	SwitchedAt int64 // when Sentry began to write to the target, µs since 1970; 0: not yet
+	SwitchedAt int64       // when Sentry began to write to the target, µs since 1970; 0: not yet
+	Notify     func(Event) // of what a repair is about to do
 	run        *run
 }
 
@@ -27,7 +28,7 @@ func (c *comparison) repair(ctx context.Context) (err error) {
 	if c.Repair == nil || c.record.findings.total() == 0 {
 		return nil
 	}
-	if c.repairs, err = c.Repair(ctx, &Subject{c.target, c.switchedAt, c.run}); err != nil {
+	if c.repairs, err = c.Repair(ctx, &Subject{c.target, c.switchedAt, c.Notify, c.run}); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
 	if c.repairs == nil {
@@ -99,9 +100,6 @@ func (c *comparison) recordFindings(ctx context.Context) error {
 	}
 	return c.record.Update(ctx, func(s *checkpoint.State) { s.Verify.Findings = size })
 }
-
-// Notify tells what a repair is about to do.
-func (s *Subject) Notify(e Event) { s.run.Notify(e) }
 
 // Each hands over the findings.
 func (s *Subject) Each(visit func(Finding) error) error { return s.run.record.findings.each(visit) }

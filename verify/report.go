@@ -213,14 +213,14 @@ func (r *reporter) findings() error {
 }
 
 func (r *reporter) rejections() {
-	p := &r.result.Rejected
-	*p = RejectedReport{ByReason: r.rejected.byReason(), Accepted: r.Accept, File: r.RejectedList}
-	for reason, n := range p.ByReason {
-		p.Total += n
-		if !slices.Contains(p.Accepted, reason) {
-			p.Open += n
+	p := RejectedReport{ByReason: map[node.Reason]int64{}, Accepted: r.Accept, File: r.RejectedList}
+	for _, known := range r.rejected {
+		p.Total++
+		if p.ByReason[known.reason]++; !slices.Contains(p.Accepted, known.reason) {
+			p.Open++
 		}
 	}
+	r.result.Rejected = p
 }
 
 func (r *reporter) versions() {

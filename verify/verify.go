@@ -77,32 +77,6 @@ func (v *Verification) run(ctx context.Context) (report *Report, err error) {
 	return report, nil
 }
 
-// comparison goes through the levels of a run.
-type comparison struct {
-	*run
-	repairs map[string]int64 // what a repair did, by what it was
-	ahead   tally            // rows that the last pass of the migration did not know, with a sound document
-}
-
-func (c *comparison) compare(ctx context.Context) error {
-	switch c.Level {
-	case Counts:
-		return inTurn(ctx, c.compareCounts, c.finish)
-	case Full:
-		return inTurn(ctx, c.compareIDs, c.compareAll, c.finish, c.repair, c.compareAhead)
-	}
-	return inTurn(ctx, c.compareIDs, c.finish, c.repair, c.compareAhead)
-}
-
-// finish records that nothing is left, if that is so: after a subset, the
-// others are. What is asked for next is compared again.
-func (c *comparison) finish(ctx context.Context) error {
-	if !c.complete() {
-		return nil
-	}
-	return c.record.Update(ctx, func(s *checkpoint.State) { s.Verify.Complete = true })
-}
-
 // Undelivered has the same command resume this run, which has come to its end: its
 // report did not reach whom it is for.
 func (v *Verification) Undelivered(ctx context.Context) error {
