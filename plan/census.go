@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
@@ -33,28 +34,31 @@ const (
 	maxKeyword = 32766
 )
 
-func (m *maker) checkCensus(ctx context.Context) {
-	if m.source == nil || len(m.plan.Days) == 0 {
+// census takes a sample of the source.
+type census struct{ *run }
+
+func (s *census) check(ctx context.Context) {
+	if len(s.plan.Days) == 0 {
 		return
 	}
-	if !m.source.Relation().TimestampIndexed {
-		m.add(Check{Source, "census", Unknown, "no sample without an index on timestamp", ""})
+	if !s.source.Relation().TimestampIndexed {
+		s.unknown(Source, "census", "no sample without an index on timestamp", "")
 		return
 	}
-	census, err := m.sample(ctx)
+	found, err := s.sample(ctx)
 	if err != nil {
-		m.unknown(Source, "census", err, "no node was looked at")
+		s.unseen(Source, "census", err, "no node was looked at")
 		return
 	}
-	m.plan.Census = &census
-	m.judgeCensus(census)
+	s.plan.Census = &found
+	s.tell(found)
 }
 
-func (m *maker) judgeCensus(c Census) {
+func (s *census) tell(c Census) {
 	text := fmt.Sprintf("of %d nodes: median %s, a tenth over %s, largest %s, %d over 32,766 bytes, %d not canonical",
-		c.Nodes, Bytes(int64(c.Median)), Bytes(int64(c.P90)), Bytes(int64(c.Largest)), c.OverKeyword, c.Recoded)
+		c.Nodes, amount.Size(int64(c.Median)), amount.Size(int64(c.P90)), amount.Size(int64(c.Largest)), c.OverKeyword, c.Recoded)
 	if len(c.Rejected) == 0 {
-		m.ok(Source, "census", text)
+		s.ok(Source, "census", text)
 		return
 	}
 	total, reasons := 0, []string{}
@@ -62,19 +66,17 @@ func (m *maker) judgeCensus(c Census) {
 		total += c.Rejected[reason]
 		reasons = append(reasons, fmt.Sprintf("%s %d", reason, c.Rejected[reason]))
 	}
-	m.add(Check{
-		Source, "census", Warning, fmt.Sprintf("%s; %d would be rejected (%s)", text, total, strings.Join(reasons, ", ")),
-		"Sentry cannot read these on OpenSearch: migrate lists each with its reason; keep the old table if they matter",
-	})
+	s.warn(Source, "census", fmt.Sprintf("%s; %d would be rejected (%s)", text, total, strings.Join(reasons, ", ")),
+		"Sentry cannot read these on OpenSearch: migrate lists each with its reason; keep the old table if they matter")
 }
 
-func (m *maker) sample(ctx context.Context) (Census, error) {
+func (s *census) sample(ctx context.Context) (Census, error) {
 	c := Census{Rejected: map[node.Reason]int{}}
 	check := node.NewChecker(node.Full)
 	var sizes []int
 	var text []byte
-	for _, span := range m.instants() {
-		err := m.source.Sample(ctx, span, censusRows, func(n node.Node) error {
+	for _, span := range s.instants() {
+		err := s.source.Sample(ctx, span, censusRows, func(n node.Node) error {
 			var verdict node.Verdict
 			text, verdict = check.Append(text[:0], n.Data)
 			c.count(n, verdict)
@@ -109,17 +111,17 @@ func (c *Census) count(n node.Node, verdict node.Verdict) {
 
 // instants spreads the sample over the days by their rows: each instant stands
 // for the same number of them, and those of one day are evenly apart.
-func (m *maker) instants() (spans []source.Slice) {
+func (s *census) instants() (spans []source.Slice) {
 	total := int64(0)
-	for _, d := range m.plan.Days {
+	for _, d := range s.plan.Days {
 		total += max(d.Rows, 1)
 	}
 	before := int64(0)
-	for _, d := range m.plan.Days {
+	for _, d := range s.plan.Days {
 		rows := max(d.Rows, 1)
 		first, end := before*censusInstants/total, (before+rows)*censusInstants/total
 		before += rows
-		dayStart, dayEnd := d.planned.Start(), min(d.planned.End(), max(m.now, d.planned.Start()+1))
+		dayStart, dayEnd := d.planned.Start(), min(d.planned.End(), max(s.now, d.planned.Start()+1))
 		for i := range end - first {
 			from := dayStart + (dayEnd-dayStart)*i/(end-first)
 			spans = append(spans, source.Slice{From: from, To: d.planned.End()})

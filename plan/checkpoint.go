@@ -10,48 +10,52 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 )
 
-// checkCheckpoint reads the checkpoint of an earlier run, if there is one,
+// record is the checkpoint of an earlier run.
+type record struct{ *run }
+
+// check reads the checkpoint of an earlier run, if there is one,
 // without its lock.
-func (m *maker) checkCheckpoint(ctx context.Context) {
-	place := m.config.Checkpoint
-	if place.OnTarget && m.target == nil {
-		m.add(Check{Checkpoint, "checkpoint", Unknown, place.Name + " is on the target, which could not be asked", ""})
+func (r *record) check(ctx context.Context) {
+	place := r.config.Checkpoint
+	if place.OnTarget && r.target == nil {
+		r.unknown(Checkpoint, "checkpoint", place.Name+" is on the target, which could not be asked", "")
 		return
 	}
-	state, err := place.Read(ctx, m.target)
+	state, err := place.Read(ctx, r.target)
 	if errors.Is(err, fs.ErrNotExist) {
-		m.ok(Checkpoint, "checkpoint", place.Name+" is not there: a first run")
+		r.ok(Checkpoint, "checkpoint", place.Name+" is not there: a first run")
 		return
 	}
 	if err != nil {
-		m.judge(Checkpoint, "checkpoint", err, "whether there was an earlier run is not known")
+		r.refuseUnlessHidden(Checkpoint, "checkpoint", err, "whether there was an earlier run is not known")
 		return
 	}
-	m.state = &state
-	if m.source != nil && m.target != nil {
-		if err := m.checkBinding(ctx); err != nil {
-			m.refuse(Checkpoint, "binding", err)
+	r.state = &state
+	if r.source != nil && r.target != nil {
+		if err := r.checkBinding(ctx); err != nil {
+			r.refuse(Checkpoint, "binding", err)
 			return
 		}
 	}
-	m.ok(Checkpoint, "checkpoint", fmt.Sprintf("%s: %d days, begun %s UTC", place.Name, len(state.Days), state.Started.Format("2006-01-02 15:04")))
+	r.ok(Checkpoint, "checkpoint", fmt.Sprintf("%s: %d days, begun %s UTC", place.Name, len(state.Days), state.Started.Format("2006-01-02 15:04")))
 	if len(state.Borrowed) > 0 {
-		m.add(Check{
-			Checkpoint, "borrowed_settings", Warning, fmt.Sprintf("%d indices still have the settings of a load", len(state.Borrowed)),
-			"run migrate to resume, or migrate --restore-settings to give them back now",
+		r.add(Check{
+			Side: Checkpoint, Name: "borrowed_settings", State: Warning, Lever: RestoreSettings,
+			Detail: fmt.Sprintf("%d indices still have the settings of a load", len(state.Borrowed)),
+			Remedy: "run migrate to resume, or have it only give them back",
 		})
 	}
 }
 
 // checkBinding asks package checkpoint whether a run would be accepted.
-func (m *maker) checkBinding(ctx context.Context) error {
-	document, err := json.Marshal(m.state)
+func (r *record) checkBinding(ctx context.Context) error {
+	document, err := json.Marshal(r.state)
 	if err != nil {
 		return fmt.Errorf("encode checkpoint: %w", err)
 	}
-	from, to, backend := m.source.Identity(), m.target.Identity(), m.target.Backend()
+	from, to, backend := r.source.Identity(), r.target.Identity(), r.target.Backend()
 	opened, err := checkpoint.Open(ctx, reader{document}, checkpoint.Binding{
-		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: m.config.Region},
+		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: r.config.Region},
 		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
 	})
 	if err != nil {

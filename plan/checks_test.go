@@ -43,7 +43,7 @@ func TestConditions(t *testing.T) {
 		{"standby", standby(source.Standby{Feedback: true, Lag: time.Hour}), Warning, "1h0m0s behind"},
 	}
 	for _, c := range cases {
-		m := &maker{plan: Plan{Relation: &Relation{Name: "public.nodestore_node"}}}
+		m := &sourceSide{&run{plan: Plan{Relation: &Relation{Name: "public.nodestore_node"}}}}
 		m.checkStatistics(c.condition)
 		m.checkSession(c.condition)
 		m.checkStandby(c.condition)
@@ -55,30 +55,29 @@ func TestConditions(t *testing.T) {
 }
 
 // forecastOf makes a forecast of ten days of 10 GB for a cluster.
-func forecastOf(t *testing.T, change func(*maker)) *maker {
+func forecastOf(t *testing.T, change func(*forecast)) *forecast {
 	t.Helper()
 	mark, err := target.ParseWatermark("85%")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &maker{
+	m := &forecast{&run{config: Config{BytesPerSecond: 50e6}}, &targetSide{
 		preview: &target.Preview{Codec: "best_compression", Shards: 3, Replicas: 1},
 		health:  &target.Health{DataNodes: 2, ActiveShards: 10},
 		limits:  &target.Limits{ShardsPerNode: 1000, Low: mark, High: mark, Flood: mark, Enforced: true},
 		disks:   []target.Disk{{Node: "a", Total: 1000e9, Available: 500e9}, {Node: "b", Total: 1000e9, Available: 500e9}},
-		config:  Config{BytesPerSecond: 50e6},
-	}
+	}}
 	for i := range node.Day(10) {
 		m.plan.Days = append(m.plan.Days, Day{Day: (i + 20000).String(), Rows: 1e6, Bytes: 10e9, Fate: DayCopy, planned: i + 20000})
 	}
 	change(m)
-	m.forecast(t.Context())
+	m.reckon()
 	return m
 }
 
 func TestForecast(t *testing.T) {
 	t.Parallel()
-	m := forecastOf(t, func(*maker) {})
+	m := forecastOf(t, func(*forecast) {})
 	c := m.plan.Cost
 	// 100 GB, 1.05 each, 2 copies; the merge of a shard of 3.5 GB beside it.
 	if c.SourceBytes != 100e9 || c.PrimaryBytes != 105e9 || c.TotalBytes != 210e9 || c.MergeBytes != 3.5e9 || c.NewShards != 60 || c.Seconds != 2000 {
@@ -96,21 +95,21 @@ func TestForecastChecks(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name   string
-		change func(*maker)
+		change func(*forecast)
 		check  string
 		state  State
 		detail string
 	}{
-		{"one node is full", func(m *maker) { m.disks[1].Available = 180e9 }, "disk", Warning, "b has 10.0 GB until close to the low watermark of 85%"},
-		{"both are full", func(m *maker) { m.disks[0].Available, m.disks[1].Available = 180e9, 175e9 }, "disk", NoGo, "a has 10.0 GB, b has 5.0 GB"},
-		{"a copy would wait", func(m *maker) { m.disks[1].Available = 160e9 }, "disk", NoGo, "a copy would wait for room: b's disk is at 84 %"},
-		{"watermarks are off", func(m *maker) { m.limits.Enforced = false; m.disks[1].Available = 160e9 }, "disk", OK, "watermarks are off"},
-		{"disks are hidden", func(m *maker) { m.disks = nil }, "disk", Unknown, "210.0 GB"},
-		{"shards are hidden", func(m *maker) { m.health = nil }, "shards", Unknown, "60 new shards"},
-		{"too many shards", func(m *maker) { m.limits.ShardsPerNode = 34 }, "shards", NoGo, "10 are there, 60 come"},
-		{"just enough shards", func(m *maker) { m.limits.ShardsPerNode = 35 }, "shards", OK, "70 are allowed"},
-		{"no speed", func(m *maker) { m.config.BytesPerSecond = 0 }, "duration", Unknown, "how fast is not known"},
-		{"speed of a probe", func(m *maker) { m.plan.Probe = &ProbeRun{Bytes: 100e6, Seconds: 1, StoreBytes: 80e6} }, "duration", OK, "16m41s"},
+		{"one node is full", func(m *forecast) { m.to.disks[1].Available = 180e9 }, "disk", Warning, "b has 10.00 GB until close to the low watermark of 85%"},
+		{"both are full", func(m *forecast) { m.to.disks[0].Available, m.to.disks[1].Available = 180e9, 175e9 }, "disk", NoGo, "a has 10.00 GB, b has 5.00 GB"},
+		{"a copy would wait", func(m *forecast) { m.to.disks[1].Available = 160e9 }, "disk", NoGo, "a copy would wait for room: b's disk is at 84 %"},
+		{"watermarks are off", func(m *forecast) { m.to.limits.Enforced = false; m.to.disks[1].Available = 160e9 }, "disk", OK, "watermarks are off"},
+		{"disks are hidden", func(m *forecast) { m.to.disks = nil }, "disk", Unknown, "210.00 GB"},
+		{"shards are hidden", func(m *forecast) { m.to.health = nil }, "shards", Unknown, "60 new shards"},
+		{"too many shards", func(m *forecast) { m.to.limits.ShardsPerNode = 34 }, "shards", NoGo, "10 are there, 60 come"},
+		{"just enough shards", func(m *forecast) { m.to.limits.ShardsPerNode = 35 }, "shards", OK, "70 are allowed"},
+		{"no speed", func(m *forecast) { m.config.BytesPerSecond = 0 }, "duration", Unknown, "how fast is not known"},
+		{"speed of a probe", func(m *forecast) { m.plan.Probe = &ProbeRun{Bytes: 100e6, Seconds: 1, StoreBytes: 80e6} }, "duration", OK, "16m41s"},
 	}
 	for _, c := range cases {
 		got := find(t, forecastOf(t, c.change).plan, Forecast, c.check)
@@ -124,12 +123,12 @@ func TestForecastChecks(t *testing.T) {
 // byte takes on disk.
 func TestForecastOfTheRest(t *testing.T) {
 	t.Parallel()
-	m := forecastOf(t, func(m *maker) {
+	m := forecastOf(t, func(m *forecast) {
 		sealed, begun := &checkpoint.Day{Bytes: 10e9, Sealed: time.Now()}, &checkpoint.Day{Bytes: 4e9}
 		sealed.Fates[node.Stored] = 7
 		m.state = &checkpoint.State{Days: map[string]*checkpoint.Day{m.plan.Days[0].Day: sealed, m.plan.Days[1].Day: begun}}
 		m.plan.Days[0].Fate, m.plan.Days[0].Exists, m.plan.Days[1].Exists = DayDone, true, true
-		m.existing = []target.Existing{{Index: target.Index{Day: m.plan.Days[0].planned, Origin: &target.Origin{}}, Docs: 7, Bytes: 8e9}}
+		m.to.existing = []target.Existing{{Index: target.Index{Day: m.plan.Days[0].planned, Origin: &target.Origin{}}, Docs: 7, Bytes: 8e9}}
 		m.plan.Days[9].Fate = DayOld
 	})
 	c := m.plan.Cost
@@ -140,7 +139,7 @@ func TestForecastOfTheRest(t *testing.T) {
 
 func TestInstantsFollowTheRows(t *testing.T) {
 	t.Parallel()
-	m := &maker{now: node.Day(20001).Start() + 3600e6}
+	m := &census{&run{now: node.Day(20001).Start() + 3600e6}}
 	m.plan.Days = []Day{{planned: 20000, Rows: 300}, {planned: 20001, Rows: 100}}
 	spans := m.instants()
 	first := 0

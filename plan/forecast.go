@@ -1,11 +1,11 @@
 package plan
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
@@ -48,18 +48,21 @@ func assumedFactor(codec string) float64 {
 // maxMergeBytes is the largest segment that the server merges to by itself.
 const maxMergeBytes = 5 << 30
 
-func (m *maker) forecast(context.Context) {
-	if m.preview == nil || len(m.plan.Days) == 0 {
-		return
-	}
+// forecast reckons what a migration would take of a target that was looked at.
+type forecast struct {
+	*run
+	to *targetSide
+}
+
+func (f *forecast) reckon() {
 	cost := &Cost{}
-	m.plan.Cost = cost
+	f.plan.Cost = cost
 	var largest int64
-	for _, d := range m.plan.Days {
+	for _, d := range f.plan.Days {
 		if d.Fate != DayCopy {
 			continue
 		}
-		rest := m.remaining(d)
+		rest := f.remaining(d)
 		cost.Rows += max(d.Rows, 0)
 		cost.SourceBytes += rest
 		largest = max(largest, d.Bytes)
@@ -67,32 +70,32 @@ func (m *maker) forecast(context.Context) {
 			cost.NewIndices++
 		}
 	}
-	cost.Factor, cost.FactorFrom = m.factor()
+	cost.Factor, cost.FactorFrom = f.factor()
 	cost.PrimaryBytes = int64(cost.Factor * float64(cost.SourceBytes))
-	copies := int64(1 + m.placedReplicas())
+	copies := int64(1 + f.placedReplicas())
 	cost.TotalBytes = cost.PrimaryBytes * copies
-	shard := int64(cost.Factor * float64(largest) / float64(max(m.preview.Shards, 1)))
+	shard := int64(cost.Factor * float64(largest) / float64(max(f.to.preview.Shards, 1)))
 	cost.MergeBytes = min(shard, maxMergeBytes)
-	cost.NewShards = cost.NewIndices * m.preview.Shards * int(copies)
-	m.forecastDisk(cost)
-	m.forecastShards(cost)
-	m.forecastTime(cost)
+	cost.NewShards = cost.NewIndices * f.to.preview.Shards * int(copies)
+	f.disk(cost)
+	f.shards(cost)
+	f.duration(cost)
 }
 
 // remaining is what is not yet copied of a day, in bytes at the source.
-func (m *maker) remaining(d Day) int64 {
-	if m.state == nil || m.state.Days[d.Day] == nil {
+func (f *forecast) remaining(d Day) int64 {
+	if f.state == nil || f.state.Days[d.Day] == nil {
 		return d.Bytes
 	}
-	return max(d.Bytes-m.state.Days[d.Day].Bytes, 0)
+	return max(d.Bytes-f.state.Days[d.Day].Bytes, 0)
 }
 
 // placedReplicas are those that have a node to be on.
-func (m *maker) placedReplicas() int {
-	if m.health == nil {
-		return m.preview.Replicas
+func (f *forecast) placedReplicas() int {
+	if f.to.health == nil {
+		return f.to.preview.Replicas
 	}
-	return min(m.preview.Replicas, max(m.health.DataNodes-1, 0))
+	return min(f.to.preview.Replicas, max(f.to.health.DataNodes-1, 0))
 }
 
 // enoughBytes of data behind a measured factor make it worth more than an
@@ -101,16 +104,16 @@ const enoughBytes = 10e6
 
 // factor is disk bytes per source byte: measured by the probe, else by the
 // days that an earlier run has sealed, else assumed.
-func (m *maker) factor() (factor float64, from string) {
-	if p := m.plan.Probe; p != nil && float64(p.Bytes) >= enoughBytes {
+func (f *forecast) factor() (factor float64, from string) {
+	if p := f.plan.Probe; p != nil && float64(p.Bytes) >= enoughBytes {
 		return float64(p.StoreBytes) / float64(p.Bytes), "probe"
 	}
 	var disk, data int64
-	for _, e := range m.existing {
-		if m.state == nil || e.Origin == nil || m.state.Days[e.Day.String()] == nil {
+	for _, e := range f.to.existing {
+		if f.state == nil || e.Origin == nil || f.state.Days[e.Day.String()] == nil {
 			continue
 		}
-		if day := m.state.Days[e.Day.String()]; !day.Sealed.IsZero() && day.Fates[node.Stored] == e.Docs {
+		if day := f.state.Days[e.Day.String()]; !day.Sealed.IsZero() && day.Fates[node.Stored] == e.Docs {
 			disk += e.Bytes
 			data += day.Bytes
 		}
@@ -118,83 +121,81 @@ func (m *maker) factor() (factor float64, from string) {
 	if float64(data) >= enoughBytes {
 		return float64(disk) / float64(data), "sealed days"
 	}
-	return assumedFactor(m.preview.Codec), "assumed"
+	return assumedFactor(f.to.preview.Codec), "assumed"
 }
 
-func (m *maker) forecastDisk(cost *Cost) {
-	if len(m.disks) == 0 || m.limits == nil {
-		m.add(Check{
-			Forecast, "disk", Unknown, fmt.Sprintf("about %s of disk are needed; whether the nodes have it may not be looked at", Bytes(cost.TotalBytes)),
-			"look at _cat/allocation with a user who may, or grant cluster_monitor",
-		})
+func (f *forecast) disk(cost *Cost) {
+	if len(f.to.disks) == 0 || f.to.limits == nil {
+		f.unknown(Forecast, "disk", fmt.Sprintf("about %s of disk are needed; whether the nodes have it may not be looked at", amount.Size(cost.TotalBytes)),
+			"look at _cat/allocation with a user who may, or grant cluster_monitor")
 		return
 	}
-	name, mark := m.limits.Mark(len(m.disks))
-	share := cost.TotalBytes/int64(len(m.disks)) + cost.MergeBytes
+	name, mark := f.to.limits.Mark(len(f.to.disks))
+	share := cost.TotalBytes/int64(len(f.to.disks)) + cost.MergeBytes
 	var room int64
 	var short []string
-	for _, d := range m.disks {
-		usable := d.Available - m.limits.Reserve(d, len(m.disks))
+	for _, d := range f.to.disks {
+		usable := d.Available - f.to.limits.Reserve(d, len(f.to.disks))
 		cost.Nodes = append(cost.Nodes, NodeRoom{Disk: d, Needed: share, Usable: usable})
 		room += max(usable-cost.MergeBytes, 0)
 		if usable < share {
-			short = append(short, fmt.Sprintf("%s has %s", d.Node, Bytes(max(usable, 0))))
+			short = append(short, fmt.Sprintf("%s has %s", d.Node, amount.Size(max(usable, 0))))
 		}
 	}
 	until := "until the disk is full (watermarks are off)"
-	if m.limits.Enforced {
+	if f.to.limits.Enforced {
 		until = fmt.Sprintf("until close to the %s of %s", name, mark)
 	}
 	need := fmt.Sprintf("about %s on each of %d nodes (%s per source byte %.2f, %d copies, merges %s)",
-		Bytes(share), len(m.disks), cost.FactorFrom, cost.Factor, 1+m.placedReplicas(), Bytes(cost.MergeBytes))
-	switch why := m.limits.NoRoom(m.disks, false); {
+		amount.Size(share), len(f.to.disks), cost.FactorFrom, cost.Factor, 1+f.placedReplicas(), amount.Size(cost.MergeBytes))
+	switch why := f.to.limits.NoRoom(f.to.disks, false); {
 	case why != "":
-		m.add(Check{Forecast, "disk", NoGo, fmt.Sprintf("%s: a copy would wait for room: %s", need, why), "make room, or add a node"})
+		f.noGo(Forecast, "disk", fmt.Sprintf("%s: a copy would wait for room: %s", need, why), "make room, or add a node")
 	case room < cost.TotalBytes:
-		m.add(Check{
-			Forecast, "disk", NoGo, fmt.Sprintf("%s: %s %s", need, strings.Join(short, ", "), until),
-			fmt.Sprintf("make or add %s of room, copy fewer days (--since, --retention), or have fewer replicas", Bytes(cost.TotalBytes-room)),
+		f.add(Check{
+			Side: Forecast, Name: "disk", State: NoGo, Detail: fmt.Sprintf("%s: %s %s", need, strings.Join(short, ", "), until), Lever: ChooseDays,
+			Remedy: fmt.Sprintf("make or add %s of room, have fewer replicas, or copy fewer days", amount.Size(cost.TotalBytes-room)),
 		})
 	case len(short) > 0:
-		m.add(Check{Forecast, "disk", Warning, fmt.Sprintf("%s: %s %s; the others have to take more", need, strings.Join(short, ", "), until), "balance the nodes, or make room on that one"})
+		f.warn(Forecast, "disk", fmt.Sprintf("%s: %s %s; the others have to take more", need, strings.Join(short, ", "), until), "balance the nodes, or make room on that one")
 	default:
-		m.ok(Forecast, "disk", need+": there is room "+until)
+		f.ok(Forecast, "disk", need+": there is room "+until)
 	}
 }
 
-func (m *maker) forecastShards(cost *Cost) {
-	if m.limits == nil || m.health == nil {
-		m.add(Check{Forecast, "shards", Unknown, fmt.Sprintf("%d new shards; whether the cluster's limit allows them may not be looked at", cost.NewShards), "grant cluster_monitor"})
+func (f *forecast) shards(cost *Cost) {
+	if f.to.limits == nil || f.to.health == nil {
+		f.unknown(Forecast, "shards", fmt.Sprintf("%d new shards; whether the cluster's limit allows them may not be looked at", cost.NewShards), "grant cluster_monitor")
 		return
 	}
 	// The server counts replicas without a place too.
-	added := cost.NewIndices * m.preview.Shards * (1 + m.preview.Replicas)
-	limit := m.limits.ShardsPerNode * m.health.DataNodes
-	there := m.health.ActiveShards + m.health.UnassignedShards
+	added := cost.NewIndices * f.to.preview.Shards * (1 + f.to.preview.Replicas)
+	limit := f.to.limits.ShardsPerNode * f.to.health.DataNodes
+	there := f.to.health.ActiveShards + f.to.health.UnassignedShards
 	text := fmt.Sprintf("%d are there, %d come with %d new daily indices, %d are allowed (%d on each of %d nodes)",
-		there, added, cost.NewIndices, limit, m.limits.ShardsPerNode, m.health.DataNodes)
+		there, added, cost.NewIndices, limit, f.to.limits.ShardsPerNode, f.to.health.DataNodes)
 	if there+added > limit {
-		m.add(Check{Forecast, "shards", NoGo, text, "raise cluster.max_shards_per_node, give the template fewer shards, or copy fewer days"})
+		f.noGo(Forecast, "shards", text, "raise cluster.max_shards_per_node, give the template fewer shards, or copy fewer days")
 		return
 	}
-	m.ok(Forecast, "shards", text)
+	f.ok(Forecast, "shards", text)
 }
 
-func (m *maker) forecastTime(cost *Cost) {
+func (f *forecast) duration(cost *Cost) {
 	from := "at the given speed"
-	cost.BytesPerSecond = m.config.BytesPerSecond
-	if p := m.plan.Probe; p != nil && p.Seconds > 0 {
+	cost.BytesPerSecond = f.config.BytesPerSecond
+	if p := f.plan.Probe; p != nil && p.Seconds > 0 {
 		from = "at the speed of the probe"
 		cost.BytesPerSecond = float64(p.Bytes) / p.Seconds
 	}
 	if cost.BytesPerSecond <= 0 {
-		m.add(Check{
-			Forecast, "duration", Unknown, fmt.Sprintf("%s are to be copied; how fast is not known", Bytes(cost.SourceBytes)),
-			"measure it with --probe, or give --mb-per-second",
+		f.add(Check{
+			Side: Forecast, Name: "duration", State: Unknown, Detail: amount.Size(cost.SourceBytes) + " are to be copied; how fast is not known",
+			Remedy: "measure it, or say what speed to expect", Lever: MeasureSpeed,
 		})
 		return
 	}
 	cost.Seconds = float64(cost.SourceBytes) / cost.BytesPerSecond
-	m.ok(Forecast, "duration", fmt.Sprintf("about %s for %s %s, %s/s",
-		(time.Duration(cost.Seconds)*time.Second+time.Second).Round(time.Second), Bytes(cost.SourceBytes), from, Bytes(int64(cost.BytesPerSecond))))
+	f.ok(Forecast, "duration", fmt.Sprintf("about %s for %s %s, %s/s",
+		(time.Duration(cost.Seconds)*time.Second+time.Second).Round(time.Second), amount.Size(cost.SourceBytes), from, amount.Size(int64(cost.BytesPerSecond))))
 }

@@ -7,10 +7,8 @@ package plan
 
 import (
 	"context"
-	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -45,7 +43,23 @@ type Check struct {
 	State  State  `json:"state"`
 	Detail string `json:"detail"`           // what was found, in one line
 	Remedy string `json:"remedy,omitempty"` // what to do about it
+	Lever  Lever  `json:"-"`                // the setting that the remedy is about
 }
+
+// Lever is a setting of a migration or a plan that a remedy names. Who calls knows
+// how to set it.
+type Lever uint8
+
+// The levers.
+const (
+	NameRegion Lever = iota + 1
+	LookBackFurther
+	ChooseRows // the source, the table, the days
+	ChooseDays
+	MeasureSpeed
+	RestoreSettings
+	NameCheckpoint // of the run that changed settings, which restores them
+)
 
 // Plan is what was found out. Parts that could not be are nil; a check says so.
 type Plan struct {
@@ -92,98 +106,26 @@ type Record struct {
 	Read func(context.Context, *target.Target) (checkpoint.State, error)
 }
 
-// maker makes one plan.
-type maker struct {
-	config   Config
-	plan     Plan
-	source   *source.Source    // nil: it could not be opened
-	target   *target.Target    // nil: it could not be opened
-	state    *checkpoint.State // nil: there is none yet, or it could not be read
-	now      int64             // the source's clock, µs
-	existing []target.Existing
-	misnamed bool // the alias is an index: nothing else can be said of the indices
-	preview  *target.Preview
-	health   *target.Health
-	limits   *target.Limits
-	disks    []target.Disk
-}
-
 // Make makes a plan. What is wrong with either side is part of the plan; an
 // error is returned only when ctx ends before the plan is complete.
 func Make(ctx context.Context, config Config) (Plan, error) {
-	m := &maker{config: config, plan: Plan{Type: "plan", Days: []Day{}}}
-	defer m.close()
-	for _, step := range []func(context.Context){
-		m.openSource, m.openTarget, m.checkCheckpoint,
-		m.checkSilo, m.checkRelation, m.checkCondition, m.checkDays, m.checkCensus,
-		m.checkCluster, m.checkExisting, m.checkContract, m.checkOrigin, m.checkAccess, m.checkLeftovers,
-		m.probe, m.forecast,
-	} {
-		step(ctx)
-		if ctx.Err() != nil {
-			return Plan{}, ctx.Err()
-		}
+	r := &run{config: config, plan: Plan{Type: "plan", Days: []Day{}}}
+	defer r.close()
+	from, to := &sourceSide{r}, &targetSide{run: r}
+	r.look(ctx, from.open, to.open, (&record{r}).check)
+	if r.source != nil {
+		r.look(ctx, from.checkSilo, from.checkRelation, from.checkCondition, from.checkDays, (&census{r}).check)
 	}
-	m.plan.Go = len(m.plan.Reasons(NoGo)) == 0
-	return m.plan, nil
-}
-
-func (m *maker) close() {
-	if m.source != nil {
-		m.source.Close()
+	if r.target != nil {
+		r.look(ctx, to.checkCluster, to.checkExisting, to.checkContract, to.checkOrigin, to.checkAccess, to.checkLeftovers)
 	}
-	if m.target != nil {
-		m.target.Close()
+	r.look(ctx, (&prober{run: r, to: to}).check)
+	if to.preview != nil && len(r.plan.Days) > 0 {
+		(&forecast{r, to}).reckon()
 	}
-}
-
-func (m *maker) openSource(ctx context.Context) {
-	opened, err := source.Open(ctx, m.config.Source)
-	if err != nil {
-		m.refuse(Source, "open", err)
-		return
+	r.plan.Go = len(r.plan.Reasons(NoGo)) == 0
+	if ctx.Err() != nil {
+		return Plan{}, ctx.Err()
 	}
-	m.source = opened
-	if m.now, err = opened.Now(ctx); err != nil {
-		m.refuse(Source, "open", err)
-		opened.Close()
-		m.source = nil
-	}
-}
-
-func (m *maker) openTarget(ctx context.Context) {
-	opened, err := target.Open(ctx, m.config.Target)
-	if err != nil {
-		m.refuse(Target, "open", err)
-		return
-	}
-	m.target = opened
-	id := opened.Identity()
-	m.ok(Target, "open", "OpenSearch "+id.Version+", cluster "+id.ClusterName)
-}
-
-func (m *maker) add(c Check) {
-	c.Detail = strings.ReplaceAll(c.Detail, "\n", " ")
-	m.plan.Checks = append(m.plan.Checks, c)
-}
-
-func (m *maker) ok(side Side, name, detail string) { m.add(Check{side, name, OK, detail, ""}) }
-
-// refuse makes an error a no-go.
-func (m *maker) refuse(side Side, name string, err error) {
-	m.add(Check{side, name, NoGo, err.Error(), hint.Of(err)})
-}
-
-// unknown records what could not be looked at, with the consequence for the plan.
-func (m *maker) unknown(side Side, name string, err error, consequence string) {
-	m.add(Check{side, name, Unknown, err.Error() + ": " + consequence, hint.Of(err)})
-}
-
-// judge refuses, unless the error only says that this user may not look.
-func (m *maker) judge(side Side, name string, err error, consequence string) {
-	if target.IsForbidden(err) {
-		m.unknown(side, name, err, consequence)
-		return
-	}
-	m.refuse(side, name, err)
+	return r.plan, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -35,67 +36,68 @@ const (
 
 var errEnough = errors.New("measured enough")
 
-// probe changes the target for its duration: it is the one step that does.
-func (m *maker) probe(ctx context.Context) {
-	if !m.config.Probe {
+// check changes the target for its duration: it is the one step that does.
+func (p *prober) check(ctx context.Context) {
+	if !p.config.Probe {
 		return
 	}
-	if m.source == nil || m.target == nil || m.preview == nil || len(m.plan.Days) == 0 {
-		m.add(Check{Forecast, "probe", Unknown, "not measured: the checks before say why", ""})
+	if p.source == nil || p.target == nil || p.to.preview == nil || len(p.plan.Days) == 0 {
+		p.unknown(Forecast, "probe", "not measured: the checks before say why", "")
 		return
 	}
-	run, err := m.measure(ctx)
+	run, err := p.measure(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			m.judge(Forecast, "probe", hint.Add(fmt.Errorf("measure: %w", err), hint.Of(err)), "not measured; a scratch index has a name of its own, so this says little about the daily indices")
+			p.refuseUnlessHidden(Forecast, "probe", hint.Add(fmt.Errorf("measure: %w", err), hint.Of(err)), "not measured; a scratch index has a name of its own, so this says little about the daily indices")
 		}
 		return
 	}
-	m.plan.Probe = &run
-	m.ok(Forecast, "probe", fmt.Sprintf("%d nodes, %s in %.1f s; the scratch index is removed", run.Nodes, Bytes(run.Bytes), run.Seconds))
+	p.plan.Probe = &run
+	p.ok(Forecast, "probe", fmt.Sprintf("%d nodes, %s in %.1f s; the scratch index is removed", run.Nodes, amount.Size(run.Bytes), run.Seconds))
 }
 
-func (m *maker) measure(ctx context.Context) (run ProbeRun, err error) {
-	scratch, err := m.target.CreateScratch(ctx, m.newestDay())
+func (p *prober) measure(ctx context.Context) (run ProbeRun, err error) {
+	scratch, err := p.target.CreateScratch(ctx, p.plan.Days[len(p.plan.Days)-1].planned)
 	if err != nil {
 		return ProbeRun{}, err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 		defer cancel()
-		err = errors.Join(err, m.target.RemoveScratch(ctx, scratch))
+		err = errors.Join(err, p.target.RemoveScratch(ctx, scratch))
 	}()
-	p := prober{maker: m, scratch: scratch, loads: make(chan *target.Batch), empty: make(chan *target.Batch, m.config.Senders+1)}
-	if err := p.run(ctx); err != nil {
+	p.scratch, p.loads, p.empty = scratch, make(chan *target.Batch), make(chan *target.Batch, p.config.Senders+1)
+	if err := p.pump(ctx); err != nil {
 		return ProbeRun{}, err
 	}
-	if err := m.target.Refresh(ctx, scratch.Name); err != nil {
+	if err := p.target.Refresh(ctx, scratch.Name); err != nil {
 		return ProbeRun{}, err
 	}
-	if err := m.target.Flush(ctx, scratch.Name); err != nil {
+	if err := p.target.Flush(ctx, scratch.Name); err != nil {
 		return ProbeRun{}, err
 	}
-	p.result.StoreBytes, err = m.target.StoreBytes(ctx, scratch.Name)
+	p.result.StoreBytes, err = p.target.StoreBytes(ctx, scratch.Name)
 	return p.result, err
 }
 
 // prober is a small pipeline: one reader, several senders, batches in between.
 type prober struct {
-	*maker
+	*run
+	to      *targetSide
 	scratch target.Index
 	loads   chan *target.Batch
 	empty   chan *target.Batch
 	batch   *target.Batch // being filled
-	check   *node.Checker
+	checker *node.Checker
 	begun   time.Time
 	result  ProbeRun
 }
 
-func (p *prober) run(ctx context.Context) error {
+func (p *prober) pump(ctx context.Context) error {
 	for range cap(p.empty) {
 		p.empty <- target.NewBatch(probeBatch)
 	}
-	p.check, p.begun = node.NewChecker(node.Quick), time.Now()
+	p.checker, p.begun = node.NewChecker(node.Quick), time.Now()
 	group, ctx := errgroup.WithContext(ctx)
 	for range cap(p.empty) - 1 {
 		group.Go(func() error { return p.send(ctx) })
@@ -151,7 +153,7 @@ func (p *prober) add(ctx context.Context, n node.Node) error {
 			return ctx.Err()
 		}
 	}
-	p.batch.Append(n, p.check)
+	p.batch.Append(n, p.checker)
 	p.result.Nodes++
 	p.result.Bytes += int64(len(n.Data))
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
@@ -35,23 +36,37 @@ type SiloFacts struct {
 	Region string `json:"region,omitempty"` // as the operator named it
 }
 
-func (m *maker) checkSilo(ctx context.Context) {
-	if m.source == nil {
+// sourceSide looks at the source.
+type sourceSide struct{ *run }
+
+func (s *sourceSide) open(ctx context.Context) {
+	opened, err := source.Open(ctx, s.config.Source)
+	if err != nil {
+		s.refuse(Source, "open", err)
 		return
 	}
-	silo, err := m.source.CheckSilo(ctx, m.config.Region)
+	if s.now, err = opened.Now(ctx); err != nil {
+		s.refuse(Source, "open", err)
+		opened.Close()
+		return
+	}
+	s.source = opened
+}
+
+func (s *sourceSide) checkSilo(ctx context.Context) {
+	silo, err := s.source.CheckSilo(ctx, s.config.Region)
 	if silo.Kind != "" {
-		m.plan.Silo = &SiloFacts{silo, m.config.Region}
+		s.plan.Silo = &SiloFacts{silo, s.config.Region}
 	}
 	if err != nil {
-		m.refuse(Source, "silo", err)
+		s.refuse(Source, "silo", err)
 		return
 	}
 	detail := siloText(silo.Kind)
-	if m.config.Region != "" {
-		detail += ", region " + m.config.Region
+	if s.config.Region != "" {
+		detail += ", region " + s.config.Region
 	}
-	m.ok(Source, "silo", detail)
+	s.ok(Source, "silo", detail)
 }
 
 func siloText(kind source.SiloKind) string {
@@ -68,45 +83,34 @@ func siloText(kind source.SiloKind) string {
 	return "its kind cannot be seen"
 }
 
-func (m *maker) checkRelation(ctx context.Context) {
-	if m.source == nil {
-		return
-	}
-	r, id := m.source.Relation(), m.source.Identity()
-	m.plan.Relation = &Relation{
+func (s *sourceSide) checkRelation(ctx context.Context) {
+	r, id := s.source.Relation(), s.source.Identity()
+	s.plan.Relation = &Relation{
 		Name: id.Table, Kind: string(r.Kind), Encoding: string(r.Encoding), Server: r.ServerText,
 		Rows: r.Rows, Standby: r.InRecovery, tables: r.Tables,
 	}
-	m.ok(Source, "relation", fmt.Sprintf("%s %s in database %s, data is %s", r.Kind, id.Table, id.Database, r.Encoding))
+	s.ok(Source, "relation", fmt.Sprintf("%s %s in database %s, data is %s", r.Kind, id.Table, id.Database, r.Encoding))
 	switch {
 	case r.TimestampIndexed:
-		m.ok(Source, "timestamp_index", "there is one")
+		s.ok(Source, "timestamp_index", "there is one")
 	case r.Prunes:
-		m.ok(Source, "timestamp_index", fmt.Sprintf("none is needed: a slice reads few of the %d partitions", len(r.Tables)))
+		s.ok(Source, "timestamp_index", fmt.Sprintf("none is needed: a slice reads few of the %d partitions", len(r.Tables)))
 	default:
-		m.add(Check{
-			Source, "timestamp_index", NoGo,
-			"no index begins with timestamp: each of thousands of slices would read the whole table",
-			onTables(r.Unindexed, `CREATE INDEX CONCURRENTLY ON %s ("timestamp")`),
-		})
+		s.noGo(Source, "timestamp_index", "no index begins with timestamp: each of thousands of slices would read the whole table",
+			onTables(r.Unindexed, `CREATE INDEX CONCURRENTLY ON %s ("timestamp")`))
 	}
 	if !r.UniqueID {
-		m.add(Check{
-			Source, "unique_id", Warning,
-			"nothing makes ids unique: the same id may come several times, its newest row is what Sentry will see", "",
-		})
+		s.warn(Source, "unique_id", "nothing makes ids unique: the same id may come several times, its newest row is what Sentry will see", "")
 	}
 	if !r.IDIndexed {
-		m.add(Check{
-			Source, "id_index", Warning, "no index on id: whenever single nodes are looked up, by migrate and verify, the whole table is read",
-			onTables(r.Tables, "CREATE INDEX CONCURRENTLY ON %s (id)"),
-		})
+		s.warn(Source, "id_index", "no index on id: whenever single nodes are looked up, by migrate and verify, the whole table is read",
+			onTables(r.Tables, "CREATE INDEX CONCURRENTLY ON %s (id)"))
 	}
 	if id.System == "" {
-		m.add(Check{
-			Source, "system_identifier", Warning,
-			"the server's system identifier may not be read: databases of one name on two servers look the same",
-			"name the region with --region NAME, or grant EXECUTE on pg_control_system() to the role",
+		s.add(Check{
+			Side: Source, Name: "system_identifier", State: Warning, Lever: NameRegion,
+			Detail: "the server's system identifier may not be read: databases of one name on two servers look the same",
+			Remedy: "grant EXECUTE on pg_control_system() to the role, or name the region",
 		})
 	}
 }
@@ -130,79 +134,69 @@ func onTables(tables []string, statement string) string {
 	return text
 }
 
-func (m *maker) checkCondition(ctx context.Context) {
-	if m.source == nil {
-		return
-	}
-	c, err := m.source.Condition(ctx)
+func (s *sourceSide) checkCondition(ctx context.Context) {
+	c, err := s.source.Condition(ctx)
 	if err != nil {
-		m.unknown(Source, "condition", err, "sizes, lag and running transactions are not known")
+		s.unseen(Source, "condition", err, "sizes, lag and running transactions are not known")
 		return
 	}
-	r := m.plan.Relation
+	r := s.plan.Relation
 	r.HeapBytes, r.ToastBytes, r.IndexBytes, r.Correlation, r.Pooled = c.HeapBytes, c.ToastBytes, c.IndexBytes, c.Correlation, c.Pooled
-	m.ok(Source, "size", fmt.Sprintf("heap %s, TOAST %s, indexes %s", Bytes(c.HeapBytes), Bytes(c.ToastBytes), Bytes(c.IndexBytes)))
-	m.checkStatistics(c)
-	m.checkSession(c)
-	m.checkStandby(c)
-	m.checkTransactions(c)
+	s.ok(Source, "size", fmt.Sprintf("heap %s, TOAST %s, indexes %s", amount.Size(c.HeapBytes), amount.Size(c.ToastBytes), amount.Size(c.IndexBytes)))
+	s.checkStatistics(c)
+	s.checkSession(c)
+	s.checkStandby(c)
+	s.checkTransactions(c)
 }
 
 // looseCorrelation is where reading a slice begins to mean reading pages of
 // many others: the heap is small, but each page is fetched again and again.
 const looseCorrelation = 0.5
 
-func (m *maker) checkStatistics(c source.Condition) {
-	remedy := onTables(m.plan.Relation.tables, "ANALYZE %s")
+func (s *sourceSide) checkStatistics(c source.Condition) {
+	remedy := onTables(s.plan.Relation.tables, "ANALYZE %s")
 	switch {
-	case m.plan.Relation.Rows < 0:
-		m.add(Check{Source, "statistics", Warning, "the table was never analysed: rows and bytes of the days are guesses", remedy})
+	case s.plan.Relation.Rows < 0:
+		s.warn(Source, "statistics", "the table was never analysed: rows and bytes of the days are guesses", remedy)
 	case c.Analyzed != nil:
-		m.ok(Source, "statistics", "analysed "+c.Analyzed.Format(time.DateTime)+" UTC; rows and bytes of the days are the planner's estimates")
+		s.ok(Source, "statistics", "analysed "+c.Analyzed.Format(time.DateTime)+" UTC; rows and bytes of the days are the planner's estimates")
 	default:
-		m.ok(Source, "statistics", "rows and bytes of the days are the planner's estimates")
+		s.ok(Source, "statistics", "rows and bytes of the days are the planner's estimates")
 	}
 	switch {
 	case c.Correlation == nil:
-		m.add(Check{Source, "correlation", Unknown, "no statistics say how far rows lie in the order of their timestamps", remedy})
+		s.unknown(Source, "correlation", "no statistics say how far rows lie in the order of their timestamps", remedy)
 	case max(*c.Correlation, -*c.Correlation) < looseCorrelation:
-		m.add(Check{
-			Source, "correlation", Warning,
-			fmt.Sprintf("rows lie scattered over the table (correlation of timestamp %.2f): reading is slower by the disk's random access", *c.Correlation), "",
-		})
+		s.warn(Source, "correlation", fmt.Sprintf("rows lie scattered over the table (correlation of timestamp %.2f): reading is slower by the disk's random access", *c.Correlation), "")
 	default:
-		m.ok(Source, "correlation", fmt.Sprintf("rows lie in the order of their timestamps (%.2f)", *c.Correlation))
+		s.ok(Source, "correlation", fmt.Sprintf("rows lie in the order of their timestamps (%.2f)", *c.Correlation))
 	}
 }
 
-func (m *maker) checkSession(c source.Condition) {
+func (s *sourceSide) checkSession(c source.Condition) {
 	connection := "direct"
 	if c.Pooled {
 		connection = "through a pooler"
 	}
-	m.ok(Source, "connection", connection+", encoding "+c.Encoding)
+	s.ok(Source, "connection", connection+", encoding "+c.Encoding)
 }
 
 // longLag is how old a standby's answers may be without a word.
 const longLag = time.Minute
 
-func (m *maker) checkStandby(c source.Condition) {
-	s := c.Standby
+func (s *sourceSide) checkStandby(c source.Condition) {
+	standby := c.Standby
 	switch {
-	case s == nil:
-		m.ok(Source, "standby", "a primary")
-	case s.Lag > longLag:
-		m.add(Check{
-			Source, "standby", Warning, fmt.Sprintf("a standby that is %s behind: what Sentry wrote since is not seen yet", s.Lag.Round(time.Second)),
-			"wait until it has caught up, or read from the primary",
-		})
-	case !s.Feedback && !s.Unlimited:
-		m.add(Check{
-			Source, "standby", Warning, fmt.Sprintf("a standby that cancels reads after %s when they are in the way of replay: slices are then read again", s.MaxDelay),
-			"set hot_standby_feedback = on, or raise max_standby_streaming_delay",
-		})
+	case standby == nil:
+		s.ok(Source, "standby", "a primary")
+	case standby.Lag > longLag:
+		s.warn(Source, "standby", fmt.Sprintf("a standby that is %s behind: what Sentry wrote since is not seen yet", standby.Lag.Round(time.Second)),
+			"wait until it has caught up, or read from the primary")
+	case !standby.Feedback && !standby.Unlimited:
+		s.warn(Source, "standby", fmt.Sprintf("a standby that cancels reads after %s when they are in the way of replay: slices are then read again", standby.MaxDelay),
+			"set hot_standby_feedback = on, or raise max_standby_streaming_delay")
 	default:
-		m.ok(Source, "standby", fmt.Sprintf("a standby, %s behind", s.Lag.Round(time.Second)))
+		s.ok(Source, "standby", fmt.Sprintf("a standby, %s behind", standby.Lag.Round(time.Second)))
 	}
 }
 
@@ -210,18 +204,18 @@ func (m *maker) checkStandby(c source.Condition) {
 // vacuum, and rows that it writes come with old timestamps.
 const longTransaction = 15 * time.Minute
 
-func (m *maker) checkTransactions(c source.Condition) {
+func (s *sourceSide) checkTransactions(c source.Condition) {
 	switch age := c.OldestTransaction; {
 	case age == nil:
-		m.add(Check{Source, "transactions", Unknown, "how long transactions run is hidden from this role", "grant it pg_read_all_stats"})
+		s.unknown(Source, "transactions", "how long transactions run is hidden from this role", "grant it pg_read_all_stats")
 	case *age > longTransaction:
-		m.add(Check{
-			Source, "transactions", Warning,
-			fmt.Sprintf("a transaction runs since %s: what it has written may come later than catch-up looks back", age.Round(time.Second)),
-			"end it, or run migrate with a longer --overlap",
+		s.add(Check{
+			Side: Source, Name: "transactions", State: Warning, Lever: LookBackFurther,
+			Detail: fmt.Sprintf("a transaction runs since %s: what it has written may come later than catch-up looks back", age.Round(time.Second)),
+			Remedy: "end it, or have migrate look back further",
 		})
 	default:
-		m.ok(Source, "transactions", fmt.Sprintf("the longest runs since %s", age.Round(time.Second)))
+		s.ok(Source, "transactions", fmt.Sprintf("the longest runs since %s", age.Round(time.Second)))
 	}
 }
 
@@ -243,68 +237,68 @@ const (
 	DayOld  = "out_of_retention"
 )
 
-func (m *maker) checkDays(ctx context.Context) {
-	if m.source == nil {
-		return
-	}
-	since, until := m.config.Since, m.config.Until
+func (s *sourceSide) checkDays(ctx context.Context) {
+	since, until := s.config.Since, s.config.Until
 	if since == 0 {
 		since = node.MinDay
 	}
 	if until == 0 {
 		until = node.MaxDay + 1
 	}
-	sizes, err := m.source.Days(ctx, since.Start(), until.Start())
+	sizes, err := s.source.Days(ctx, since.Start(), until.Start())
 	if err != nil {
-		m.refuse(Source, "days", err)
+		s.refuse(Source, "days", err)
 		return
 	}
 	for _, size := range sizes {
-		m.plan.Days = append(m.plan.Days, m.day(size))
+		s.plan.Days = append(s.plan.Days, s.day(size))
 		if err := size.Unreadable; err != nil {
-			m.add(Check{Source, "damage", Warning, fmt.Sprintf("day %s: %v: such rows are rejected", size.Day, err), hint.Of(err)})
+			s.warn(Source, "damage", fmt.Sprintf("day %s: %v: such rows are rejected", size.Day, err), hint.Of(err))
 		}
 	}
 	if len(sizes) == 0 {
-		m.add(Check{Source, "days", Warning, "there is not one row to copy", "check --source, --table, --since and --until"})
+		s.add(Check{
+			Side: Source, Name: "days", State: Warning, Detail: "there is not one row to copy",
+			Remedy: "check that the source, the table and the days are the right ones", Lever: ChooseRows,
+		})
 		return
 	}
-	m.checkBounds(ctx)
-	m.ok(Source, "days", m.daysText())
+	s.checkBounds(ctx)
+	s.ok(Source, "days", s.daysText())
 }
 
-func (m *maker) day(size source.DaySize) Day {
-	d := Day{Day: size.Day.String(), Rows: size.Rows, Bytes: size.Bytes, Fate: DayCopy, planned: size.Day, Index: m.config.Target.Backend.IndexOf(size.Day)}
-	if m.state != nil {
-		if done, ok := m.state.Days[d.Day]; ok && !done.Sealed.IsZero() {
+func (s *sourceSide) day(size source.DaySize) Day {
+	d := Day{Day: size.Day.String(), Rows: size.Rows, Bytes: size.Bytes, Fate: DayCopy, planned: size.Day, Index: s.config.Target.Backend.IndexOf(size.Day)}
+	if s.state != nil {
+		if done, ok := s.state.Days[d.Day]; ok && !done.Sealed.IsZero() {
 			d.Fate = DayDone
 		}
 	}
-	if m.config.Retention > 0 && size.Day.Start() < m.now-int64(m.config.Retention)*(24*time.Hour).Microseconds() {
+	if s.config.Retention > 0 && size.Day.Start() < s.now-int64(s.config.Retention)*(24*time.Hour).Microseconds() {
 		d.Fate = DayOld
 	}
 	return d
 }
 
-func (m *maker) checkBounds(ctx context.Context) {
-	first, last, ok, err := m.source.Bounds(ctx)
+func (s *sourceSide) checkBounds(ctx context.Context) {
+	first, last, ok, err := s.source.Bounds(ctx)
 	if err != nil {
-		m.unknown(Source, "bounds", err, "the oldest and the newest timestamp are not known")
+		s.unseen(Source, "bounds", err, "the oldest and the newest timestamp are not known")
 		return
 	}
 	if !ok {
 		return // Sentry deleted the last row meanwhile
 	}
-	m.plan.Relation.First, m.plan.Relation.Last = string(node.AppendTimestamp(nil, first)), string(node.AppendTimestamp(nil, last))
-	if last > m.now+time.Hour.Microseconds() {
-		m.add(Check{Source, "future", Warning, "the newest row is from the future, " + m.plan.Relation.Last, "a clock was wrong when it was written; it is copied to its own day"})
+	s.plan.Relation.First, s.plan.Relation.Last = string(node.AppendTimestamp(nil, first)), string(node.AppendTimestamp(nil, last))
+	if last > s.now+time.Hour.Microseconds() {
+		s.warn(Source, "future", "the newest row is from the future, "+s.plan.Relation.Last, "a clock was wrong when it was written; it is copied to its own day")
 	}
 }
 
-func (m *maker) daysText() string {
+func (s *sourceSide) daysText() string {
 	var total, old, done int
 	var rows, bytes int64
-	for _, d := range m.plan.Days {
+	for _, d := range s.plan.Days {
 		total++
 		switch d.Fate {
 		case DayOld:
@@ -316,7 +310,7 @@ func (m *maker) daysText() string {
 			bytes += d.Bytes
 		}
 	}
-	text := fmt.Sprintf("%d days, %s to %s; about %d rows and %s to copy", total, m.plan.Days[0].Day, m.plan.Days[total-1].Day, rows, Bytes(bytes))
+	text := fmt.Sprintf("%d days, %s to %s; about %d rows and %s to copy", total, s.plan.Days[0].Day, s.plan.Days[total-1].Day, rows, amount.Size(bytes))
 	if old > 0 {
 		text += fmt.Sprintf("; %d days out of retention are not copied", old)
 	}
@@ -324,17 +318,4 @@ func (m *maker) daysText() string {
 		text += fmt.Sprintf("; %d days are sealed already", done)
 	}
 	return text
-}
-
-// Bytes writes a size for a person.
-func Bytes(n int64) string {
-	for _, unit := range []struct {
-		name  string
-		bytes float64
-	}{{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}} {
-		if float64(n) >= unit.bytes {
-			return fmt.Sprintf("%.1f %s", float64(n)/unit.bytes, unit.name)
-		}
-	}
-	return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 }

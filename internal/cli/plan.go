@@ -78,6 +78,9 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	for i, check := range made.Checks {
+		made.Checks[i].Remedy += flagsOf(check.Lever)
+	}
 	if err := printPlan(p.stdout, made, c.JSON); err != nil {
 		return fmt.Errorf("print the plan: %w", err)
 	}
@@ -85,6 +88,27 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 		return errNoGo
 	}
 	return nil
+}
+
+// flagsOf names the flags for what a remedy is about.
+func flagsOf(lever plan.Lever) string {
+	switch lever {
+	case plan.NameRegion:
+		return " (--region NAME)"
+	case plan.LookBackFurther:
+		return " (--overlap)"
+	case plan.ChooseRows:
+		return " (--source, --table, --since, --until)"
+	case plan.ChooseDays:
+		return " (--since, --retention)"
+	case plan.MeasureSpeed:
+		return " (--probe, --mb-per-second)"
+	case plan.RestoreSettings:
+		return " (--restore-settings)"
+	case plan.NameCheckpoint:
+		return " (--checkpoint, --restore-settings)"
+	}
+	return ""
 }
 
 func (c *planCommand) checkpoint() plan.Record {
