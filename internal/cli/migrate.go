@@ -13,6 +13,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
 // migrateCommand copies.
@@ -145,8 +146,12 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 	return r.verdict()
 }
 
-// advised adds to an error of a migration which flag is the remedy.
+// advised adds to an error of a migration or a verification which flag is the
+// remedy.
 func advised(err error) error {
+	if errors.Is(err, verify.ErrNotMigrated) {
+		return hint.Add(err, "run migrate first, or name its file with --checkpoint")
+	}
 	if _, ok := errors.AsType[*migrate.BudgetError](err); ok {
 		return hint.Add(err, "mend what is said there and run the same command again: these nodes are not recorded; --max-rejected allows more, 100% any number of refused ones")
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
@@ -118,7 +117,7 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	s, err := c.open(opening, p, show)
 	opened()
 	if err != nil {
-		return err
+		return advised(err)
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
@@ -128,11 +127,8 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	if errors.Is(err, verify.ErrInterrupted) {
 		return migrate.ErrInterrupted
 	}
-	if errors.Is(err, verify.ErrNotMigrated) {
-		return hint.Add(err, "run migrate first, or name its file with --checkpoint")
-	}
 	if err != nil {
-		return err
+		return advised(err)
 	}
 	found.Command, found.NextSteps = withoutPasswords(p.args), Steps(found)
 	if err := c.writeReports(found); err != nil {
