@@ -77,9 +77,9 @@ func (s *census) sample(ctx context.Context) (Census, error) {
 	var text []byte
 	for _, span := range s.instants() {
 		err := s.source.Sample(ctx, span, censusRows, func(n node.Node) error {
-			var verdict node.Verdict
-			text, verdict = check.Append(text[:0], n.Data)
-			c.count(n, verdict)
+			var checked node.Verdict
+			text, checked = check.Append(text[:0], n.Data)
+			c.count(n, checked)
 			sizes = append(sizes, len(n.Data))
 			return nil
 		})
@@ -95,17 +95,17 @@ func (s *census) sample(ctx context.Context) (Census, error) {
 	return c, nil
 }
 
-func (c *Census) count(n node.Node, verdict node.Verdict) {
+func (c *Census) count(n node.Node, checked node.Verdict) {
 	c.Nodes++
 	c.Bytes += int64(len(n.Data))
 	if len(n.Data) > maxKeyword {
 		c.OverKeyword++
 	}
-	if verdict.Recoded {
+	if checked.Recoded {
 		c.Recoded++
 	}
-	if verdict.Reason != node.Accepted {
-		c.Rejected[verdict.Reason]++
+	if checked.Reason != node.Accepted {
+		c.Rejected[checked.Reason]++
 	}
 }
 

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,8 +31,8 @@ func (r *record) check(ctx context.Context) {
 	}
 	r.state = &state
 	if r.source != nil && r.target != nil {
-		if err := r.checkBinding(ctx); err != nil {
-			r.refuse(Checkpoint, "binding", err)
+		if err := r.checkBinding(); err != nil {
+			r.refuse(Checkpoint, "binding", fmt.Errorf("open checkpoint: %w", err))
 			return
 		}
 	}
@@ -48,29 +47,11 @@ func (r *record) check(ctx context.Context) {
 }
 
 // checkBinding asks package checkpoint whether a run would be accepted.
-func (r *record) checkBinding(ctx context.Context) error {
-	document, err := json.Marshal(r.state)
-	if err != nil {
-		return fmt.Errorf("encode checkpoint: %w", err)
-	}
+func (r *record) checkBinding() error {
 	from, to, backend := r.source.Identity(), r.target.Identity(), r.target.Backend()
-	opened, err := checkpoint.Open(ctx, reader{document}, checkpoint.Binding{
+	_, err := r.state.Binding.Accept(checkpoint.Binding{
 		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: r.config.Region},
 		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
 	})
-	if err != nil {
-		return err
-	}
-	return opened.Close()
+	return err
 }
-
-// reader is a checkpoint's medium that cannot be written to.
-type reader struct{ document []byte }
-
-func (r reader) Read(context.Context) ([]byte, error) { return r.document, nil }
-
-func (r reader) Write(context.Context, []byte) error {
-	return errors.New("a plan writes no checkpoint")
-}
-
-func (r reader) Close() error { return nil }

@@ -43,7 +43,7 @@ func (d *documents) account(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if result.Documents, err = answer(ctx, d.sides, func() (int64, error) { return d.target.Count(ctx, result.Index) }); err != nil {
+	if result.Documents, err = answer(ctx, d.sides, func(ctx context.Context) (int64, error) { return d.target.Count(ctx, result.Index) }); err != nil {
 		return err
 	}
 	first, end := node.Millis(d.day.Start()), node.Millis(d.day.End())
@@ -71,7 +71,7 @@ func (d *documents) account(ctx context.Context) error {
 
 // compareMinutes compares the day minute by minute.
 func (d *documents) compareMinutes(ctx context.Context, first, end int64) error {
-	moments, err := answer(ctx, d.sides, func() (map[int64]target.Moment, error) {
+	moments, err := answer(ctx, d.sides, func(ctx context.Context) (map[int64]target.Moment, error) {
 		return d.target.Moments(ctx, d.counted.day.Index, first, end)
 	})
 	if err != nil {
@@ -152,7 +152,9 @@ func (d *documents) suspectDocument(ctx context.Context, c target.Copy) error {
 
 // count and each are about the documents of a time in the day's index.
 func (d *documents) count(ctx context.Context, from, to int64) (int64, error) {
-	return answer(ctx, d.sides, func() (int64, error) { return d.target.CountBetween(ctx, d.counted.day.Index, from, to) })
+	return answer(ctx, d.sides, func(ctx context.Context) (int64, error) {
+		return d.target.CountBetween(ctx, d.counted.day.Index, from, to)
+	})
 }
 
 func (d *documents) each(ctx context.Context, from, to int64, visit func(target.Copy) error) error {

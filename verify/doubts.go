@@ -11,7 +11,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
 // Doubt is why it is not safe to drop the old table.
@@ -170,11 +169,11 @@ func (d *doubts) ofGivenUp() {
 // ofTarget are about indices that lack shards, and about those that this tool
 // alone fills and that changed since they were compared.
 func (d *doubts) ofTarget(ctx context.Context) error {
-	missing, err := answer(ctx, d.sides, func() ([]string, error) { return d.target.MissingShards(ctx) })
+	missing, err := answer(ctx, d.sides, d.target.MissingShards)
 	if err != nil {
 		return err
 	}
-	now, err := answer(ctx, d.sides, func() (map[string]target.Fingerprint, error) { return d.target.Fingerprints(ctx) })
+	now, err := answer(ctx, d.sides, d.target.Fingerprints)
 	if err != nil {
 		return err
 	}
@@ -196,7 +195,7 @@ func (d *doubts) ofTarget(ctx context.Context) error {
 // ofStandby is about a standby: it has to be replaying, and to have replayed as
 // far as the last pass of the migration, which is behind the switch.
 func (d *doubts) ofStandby(ctx context.Context) error {
-	state, err := answer(ctx, d.sides, func() (source.Replay, error) { return d.source.Replay(ctx) })
+	state, err := answer(ctx, d.sides, d.source.Replay)
 	switch {
 	case err != nil || !state.InRecovery:
 		return err
@@ -213,7 +212,7 @@ func (d *doubts) ofTable(ctx context.Context) error {
 	r := &d.result
 	seen := tally{r.Total.Source + d.ahead.rows, r.Total.Moments + d.ahead.moments}
 	for _, apart := range d.apartDays {
-		of, err := answer(ctx, d.sides, func() (of tally, err error) {
+		of, err := answer(ctx, d.sides, func(ctx context.Context) (of tally, err error) {
 			err = d.source.Entries(ctx, apart.from, apart.to, func(e source.Entry) error { of.add(e.Micros); return nil })
 			return of, err
 		})
@@ -222,7 +221,7 @@ func (d *doubts) ofTable(ctx context.Context) error {
 		}
 		seen = tally{seen.rows + of.rows, seen.moments + of.moments}
 	}
-	plain, err := answer(ctx, d.sides, func() (source.PlainCount, error) { return d.source.PlainCount(ctx) })
+	plain, err := answer(ctx, d.sides, d.source.PlainCount)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ type findings struct {
 	mu     sync.Mutex
 	file   *os.File
 	size   int64
-	counts map[Class]int64
+	count  int64
 	listed map[uint64]struct{}
 	seed   maphash.Seed
 	rounds map[string]int // by the day that is compared
@@ -88,10 +88,10 @@ func openFindings(path string, size int64, rounds map[string]int) (*findings, er
 	if err != nil {
 		return nil, fmt.Errorf("open file of findings: %w", err)
 	}
-	f := &findings{file: file, size: size, counts: map[Class]int64{}, listed: map[uint64]struct{}{}, seed: maphash.MakeSeed(), rounds: rounds}
+	f := &findings{file: file, size: size, listed: map[uint64]struct{}{}, seed: maphash.MakeSeed(), rounds: rounds}
 	err = f.each(func(found Finding) error {
 		f.listed[f.key(found)] = struct{}{}
-		f.counts[found.Class]++
+		f.count++
 		return nil
 	})
 	if err == nil {
@@ -153,7 +153,7 @@ func (f *findings) add(day string, found Finding) error {
 	if len(f.listed) < maxListed {
 		f.listed[key] = struct{}{}
 	}
-	f.counts[found.Class]++
+	f.count++
 	f.size += int64(len(line)) + 1
 	return nil
 }
@@ -177,8 +177,7 @@ func (f *findings) remove() error { return errors.Join(f.file.Close(), os.Remove
 func (f *findings) reset() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.size = 0
-	clear(f.counts)
+	f.size, f.count = 0, 0
 	clear(f.listed)
 	if err := f.file.Truncate(0); err != nil {
 		return fmt.Errorf("list findings again: %w", err)
@@ -196,13 +195,10 @@ func (f *findings) sync() (int64, error) {
 	return f.size, nil
 }
 
-func (f *findings) total() (n int64) {
+func (f *findings) total() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, count := range f.counts {
-		n += count
-	}
-	return n
+	return f.count
 }
 
 // CheckWritable makes sure that a file can be written, before work begins whose

@@ -146,7 +146,7 @@ func (c *comparer) compare(ctx context.Context, day node.Day, b *batch, sentrySh
 // asSentry compares a row with what Sentry's own two requests give.
 func (c *comparer) asSentry(ctx context.Context, r node.Node) (sound bool, err error) {
 	id := string(r.ID)
-	sight, err := answer(ctx, c.sides, func() (target.Sight, error) { return c.target.Read(ctx, id) })
+	sight, err := answer(ctx, c.sides, func(ctx context.Context) (target.Sight, error) { return c.target.Read(ctx, id) })
 	if err != nil || sight.Copies != 1 || sight.Data == nil {
 		return false, err
 	}

@@ -124,7 +124,7 @@ func (r *reporter) report(ctx context.Context) (*Report, error) {
 	if r.switchedAt != 0 {
 		p.SwitchedAt = isoTime(r.switchedAt)
 	}
-	rows, err := answer(ctx, r.sides, func() (int64, error) { return r.source.Count(ctx, r.horizon, math.MaxInt64) })
+	rows, err := r.sides.rows(ctx, r.horizon, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}

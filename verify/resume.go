@@ -140,7 +140,7 @@ func (r *run) drawRate(ctx context.Context) (float64, error) {
 		population += d.rows - int64(r.certainLimit(d))
 	}
 	if from := max(r.from, r.certain); from < r.until {
-		late, err := answer(ctx, r.sides, func() (int64, error) { return r.source.Count(ctx, from, r.until) })
+		late, err := r.sides.rows(ctx, from, r.until)
 		if err != nil {
 			return 0, err
 		}

@@ -34,20 +34,20 @@ func (r *run) complete() bool {
 }
 
 // missingParts returns what is not compared yet of the payloads of a day, or of
-// the subset's hours of it, in pieces. What is recorded is left out to the
+// the subset's hours of it, in parts. What is recorded is left out to the
 // microsecond: the cuts of the run before may have been others.
-func (r *run) missingParts(d scopeDay) (pieces []checkpoint.Range) {
+func (r *run) missingParts(d scopeDay) (parts []checkpoint.Range) {
 	done := r.record.payloads(d.day.String())
 	wanted := []checkpoint.Range{{From: d.from, To: d.to}}
 	if r.Subset.Of != 0 {
 		wanted = r.Subset.hours(d)
 	}
 	for _, w := range wanted {
-		for _, part := range done.Missing(w.From, w.To) {
-			pieces = append(pieces, d.cut(part, rowsPerPart, math.MaxInt64)...)
+		for _, missing := range done.Missing(w.From, w.To) {
+			parts = append(parts, d.cut(missing, rowsPerPart, math.MaxInt64)...)
 		}
 	}
-	return pieces
+	return parts
 }
 
 const (

@@ -47,14 +47,14 @@ type scopeDay struct {
 	rows     int64
 }
 
-// cut cuts a part of the day so that each piece has about so many rows, if they
-// are spread evenly over the day; the whole of it into most pieces, at most.
-func (d scopeDay) cut(part checkpoint.Range, rows, most int64) (pieces []checkpoint.Range) {
+// cut cuts a time of the day into parts of about so many rows, if they are spread
+// evenly over the day, and a whole day into so many parts at most.
+func (d scopeDay) cut(time checkpoint.Range, rows, most int64) (parts []checkpoint.Range) {
 	width := (d.to-d.from)/min(d.rows/rows+1, most) + 1
-	for from := part.From; from < part.To; from += width {
-		pieces = append(pieces, checkpoint.Range{From: from, To: min(from+width, part.To)})
+	for from := time.From; from < time.To; from += width {
+		parts = append(parts, checkpoint.Range{From: from, To: min(from+width, time.To)})
 	}
-	return pieces
+	return parts
 }
 
 // sentrys reports whether a document is Sentry's own: written after the switch,
@@ -83,7 +83,7 @@ func (s *scope) allDays() []scopeDay {
 
 // readScope lists the days with rows, counts them, and lists the indices.
 func readScope(ctx context.Context, both *sides, o Options, c *checkpoint.Checkpoint) (*scope, error) {
-	now, err := answer(ctx, both, func() (int64, error) { return both.source.Now(ctx) })
+	now, err := answer(ctx, both, both.source.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func readScope(ctx context.Context, both *sides, o Options, c *checkpoint.Checkp
 	if s.horizon == 0 {
 		return nil, ErrNotMigrated
 	}
-	sizes, err := answer(ctx, both, func() ([]source.DaySize, error) { return both.source.Days(ctx, s.from, s.until) })
+	sizes, err := answer(ctx, both, func(ctx context.Context) ([]source.DaySize, error) { return both.source.Days(ctx, s.from, s.until) })
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func readScope(ctx context.Context, both *sides, o Options, c *checkpoint.Checkp
 		found[i] = &scopeDay{day: size.Day, from: max(size.Day.Start(), s.from), to: min(size.Day.End(), s.until)}
 	}
 	err = each(ctx, o.Workers, found, func(ctx context.Context, d *scopeDay) (err error) {
-		d.rows, err = answer(ctx, both, func() (int64, error) { return both.source.Count(ctx, d.from, d.to) })
+		d.rows, err = both.rows(ctx, d.from, d.to)
 		return err
 	})
 	if err != nil {

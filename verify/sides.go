@@ -40,8 +40,8 @@ func (s *sides) ask(ctx context.Context, question func() error) error {
 }
 
 // answer is what ask gets of a question that has one value for its answer.
-func answer[T any](ctx context.Context, s *sides, question func() (T, error)) (value T, err error) {
-	err = s.ask(ctx, func() (err error) { value, err = question(); return err })
+func answer[T any](ctx context.Context, s *sides, question func(context.Context) (T, error)) (value T, err error) {
+	err = s.ask(ctx, func() (err error) { value, err = question(ctx); return err })
 	return value, err
 }
 
@@ -65,9 +65,14 @@ func each[T any](ctx context.Context, workers int, list []T, work func(context.C
 	return group.Wait()
 }
 
+// rows counts the rows of a time.
+func (s *sides) rows(ctx context.Context, from, to int64) (int64, error) {
+	return answer(ctx, s, func(ctx context.Context) (int64, error) { return s.source.Count(ctx, from, to) })
+}
+
 // copies returns the documents that a search in an index or alias finds, by id.
 func (s *sides) copies(ctx context.Context, index string, ids []string) (map[string][]target.Copy, error) {
-	found, err := answer(ctx, s, func() ([]target.Copy, error) { return s.target.Copies(ctx, index, ids) })
+	found, err := answer(ctx, s, func(ctx context.Context) ([]target.Copy, error) { return s.target.Copies(ctx, index, ids) })
 	if err != nil && !target.IsGone(err) {
 		return nil, err
 	}

@@ -20,9 +20,13 @@ import (
 
 // The colours that a plot is drawn with. They are replaced by variables of the
 // page's style, so that the same plot is right on a light and a dark page.
-func inkColor() color.Color    { return color.RGBA{1, 1, 1, 255} }
-func sourceColor() color.Color { return color.RGBA{1, 1, 2, 255} }
-func targetColor() color.Color { return color.RGBA{1, 1, 3, 255} }
+const (
+	ink = iota + 1
+	sourceInk
+	targetInk
+)
+
+func colorOf(ink uint8) color.Color { return color.RGBA{1, 1, ink, 255} }
 
 const (
 	plotWidth  = 10 * vg.Inch
@@ -88,8 +92,8 @@ func newPlot(unit string) *plot.Plot {
 	p.Y.Min = 0
 	p.Y.Tick.Marker = fewTicks{}
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		axis.LineStyle.Color, axis.Tick.LineStyle.Color = inkColor(), inkColor()
-		axis.Tick.Label.Color, axis.Label.TextStyle.Color = inkColor(), inkColor()
+		axis.LineStyle.Color, axis.Tick.LineStyle.Color = colorOf(ink), colorOf(ink)
+		axis.Tick.Label.Color, axis.Label.TextStyle.Color = colorOf(ink), colorOf(ink)
 		axis.Tick.Label.Font.Variant, axis.Label.TextStyle.Font.Variant = "Sans", "Sans"
 	}
 	return p
@@ -112,7 +116,6 @@ func (fewTicks) Ticks(low, high float64) []plot.Tick {
 // bars draws groups of one or two bars.
 func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) {
 	p := newPlot(unit)
-	colors := []color.Color{sourceColor(), targetColor()}
 	width := min(plotWidth*0.8/vg.Length(max(len(names), 1))/vg.Length(len(groups)), vg.Inch/2)
 	for i, values := range groups {
 		if len(values) == 0 {
@@ -122,7 +125,7 @@ func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) 
 		if err != nil {
 			return nil, fmt.Errorf("draw bars of %s: %w", unit, err)
 		}
-		chart.Color, chart.LineStyle.Width = colors[i], 0
+		chart.Color, chart.LineStyle.Width = colorOf(uint8(sourceInk+i)), 0
 		chart.Offset = width * (vg.Length(i) - vg.Length(len(groups)-1)/2)
 		p.Add(chart)
 	}
@@ -152,7 +155,7 @@ func throughput(moments []verify.Point) (*plot.Plot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("draw throughput: %w", err)
 	}
-	line.Color, line.Width = sourceColor(), vg.Points(1.5)
+	line.Color, line.Width = colorOf(sourceInk), vg.Points(1.5)
 	p.Add(line)
 	p.X.Tick.Marker = fewTicks{}
 	p.X.Max, p.Y.Max = max(p.X.Max, 1), 1.05*max(p.Y.Max, 1)

@@ -65,19 +65,12 @@ type page struct {
 
 // HTML is the report as one file that loads nothing.
 func HTML(r *verify.Report) ([]byte, error) {
-	form, err := template.New("report").Funcs(formFuncs()).Parse(htmlForm)
-	if err != nil {
-		return nil, fmt.Errorf("read template of the report: %w", err)
-	}
-	return fill(form, r, figures)
+	return fill(template.Must(template.New("report").Funcs(formFuncs()).Parse(htmlForm)), r, figures)
 }
 
 // Markdown is the report for a ticket.
 func Markdown(r *verify.Report) ([]byte, error) {
-	form, err := textTemplate.New("report").Funcs(formFuncs()).Parse(markdownForm)
-	if err != nil {
-		return nil, fmt.Errorf("read template of the report: %w", err)
-	}
+	form := textTemplate.Must(textTemplate.New("report").Funcs(formFuncs()).Parse(markdownForm))
 	return fill(form, r, func(*verify.Report) ([]figure, error) { return nil, nil })
 }
 
