@@ -9,12 +9,12 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 )
 
-// record is the checkpoint of an earlier run.
-type record struct{ *run }
+// earlier is the checkpoint of an earlier run.
+type earlier struct{ *run }
 
 // check reads the checkpoint of an earlier run, if there is one,
 // without its lock.
-func (r *record) check(ctx context.Context) {
+func (r *earlier) check(ctx context.Context) {
 	place := r.config.Checkpoint
 	if place.OnTarget && r.target == nil {
 		r.unknown(Checkpoint, "checkpoint", place.Name+" is on the target, which could not be asked", "")
@@ -47,7 +47,7 @@ func (r *record) check(ctx context.Context) {
 }
 
 // checkBinding asks package checkpoint whether a run would be accepted.
-func (r *record) checkBinding() error {
+func (r *earlier) checkBinding() error {
 	from, to, backend := r.source.Identity(), r.target.Identity(), r.target.Backend()
 	_, err := r.state.Binding.Accept(checkpoint.Binding{
 		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: r.config.Region},

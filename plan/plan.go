@@ -112,7 +112,7 @@ func Make(ctx context.Context, config Config) (Plan, error) {
 	r := &run{config: config, plan: Plan{Type: "plan", Days: []Day{}}}
 	defer r.close()
 	from, to := &sourceSide{r}, &targetSide{run: r}
-	r.look(ctx, from.open, to.open, (&record{r}).check)
+	r.look(ctx, from.open, to.open, (&earlier{r}).check)
 	if r.source != nil {
 		r.look(ctx, from.checkSilo, from.checkRelation, from.checkCondition, from.checkDays, (&census{r}).check)
 	}

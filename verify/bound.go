@@ -101,9 +101,9 @@ func thinnedTail(b Bound, defective int64) float64 {
 	return distuv.Binomial{N: float64(defective), P: float64(b.Sample) / float64(b.Population)}.CDF(float64(b.Defects))
 }
 
-// SampleSize is the number of nodes of which none may be defective so that the
+// sampleSize is the number of nodes of which none may be defective so that the
 // bound is below a share of the population, with a confidence.
-func SampleSize(confidence, share float64) int64 {
+func sampleSize(confidence, share float64) int64 {
 	if share <= 0 || share >= 1 {
 		return math.MaxInt64
 	}

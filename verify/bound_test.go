@@ -40,7 +40,7 @@ func TestSampleSizeReachesItsBound(t *testing.T) {
 	t.Parallel()
 	for _, share := range []float64{0.00003, 0.001, 0.05} {
 		for _, confidence := range []float64{0.9, 0.95, 0.999} {
-			n := SampleSize(confidence, share)
+			n := sampleSize(confidence, share)
 			if got := clopperPearson(confidence, n, 0); got > share {
 				t.Errorf("%v %v: %d nodes give %v", confidence, share, n, got)
 			}

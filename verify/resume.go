@@ -146,7 +146,7 @@ func (r *run) drawRate(ctx context.Context) (float64, error) {
 		}
 		population -= late
 	}
-	if wanted := SampleSize(r.Confidence, r.MaxDefects); wanted < population {
+	if wanted := sampleSize(r.Confidence, r.MaxDefects); wanted < population {
 		return float64(wanted) / float64(population), nil
 	}
 	return 1, nil
