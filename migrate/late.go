@@ -56,7 +56,7 @@ func (m *Migration) copyLate(ctx context.Context) error {
 	late := make(map[node.Day][]key)
 	for _, r := range ranges {
 		from, to := max(r.From, m.firstKept()), min(r.To, m.options.Until.Start())
-		err := m.keys(ctx, from, to, func(id []byte, micros int64) error {
+		err := m.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
 			if k := checkpoint.MarkOf(id, micros); !known.Has(k) {
 				known.Add(k) // ranges of two edges may overlap
 				late[node.DayOf(micros)] = append(late[node.DayOf(micros)], key{string(id), micros})
@@ -74,17 +74,6 @@ func (m *Migration) copyLate(ctx context.Context) error {
 	}
 	m.recall()
 	return nil
-}
-
-// keys hands over the rows of [from, to) by id and timestamp, but for those of
-// which the server cannot read that much: the slices reject them.
-func (m *Migration) keys(ctx context.Context, from, to int64, visit func(id []byte, micros int64) error) error {
-	err := m.source.Keys(ctx, from, to, visit)
-	if !source.Damaged(err) {
-		return err
-	}
-	return m.source.EntriesApart(ctx, source.Slice{From: from, To: to},
-		func(e source.Entry) error { return visit(e.ID, e.Micros) }, func(source.Bad) error { return nil })
 }
 
 // firstKept is the first timestamp that is copied.

@@ -90,7 +90,7 @@ func (m *Migration) mendRange(ctx context.Context, left *mending, from, to int64
 		}
 	}
 	here := make(map[string]int64, rows)
-	err = m.keys(ctx, from, to, func(id []byte, micros int64) error {
+	err = m.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
 		keepNewest(here, string(id), micros)
 		return nil
 	})

@@ -53,7 +53,7 @@ func (m *Migration) sweepSince(ctx context.Context, from int64) error {
 		own := m.target.Backend().IndexOf(d.Day)
 		for at := max(from, d.Day.Start()); at < d.Day.End(); at += sweepWindow {
 			var ids []string
-			err := m.keys(ctx, at, min(at+sweepWindow, d.Day.End()), func(id []byte, _ int64) error {
+			err := m.source.Keys(ctx, at, min(at+sweepWindow, d.Day.End()), func(id []byte, _ int64) error {
 				ids = append(ids, string(id))
 				return nil
 			})

@@ -161,7 +161,7 @@ func (v *Verification) compareRange(ctx context.Context, payloads *suspects, s s
 		}
 		return send()
 	})
-	if source.Damaged(err) {
+	if source.Damaged(err) || source.TooLong(err) {
 		return v.compareRows(ctx, payloads, s)
 	}
 	if err != nil {
@@ -190,14 +190,11 @@ func (c *comparer) compareChunk(ctx context.Context, k *chunk) (found []suspect,
 // compareRows compares a stretch whose rows cannot be streamed.
 func (v *Verification) compareRows(ctx context.Context, payloads *suspects, s stretch) error {
 	var list []pick
-	err := v.again(ctx, func() error {
-		list = nil
-		return v.Source.Entries(ctx, s.from, s.to, func(e source.Entry) error {
-			if !v.rejected.has(e.ID, e.Micros) {
-				list = append(list, pick{id: string(e.ID), micros: e.Micros, bytes: e.Bytes})
-			}
-			return nil
-		})
+	_, err := v.entries(ctx, source.Slice{From: s.from, To: s.to}, func() { list = nil }, func(e source.Entry) error {
+		if !v.rejected.has(e.ID, e.Micros) {
+			list = append(list, pick{id: string(e.ID), micros: e.Micros, bytes: e.Bytes})
+		}
+		return nil
 	})
 	if err != nil {
 		return err
