@@ -132,7 +132,7 @@ func (s *Source) ask(ctx context.Context, what, sql string) ([][][]string, error
 	defer s.pool.release(conn)
 	results, err := conn.Exec(ctx, s.transaction()+sql).ReadAll()
 	if err != nil {
-		return nil, queryFailure(ctx, what, err)
+		return nil, queryFailure(ctx, what, saidLast(conn, err))
 	}
 	var all [][][]string
 	for _, result := range results {

@@ -150,5 +150,5 @@ func (s *Source) copyOut(ctx context.Context, q copyQuery) error {
 	if visitor, ok := err.(visitorError); ok {
 		return visitor.error
 	}
-	return queryFailure(ctx, q.what, err)
+	return queryFailure(ctx, q.what, saidLast(conn, err))
 }
