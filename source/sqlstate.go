@@ -86,7 +86,7 @@ func rules() []rule {
 		{"XX000", "missing chunk number", thisRow, damaged}, // of TOAST, before PostgreSQL 14
 		{"XX000", "unexpected chunk", thisRow, damaged},
 		{"XX000", "could not access status of transaction", thisRow, damaged}, // a file of pg_xact is too short; translated
-		{"XX000", "data is corrupt", thisRow, damaged}, // compressed data, before PostgreSQL 14
+		{"XX000", "data is corrupt", thisRow, damaged},                        // compressed data, before PostgreSQL 14
 		{"XX000", "invalid memory alloc request size", thisRow, damaged},
 		{"XX000", "could not open relation with OID", again, ""}, // a partition was dropped while the query was planned
 		{"XX000", "cache lookup failed", again, ""},
