@@ -2,11 +2,13 @@ package verify_test
 
 import (
 	"bytes"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -60,5 +62,20 @@ func TestBrokenPages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestStretchesThatAreCutOff has a line that ends whenever much came over it:
+// what does not come through as a whole does in parts.
+func TestStretchesThatAreCutOff(t *testing.T) {
+	w := newWorld(t, 400, synth.Clean())
+	address, err := url.Parse(w.url)
+	w.must(err)
+	proxy := faulty.NewTCPProxy(t, address.Host, func(int) faulty.Line { return faulty.Line{CutAfter: 400_000} })
+	address.Host = proxy.Addr()
+	w.parts.Source = w.openSource(address.String())
+	r := w.verify(w.options(verify.Full))
+	if r.Findings.Total != 0 || r.Total.All.Nodes != 400 || r.Total.All.Bytes < 2*days*400_000 {
+		t.Errorf("%d nodes, %d bytes, findings %v", r.Total.All.Nodes, r.Total.All.Bytes, w.listed())
 	}
 }
