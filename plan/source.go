@@ -83,6 +83,12 @@ func (m *maker) checkRelation(ctx context.Context) {
 		m.ok(Source, "timestamp_index", "there is one")
 	case r.Prunes:
 		m.ok(Source, "timestamp_index", fmt.Sprintf("none is needed: a slice reads few of the %d partitions", len(r.Tables)))
+	case len(r.Unindexed) == 0 && r.Kind == source.View:
+		m.add(Check{
+			Source, "timestamp_index", NoGo,
+			"the view sorts or hides its rows (a security barrier, DISTINCT, ORDER BY): no index on timestamp gives their order",
+			"name a table beneath it with --table, or a view that only selects columns",
+		})
 	default:
 		m.add(Check{
 			Source, "timestamp_index", NoGo,

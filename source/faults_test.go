@@ -183,6 +183,22 @@ func TestConnectionCutInMidStream(t *testing.T) {
 	countRows(t, s)
 }
 
+// A server that restarts in the middle of opening is not a mistyped address.
+func TestConnectionCutWhileOpening(t *testing.T) {
+	db := newest(t)
+	db.exec(plain)
+	address, err := url.Parse(db.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.Host = cutter(t, address.Host, 2000)
+	db.url = address.String()
+	cut := db.open("nodestore_node")
+	if cut.Relation().Rows != 0 || !cut.Relation().TimestampIndexed {
+		t.Errorf("%+v", cut.Relation())
+	}
+}
+
 func TestHugeRow(t *testing.T) {
 	db := newest(t)
 	db.exec(plain + `insert into nodestore_node values ('small', 'x', '2024-01-01 00:00+00'), ('huge', repeat('0123456789', 2000000), '2024-01-01 00:00+00')`)

@@ -164,6 +164,25 @@ func TestKeywordsFromTheEnvironment(t *testing.T) {
 	}
 }
 
+// pgx looks at fewer variables than libpq.
+func TestVariablesThatMayNotBeIgnored(t *testing.T) {
+	for name, value := range map[string]string{
+		"PGREQUIRESSL": "1", "PGSSLCRL": "/a", "PGSSLCRLDIR": "/a", "PGREQUIREPEER": "x", "PGGSSENCMODE": "require", "PGSSLMINPROTOCOLVERSION": "SSLv3", "PGHOSTADDR": "192.0.2.1,192.0.2.2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			_, _, err := parse("host=h")
+			if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "_", ""), strings.ToLower(name[2:])+": ") || hint.Of(err) == "" {
+				t.Errorf("%v, hint %q", err, hint.Of(err))
+			}
+		})
+	}
+	t.Setenv("PGLOADBALANCEHOSTS", "random")
+	if _, ignored, err := parse("host=h"); err != nil || !slices.Equal(ignored, []string{"load_balance_hosts"}) {
+		t.Errorf("%v, %v", ignored, err)
+	}
+}
+
 func TestTargetSessionAttributes(t *testing.T) {
 	primary, standby := primaryAndStandby(t, plain)
 	host := func(address string) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
 
@@ -20,6 +21,30 @@ func (t *tally) add(micros int64) {
 	t.moments += uint64(micros)
 }
 
+// entries reads the rows of a time without their payloads, in parts where that
+// cannot be done at once, and returns how many microseconds have rows of which
+// not even that much can be read. Those that the migration did not list are a
+// finding. begin is called before each reading.
+func (v *Verification) entries(ctx context.Context, span source.Slice, begin func(), visit func(source.Entry) error) (bad int, err error) {
+	err = v.again(ctx, func() error { begin(); return v.Source.Entries(ctx, span.From, span.To, visit) })
+	if !source.Damaged(err) && !source.TooLong(err) {
+		return 0, err
+	}
+	err = v.again(ctx, func() error {
+		begin()
+		bad = 0
+		return v.Source.EntriesApart(ctx, span, visit, func(b source.Bad) error {
+			bad++
+			if v.rejected.has(nil, b.Micros) {
+				return visit(source.Entry{Micros: b.Micros})
+			}
+			day := node.DayOf(b.Micros).String()
+			return v.findings.add(day, Finding{Class: Uncompared, Day: day, Known: "PostgreSQL cannot read rows, such as of " + isoTime(b.Micros) + ": " + b.Why})
+		})
+	})
+	return bad, err
+}
+
 // maxAhead is how many rows newer than the last pass of the migration are looked
 // at: they can be rows dated in the future. With more, the migration is behind.
 const maxAhead = 100_000
@@ -28,14 +53,11 @@ const maxAhead = 100_000
 // migration. They are what it has not copied yet, or are dated in the future.
 func (v *Verification) compareAhead(ctx context.Context) error {
 	var list []suspect
-	err := v.again(ctx, func() error {
-		list = nil
-		return v.Source.Entries(ctx, v.horizon(), math.MaxInt64, func(e source.Entry) error {
-			if len(list) < maxAhead {
-				list = append(list, suspect{id: string(e.ID), micros: e.Micros})
-			}
-			return nil
-		})
+	_, err := v.entries(ctx, source.Slice{From: v.horizon(), To: math.MaxInt64}, func() { list = nil }, func(e source.Entry) error {
+		if len(list) < maxAhead {
+			list = append(list, suspect{id: string(e.ID), micros: e.Micros})
+		}
+		return nil
 	})
 	if err != nil || len(list) == maxAhead {
 		return err
@@ -61,10 +83,8 @@ func (v *Verification) unaccounted(ctx context.Context, r *Report) (difference s
 	seen := tally{r.Total.Source + v.ahead.rows, r.Total.Moments + v.ahead.moments}
 	for _, d := range v.scope.apartDays {
 		apart := tally{}
-		err := v.again(ctx, func() error {
-			apart = tally{}
-			return v.Source.Entries(ctx, d.from, d.to, func(e source.Entry) error { apart.add(e.Micros); return nil })
-		})
+		_, err := v.entries(ctx, source.Slice{From: d.from, To: d.to}, func() { apart = tally{} },
+			func(e source.Entry) error { apart.add(e.Micros); return nil })
 		if err != nil {
 			return "", err
 		}

@@ -136,41 +136,37 @@ func (p *dayPass) compareMinute(ctx context.Context, s span) error {
 	if err != nil {
 		return err
 	}
-	if err := p.suspectRows(ctx, s, documents); err != nil {
-		return err
-	}
-	if !p.result.Ours {
-		return nil
+	if bad, err := p.suspectRows(ctx, s, documents); err != nil || bad > 0 || !p.result.Ours {
+		return err // a document can be of a row that cannot be read
 	}
 	return p.suspectDocuments(ctx, slices.Collect(maps.Values(documents)))
 }
 
 // suspectRows suspects the rows of a span that have none of the documents with
-// their very timestamp, and takes out the documents of the others.
-func (p *dayPass) suspectRows(ctx context.Context, s span, documents map[string]target.Copy) error {
+// their very timestamp, and takes out the documents of the others. It returns
+// how many rows cannot be read.
+func (p *dayPass) suspectRows(ctx context.Context, s span, documents map[string]target.Copy) (bad int, err error) {
 	var alone []suspect
 	var explained []string
-	err := p.again(ctx, func() error {
-		alone, explained = nil, nil
-		return p.Source.Entries(ctx, max(s.from*1000, p.from), min(s.to*1000, p.to), func(e source.Entry) error {
-			c, ok := documents[string(e.ID)]
-			switch {
-			case p.rejected.has(e.ID, e.Micros):
-			case ok && c.Millis == node.Millis(e.Micros):
-				explained = append(explained, c.ID)
-			default:
-				alone = append(alone, suspect{id: string(e.ID), day: p.day, micros: e.Micros})
-			}
-			return nil
-		})
+	rows := source.Slice{From: max(s.from*1000, p.from), To: min(s.to*1000, p.to)}
+	bad, err = p.entries(ctx, rows, func() { alone, explained = nil, nil }, func(e source.Entry) error {
+		c, ok := documents[string(e.ID)]
+		switch {
+		case p.rejected.has(e.ID, e.Micros):
+		case ok && c.Millis == node.Millis(e.Micros):
+			explained = append(explained, c.ID)
+		default:
+			alone = append(alone, suspect{id: string(e.ID), day: p.day, micros: e.Micros})
+		}
+		return nil
 	})
 	if err != nil {
-		return err
+		return bad, err
 	}
 	for _, id := range explained {
 		delete(documents, id)
 	}
-	return p.suspects.add(ctx, alone...)
+	return bad, p.suspects.add(ctx, alone...)
 }
 
 func (p *dayPass) suspectDocuments(ctx context.Context, copies []target.Copy) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -47,6 +48,11 @@ func (v *Verification) doubts(ctx context.Context, r *Report) ([]doubt, error) {
 		return list, nil // a doubt already, and nothing to count against
 	}
 	difference, err := v.unaccounted(ctx, r)
+	if source.Damaged(err) || source.TooLong(err) {
+		return append(list, doubt{"the table cannot be counted whole: " + err.Error(), []string{
+			"Mend that (" + hint.Of(err) + "), then run migrate and verify again.",
+		}}), nil
+	}
 	if err != nil || difference == "" {
 		return list, err
 	}

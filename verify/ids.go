@@ -130,14 +130,12 @@ type unit struct {
 
 func (p *dayPass) readUnit(ctx context.Context, from, to int64) error {
 	var u *unit
-	err := p.again(ctx, func() error {
-		u = &unit{dayPass: p, strata: p.newStrata()}
-		if err := p.Source.Entries(ctx, from, to, func(e source.Entry) error { return u.add(ctx, e) }); err != nil {
-			return err
-		}
-		return u.ask(ctx)
-	})
+	begin := func() { u = &unit{dayPass: p, strata: p.newStrata()} }
+	_, err := p.entries(ctx, source.Slice{From: from, To: to}, begin, func(e source.Entry) error { return u.add(ctx, e) })
 	if err != nil {
+		return err
+	}
+	if err := u.ask(ctx); err != nil {
 		return err
 	}
 	p.mu.Lock()

@@ -139,32 +139,21 @@ func (c *comparer) fetchAt(ctx context.Context, id string, micros int64, rows ma
 // fetch reads rows, and says of those that the server cannot read why not.
 func (c *comparer) fetch(ctx context.Context, ids []string) (rows map[string]row, damaged map[string]string, err error) {
 	rows, damaged = make(map[string]row), make(map[string]string)
-	err = c.again(ctx, func() error {
-		return c.Source.Fetch(ctx, ids, func(n node.Node) error {
-			if known, ok := rows[string(n.ID)]; !ok || n.Micros >= known.micros {
-				rows[string(n.ID)] = row{string(n.ID), n.Micros, append([]byte(nil), n.Data...)}
-			}
-			return nil
-		})
-	})
-	switch {
-	case !source.Damaged(err):
+	keep := func(n node.Node) error {
+		if known, ok := rows[string(n.ID)]; !ok || n.Micros >= known.micros {
+			rows[string(n.ID)] = row{string(n.ID), n.Micros, slices.Clone(n.Data)}
+		}
+		return nil
+	}
+	err = c.again(ctx, func() error { return c.Source.Fetch(ctx, ids, keep) })
+	if !source.Damaged(err) && !source.TooLong(err) {
 		return rows, damaged, err
-	case len(ids) == 1:
-		damaged[ids[0]] = "PostgreSQL cannot read the row: its table is damaged"
-		return rows, damaged, nil
 	}
-	for _, id := range ids {
-		one, broken, err := c.fetch(ctx, []string{id})
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, r := range one {
-			rows[id] = r
-		}
-		for _, why := range broken {
-			damaged[id] = why
-		}
-	}
-	return rows, damaged, nil
+	err = c.again(ctx, func() error {
+		return c.Source.FetchApart(ctx, ids, source.Apart{Node: keep, Bad: func(b source.Bad) error {
+			damaged[string(b.ID)] = "PostgreSQL cannot read the row: " + b.Why
+			return nil
+		}})
+	})
+	return rows, damaged, err
 }

@@ -126,49 +126,73 @@ type stretch struct {
 	stratum  stratum
 }
 
-// compareRange compares every payload of a stretch. Where the server cannot
-// read some row, it continues row by row.
+// compareRange compares every payload of a stretch. One that is cut off in its
+// middle, such as by a standby while the target is slow, is read in halves. Where
+// the server cannot read some row, it continues row by row.
 func (v *Verification) compareRange(ctx context.Context, payloads *suspects, s stretch) error {
-	c := v.newComparer()
-	var counted Compared
-	var found []suspect
-	err := v.again(ctx, func() error {
-		counted, found = Compared{}, nil
-		k := &chunk{day: s.day, stratum: s.stratum}
-		send := func() error {
-			more, n, err := c.compareChunk(ctx, k)
-			found = append(found, more...)
-			counted.add(n)
-			k.rows, k.bytes = k.rows[:0], 0
-			if err != nil || len(found) < maxSuspects {
-				return err
-			}
-			defer func() { found = nil }()
-			return payloads.add(ctx, found...)
+	var r reading
+	err := v.again(ctx, func() (err error) {
+		r, err = v.readRange(ctx, payloads, s)
+		if r.cut = r.began && s.to-s.from > 1 && (source.Retryable(err) || source.TooLong(err)); r.cut {
+			return nil
 		}
-		err := v.Source.Stream(ctx, s.from, s.to, func(n node.Node) error {
-			if v.rejected.has(n.ID, n.Micros) {
-				return nil
-			}
-			k.add(n)
-			if !k.full() {
-				return nil
-			}
-			return send()
-		})
-		if err != nil {
+		return err
+	})
+	if r.cut {
+		first, second := s, s
+		first.to = s.from + (s.to-s.from)/2
+		second.from = first.to
+		if err := v.compareRange(ctx, payloads, first); err != nil {
 			return err
 		}
-		return send()
-	})
-	if source.Damaged(err) {
+		return v.compareRange(ctx, payloads, second)
+	}
+	if source.Damaged(err) || source.TooLong(err) {
 		return v.compareRows(ctx, payloads, s)
 	}
 	if err != nil {
 		return err
 	}
-	payloads.count(func(d *Day) { d.stratum(s.stratum).add(counted) })
-	return payloads.add(ctx, found...)
+	payloads.count(func(d *Day) { d.stratum(s.stratum).add(r.counted) })
+	return payloads.add(ctx, r.found...)
+}
+
+// reading is what came of one reading of a stretch.
+type reading struct {
+	counted Compared
+	found   []suspect
+	began   bool // rows came
+	cut     bool
+}
+
+func (v *Verification) readRange(ctx context.Context, payloads *suspects, s stretch) (r reading, err error) {
+	c, k := v.newComparer(), &chunk{day: s.day, stratum: s.stratum}
+	send := func() error {
+		more, n, err := c.compareChunk(ctx, k)
+		r.found = append(r.found, more...)
+		r.counted.add(n)
+		k.rows, k.bytes = k.rows[:0], 0
+		if err != nil || len(r.found) < maxSuspects {
+			return err
+		}
+		defer func() { r.found = nil }()
+		return payloads.add(ctx, r.found...)
+	}
+	err = v.Source.Stream(ctx, s.from, s.to, func(n node.Node) error {
+		r.began = true
+		if v.rejected.has(n.ID, n.Micros) {
+			return nil
+		}
+		k.add(n)
+		if !k.full() {
+			return nil
+		}
+		return send()
+	})
+	if err == nil {
+		err = send()
+	}
+	return r, err
 }
 
 // compareChunk compares a chunk, and its first row also as Sentry reads it.
@@ -190,14 +214,11 @@ func (c *comparer) compareChunk(ctx context.Context, k *chunk) (found []suspect,
 // compareRows compares a stretch whose rows cannot be streamed.
 func (v *Verification) compareRows(ctx context.Context, payloads *suspects, s stretch) error {
 	var list []pick
-	err := v.again(ctx, func() error {
-		list = nil
-		return v.Source.Entries(ctx, s.from, s.to, func(e source.Entry) error {
-			if !v.rejected.has(e.ID, e.Micros) {
-				list = append(list, pick{id: string(e.ID), micros: e.Micros, bytes: e.Bytes})
-			}
-			return nil
-		})
+	_, err := v.entries(ctx, source.Slice{From: s.from, To: s.to}, func() { list = nil }, func(e source.Entry) error {
+		if !v.rejected.has(e.ID, e.Micros) {
+			list = append(list, pick{id: string(e.ID), micros: e.Micros, bytes: e.Bytes})
+		}
+		return nil
 	})
 	if err != nil {
 		return err
