@@ -125,16 +125,16 @@ func (m *maker) forecastDisk(cost *Cost) {
 	if len(m.disks) == 0 || m.limits == nil {
 		m.add(Check{
 			Forecast, "disk", Unknown, fmt.Sprintf("about %s of disk are needed; whether the nodes have it may not be looked at", Bytes(cost.TotalBytes)),
-			"look at _cat/allocation with a user who may, or grant cluster_monitor",
+			"look at _nodes/stats with a user who may, or grant cluster_monitor",
 		})
 		return
 	}
-	name, mark := m.limits.Mark(len(m.disks))
+	name, mark := m.limits.Mark(m.disks[0])
 	share := cost.TotalBytes/int64(len(m.disks)) + cost.MergeBytes
 	var room int64
 	var short []string
 	for _, d := range m.disks {
-		usable := d.Available - m.limits.Reserve(d, len(m.disks))
+		usable := d.Available - m.limits.Reserve(d)
 		cost.Nodes = append(cost.Nodes, NodeRoom{Disk: d, Needed: share, Usable: usable})
 		room += max(usable-cost.MergeBytes, 0)
 		if usable < share {

@@ -16,9 +16,17 @@ func (m *maker) checkCluster(ctx context.Context) {
 	}
 	m.checkHealth(ctx)
 	m.checkLimits(ctx)
-	disks, err := m.target.Disks(ctx)
+	var limits target.Limits
+	if m.limits != nil {
+		limits = *m.limits
+	}
+	disks, err := m.target.Disks(ctx, limits)
 	if err != nil {
 		m.unknown(Target, "disks", err, "whether the nodes have room is not known")
+		return
+	}
+	if len(disks) == 0 {
+		m.add(Check{Target, "disks", NoGo, "no data node may hold a daily index", "correct the allocation filters (routing.allocation.require, include, exclude) in the index template and the cluster's settings"})
 		return
 	}
 	m.disks = disks
