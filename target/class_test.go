@@ -62,6 +62,48 @@ func TestTooLargeInEveryForm(t *testing.T) {
 	}
 }
 
+// TestSingleNodeThatNothingCarries: it is rejected when the patience is over, if
+// others were taken meanwhile, and else the run stops.
+func TestSingleNodeThatNothingCarries(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]faulty.Fault{
+		"circuit breaker": {Status: 429, Body: `{"error":{"type":"circuit_breaking_exception","reason":"[in_flight_requests] Data too large, data for [<http_request>] would be [9/9b]"},"status":429}`},
+		"reset":           {Cut: faulty.BeforeServer},
+		"answers are cut": {Cut: faulty.BeforeAnswer},
+	} {
+		for _, others := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, others are taken: %v", name, others), func(t *testing.T) {
+				b := oldest(t)
+				config := b.behind(func(r *http.Request, _ int) faulty.Fault {
+					if isBulk(r) && r.ContentLength > smallBody {
+						return fault
+					}
+					return faulty.Fault{}
+				})
+				config.Patience = time.Second
+				var target *Target
+				var index Index
+				config.Waiting = func(string, time.Duration) {
+					if others {
+						_, _ = target.Write(t.Context(), index, batchOf(t, Versioned, numbered(1)...))
+					}
+				}
+				target = openTarget(t, config)
+				index = b.loading(target)
+				huge := NewBatch(1 << 10)
+				huge.Reset(Versioned)
+				appendTo(t, huge, node.Node{ID: []byte("huge/?"), Data: payload(t, "x", 2<<20), Micros: noon})
+				got, err := target.Write(t.Context(), index, huge)
+				if !others || fault.Cut == faulty.BeforeAnswer {
+					wantRefusal(t, err, "gave up after", "health and load")
+					return
+				}
+				wantFates(t, got, err, node.Fates{node.Rejected: 1})
+			})
+		}
+	}
+}
+
 func TestSizesGoUpSlowly(t *testing.T) {
 	t.Parallel()
 	var s sizes
