@@ -62,6 +62,7 @@ func (t *Target) askRaw(ctx context.Context, method, path string, body any) ([]b
 type answer struct {
 	status int
 	body   []byte
+	signed bool // the request was
 }
 
 // largeBody is the size from which a request asks before it sends its body, so
@@ -95,7 +96,7 @@ func (t *Target) exchange(ctx context.Context, method, path string, body []byte)
 		t.noExpect.Store(true)
 	}
 	content, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, content}, err
+	return answer{response.StatusCode, content, t.config.Signer != nil}, err
 }
 
 // judgement is what to do about an answer that is none, and why.
@@ -116,6 +117,7 @@ func judge(op string, a answer, err error) judgement {
 		return judgement{}
 	}
 	e := refusal(op, a.status, a.body)
+	e.signed = a.signed
 	return judgement{class: classOf(e, ofRequest), err: withHint(e), uncertain: a.status != http.StatusTooManyRequests}
 }
 

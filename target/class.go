@@ -74,10 +74,17 @@ var foreignRules = []rule{
 	{where: ofRequest, class: stop},
 }
 
+// signedRules are foreignRules for requests that are signed: Amazon's gate refuses
+// credentials that expire at this moment, until this machine has the next ones.
+var signedRules = append([]rule{{statuses: []int{http.StatusForbidden}, where: ofRequest, class: again}}, foreignRules...)
+
 // classOf looks an answer up in the tables.
 func classOf(e *Error, where place) class {
 	table := rules
-	if e.foreign {
+	switch {
+	case e.foreign && e.signed:
+		table = signedRules
+	case e.foreign:
 		table = foreignRules
 	}
 	if beyond(e.Reason) {

@@ -154,6 +154,35 @@ func TestExpectationRefused(t *testing.T) {
 	}
 }
 
+// signature signs nothing; whether it holds is the proxy's to say.
+type signature struct{}
+
+func (signature) SignRequest(*http.Request) error { return nil }
+func (signature) OverrideSigningPort(uint16)      {}
+
+// TestSignatureThatIsRefusedForAMoment: credentials expire, and others come.
+// OpenSearch's own 403, and a proxy's where nothing is signed, stop at once.
+func TestSignatureThatIsRefusedForAMoment(t *testing.T) {
+	b := oldest(t)
+	const expired = `{"message":"The security token included in the request is expired"}`
+	faults := &bulks{fault: first(faulty.Fault{Status: http.StatusForbidden, Body: expired})}
+	config := b.behind(faults.rule)
+	plain := openTarget(t, config)
+	index := b.loading(plain)
+	_, err := plain.Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
+	wantRefusal(t, err, "status 403", "cluster_monitor")
+	faults.seen.Store(0)
+	config.Signer = signature{}
+	got, err := openTarget(t, config).Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
+	wantFates(t, got, err, node.Fates{node.Stored: 2})
+	faults.fault = always(faulty.Fault{Status: http.StatusForbidden, Body: `{"error":{"type":"security_exception","reason":"no permissions"},"status":403}`})
+	_, err = openTarget(t, config).Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
+	wantRefusal(t, err, "security_exception", "cluster_monitor")
+	if faults.seen.Load() != 3 {
+		t.Errorf("%d requests", faults.seen.Load())
+	}
+}
+
 // TestMissingPipelineStops: no node would ever be taken, so none is rejected.
 func TestMissingPipelineStops(t *testing.T) {
 	b := oldest(t)

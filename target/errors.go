@@ -20,6 +20,7 @@ type Error struct {
 	Reason string // OpenSearch's explanation, without any payload
 
 	foreign bool // it is not OpenSearch that spoke
+	signed  bool // to a request with a signature
 }
 
 // Error writes the refusal as one line.

@@ -121,7 +121,7 @@ func TestClasses(t *testing.T) {
 				t.Errorf("item of status %d, %s: class %d, want %d", test.status, test.body, got, test.onItem)
 			}
 		}
-		got := judge("op", answer{test.status, []byte(body)}, nil)
+		got := judge("op", answer{status: test.status, body: []byte(body)}, nil)
 		if got.err == nil || got.class != test.onRequest {
 			t.Errorf("status %d, %s: %+v, want class %d", test.status, body, got, test.onRequest)
 		}
@@ -129,7 +129,7 @@ func TestClasses(t *testing.T) {
 			t.Errorf("status %d, %s: uncertain %v", test.status, body, got.uncertain)
 		}
 	}
-	if got := judge("op", answer{200, []byte(`{}`)}, nil); got.err != nil {
+	if got := judge("op", answer{status: 200, body: []byte(`{}`)}, nil); got.err != nil {
 		t.Errorf("an answer: %+v", got)
 	}
 	if got := judge("op", answer{status: 200}, errors.New("cut")); got.class != again || !got.uncertain {
