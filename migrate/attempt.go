@@ -17,6 +17,7 @@ import (
 type slice struct {
 	day      *day
 	from, to int64    // half-open, µs
+	bytes    int64    // of data that it is expected to have
 	cuts     []string // as in source.Slice
 	apart    bool     // rows of it cannot be read: the others are read apart from them
 	sent     bool     // by an attempt that was abandoned, in part: it is all sent again

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,7 +25,8 @@ type pipe struct {
 	empty   chan *target.Batch
 	loads   chan load
 	sealing chan *day
-	cut     bool // the producer ended before it had produced everything
+	cut     bool        // the producer ended before it had produced everything
+	slow    atomic.Bool // the target held a reader up in the middle of a slice
 }
 
 // copy copies what is missing of the days and seals them.
@@ -121,7 +123,7 @@ func (p *pipe) produce(ctx context.Context, days []*day) error {
 func (p *pipe) hand(ctx context.Context, d *day, found []source.Slice) (bool, error) {
 	for _, s := range found {
 		select {
-		case p.slices <- &slice{day: d, from: s.From, to: s.To, cuts: s.Cuts}:
+		case p.slices <- &slice{day: d, from: s.From, to: s.To, bytes: s.Bytes, cuts: s.Cuts}:
 		case <-p.options.Stop:
 			p.cut = true
 			return false, nil
@@ -151,10 +153,18 @@ const maxAttempts = 30
 //
 //  1. What takes too long as a whole, of the server or of a target that is slow,
 //     may be short enough in parts: it is read in halves.
-//  2. Rows that the server cannot read are isolated, and rejected.
+//  2. What was sent of a slice that was given up is sent again. So once a target
+//     was too slow, slices are cut before to what fits into a batch for certain.
+//  3. Rows that the server cannot read are isolated, and rejected.
 func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) error {
+	if p.slow.Load() && s.to-s.from > 1 && s.bytes > int64(p.options.Gate.BatchBytes()/2) {
+		return p.readHalves(ctx, s, check)
+	}
 	for try := 1; ; try++ {
 		err := p.attempt(ctx, s, check)
+		if errors.Is(err, errStalled) {
+			p.slow.Store(true)
+		}
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return err
@@ -182,8 +192,8 @@ func (p *pipe) readSlice(ctx context.Context, s *slice, check *node.Checker) err
 func (p *pipe) readHalves(ctx context.Context, s *slice, check *node.Checker) error {
 	middle := s.from + (s.to-s.from)/2
 	s.day.open.Add(1)
-	for _, half := range []*slice{{day: s.day, from: s.from, to: middle, sent: s.sent}, {day: s.day, from: middle, to: s.to, sent: s.sent}} {
-		if err := p.readSlice(ctx, half, check); err != nil {
+	for _, half := range [][2]int64{{s.from, middle}, {middle, s.to}} {
+		if err := p.readSlice(ctx, &slice{day: s.day, from: half[0], to: half[1], bytes: s.bytes / 2, sent: s.sent}, check); err != nil {
 			return err
 		}
 	}
