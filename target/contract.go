@@ -28,6 +28,7 @@ type aliasRules struct {
 	Routing       string          `json:"routing"`
 	IndexRouting  string          `json:"index_routing"`
 	SearchRouting string          `json:"search_routing"`
+	WriteIndex    bool            `json:"is_write_index"`
 }
 
 // problem is why an index may not be written to, and what to do about it.

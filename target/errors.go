@@ -110,12 +110,18 @@ func words(status int, body []byte) (kind, reason string, ok bool) {
 		ID          *string         `json:"_id"`
 		ClusterName string          `json:"cluster_name"`
 	}
-	var cause struct{ Type, Reason string }
+	var cause struct {
+		Type, Reason string
+		Roots        []struct{ Reason string } `json:"root_cause"`
+	}
 	var text string
 	switch {
 	case json.Unmarshal(body, &answer) != nil:
 		return "", "", false
 	case json.Unmarshal(answer.Error, &cause) == nil && cause.Type != "":
+		if len(cause.Roots) > 0 && cause.Roots[0].Reason != cause.Reason { // such as why all shards failed
+			cause.Reason += ": " + cause.Roots[0].Reason
+		}
 		return cause.Type, cause.Reason, true
 	case json.Unmarshal(answer.Error, &text) == nil && missingAlias.MatchString(text):
 		return typeAliasesMissing, text, true

@@ -39,6 +39,7 @@ func TestWords(t *testing.T) {
 		gone       bool
 	}{
 		"index":        {404, `{"error":{"root_cause":[],"type":"index_not_found_exception","reason":"no such index [x]"},"status":404}`, typeIndexMissing, "op: status 404: index_not_found_exception: no such index [x]", true},
+		"search":       {400, `{"error":{"root_cause":[{"type":"illegal_argument_exception","reason":"too large"}],"type":"search_phase_execution_exception","reason":"all shards failed"},"status":400}`, "search_phase_execution_exception", "op: status 400: search_phase_execution_exception: all shards failed: too large", false},
 		"alias":        {404, `{"error":"alias [x] missing","status":404}`, typeAliasesMissing, "op: status 404: aliases_not_found_exception: alias [x] missing", true},
 		"aliases":      {404, `{"error":"aliases [x] missing","status":404}`, typeAliasesMissing, "op: status 404", true},
 		"document":     {404, `{"_index":"x","_id":"y","found":false}`, typeDocumentMissing, "op: status 404", false},
