@@ -289,8 +289,7 @@ func lent(index target.Index, loan checkpoint.Borrowed) bool {
 // run may have begun at the same moment as this one.
 func (m *Migration) checkIndex(ctx context.Context, index target.Index) error {
 	if problem := index.Problem(); problem != "" {
-		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem),
-			"nothing was written to it; make it what the backend's template asks for, or move it away, then run the same command again")
+		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem), index.Remedy())
 	}
 	if index.Origin != nil && !m.origins.Have(*index.Origin) {
 		return m.target.CheckOrigin(ctx, m.origins)

@@ -190,7 +190,7 @@ func TestMissingPipelineStops(t *testing.T) {
 	index := b.loading(target)
 	b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"index.default_pipeline":"nowhere"}`)
 	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
-	wantRefusal(t, err, "pipeline with id [nowhere] does not exist", "")
+	wantRefusal(t, err, "pipeline with id [nowhere] does not exist", "to _none")
 	if got.Fates.Sum() != 0 {
 		t.Errorf("fates %v", got.Fates)
 	}

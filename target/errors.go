@@ -67,6 +67,8 @@ func withHint(e *Error) error {
 		return hint.Add(e, hintPrivileges)
 	case e.Type == "index_closed_exception":
 		return hint.Add(e, hintClosed)
+	case strings.Contains(e.Reason, wordsPipeline):
+		return hint.Add(e, pipelineRemedy)
 	case strings.Contains(e.Reason, " shards open"):
 		return hint.Add(e, hintShards)
 	case e.foreign:
@@ -96,6 +98,8 @@ func common(status int) bool {
 const (
 	typeIndexMissing   = "index_not_found_exception"
 	typeAliasesMissing = "aliases_not_found_exception"
+	// wordsPipeline are those of an ingest pipeline that is not there, for which OpenSearch has no type.
+	wordsPipeline = "pipeline with id"
 	// typeDocumentMissing is our name for the answer to a GET that OpenSearch has no type for.
 	typeDocumentMissing = "document_missing_exception"
 )
