@@ -89,10 +89,18 @@ func (m *maker) remaining(d Day) int64 {
 
 // placedReplicas are those that have a node to be on.
 func (m *maker) placedReplicas() int {
-	if m.health == nil {
-		return m.preview.Replicas
+	return min(m.preview.Replicas, max(m.holders()-1, 0))
+}
+
+// holders is how many nodes may hold a daily index; as many as it needs if that is not known.
+func (m *maker) holders() int {
+	switch {
+	case len(m.disks) > 0:
+		return len(m.disks)
+	case m.health != nil:
+		return m.health.DataNodes
 	}
-	return min(m.preview.Replicas, max(m.health.DataNodes-1, 0))
+	return m.preview.Replicas + 1
 }
 
 // enoughBytes of data behind a measured factor make it worth more than an

@@ -69,6 +69,9 @@ type answer struct {
 // that a limit is told by a 413 and not by a broken connection.
 const largeBody = 64 << 20
 
+// maxRefusal is how much is read of a refusal: a proxy's page may have no end.
+const maxRefusal = 8 << 20
+
 // exchange sends one request once.
 func (t *Target) exchange(ctx context.Context, method, path string, body []byte) (answer, error) {
 	request, err := newRequest(ctx, method, path, body)
@@ -95,7 +98,11 @@ func (t *Target) exchange(ctx context.Context, method, path string, body []byte)
 	if response.StatusCode == http.StatusExpectationFailed {
 		t.noExpect.Store(true)
 	}
-	content, err := io.ReadAll(response.Body)
+	whole := io.Reader(response.Body)
+	if response.StatusCode >= http.StatusMultipleChoices {
+		whole = io.LimitReader(whole, maxRefusal)
+	}
+	content, err := io.ReadAll(whole)
 	return answer{response.StatusCode, content, t.config.Signer != nil}, err
 }
 

@@ -50,6 +50,7 @@ var ErrBlocked = errors.New("the cluster blocks writes")
 const (
 	hintForeign     = "ask the same URL with curl from this machine; --target must lead to OpenSearch itself, with the path under which a proxy offers it"
 	hintCredentials = "check --target-username and --target-password-file"
+	hintSigned      = "Amazon refuses the signature: look at this machine's clock, at --target-aws-region, and whether the credentials are still valid and may es:ESHttp* on the domain"
 	hintPrivileges  = "the user needs cluster_monitor and manage_index_templates on the cluster, and crud, create_index and manage on the daily indices and the alias"
 	hintClosed      = "open the index (POST /NAME/_open), or move it away from the alias; then run the same command again"
 	hintShards      = "raise cluster.max_shards_per_node, remove indices that are not needed, or give the template fewer shards"
@@ -63,6 +64,8 @@ func withHint(e *Error) error {
 		return hint.Add(e, hintCredentials)
 	case e.Type == "cluster_block_exception" && e.Status != http.StatusServiceUnavailable: // else no cluster manager is elected
 		return hint.Add(fmt.Errorf("%w: %w", ErrBlocked, e), hintBlock)
+	case e.Status == http.StatusForbidden && e.foreign && e.signed:
+		return hint.Add(e, hintSigned)
 	case e.Status == http.StatusForbidden:
 		return hint.Add(e, hintPrivileges)
 	case e.Type == "index_closed_exception":
