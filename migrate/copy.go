@@ -220,7 +220,7 @@ func (c *copying) produce(ctx context.Context, days []*day, hand func(*slice) er
 			c.sealing <- d
 		}
 		for _, s := range found {
-			if err := hand(&slice{into: d, open: &d.open, from: s.From, to: s.To, cuts: s.Cuts}); err != nil {
+			if err := hand(&slice{into: d, open: &d.open, from: s.From, to: s.To, bytes: s.Bytes, cuts: s.Cuts}); err != nil {
 				return err
 			}
 		}

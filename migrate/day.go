@@ -137,8 +137,7 @@ func (d *day) adopt(ctx context.Context, found target.Index) error {
 // (promise 4). Another region's run may have begun at the same moment as this one.
 func (x *indices) check(ctx context.Context, index target.Index) error {
 	if problem := index.Problem(); problem != "" {
-		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem),
-			"nothing was written to it; make it what the backend's template asks for, or move it away, then run the same command again")
+		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem), index.Remedy())
 	}
 	if index.Origin != nil && !x.origins.Have(*index.Origin) {
 		return x.target.CheckOrigin(ctx, x.origins)

@@ -89,10 +89,18 @@ func (m *maker) remaining(d Day) int64 {
 
 // placedReplicas are those that have a node to be on.
 func (m *maker) placedReplicas() int {
-	if m.health == nil {
-		return m.preview.Replicas
+	return min(m.preview.Replicas, max(m.holders()-1, 0))
+}
+
+// holders is how many nodes may hold a daily index; as many as it needs if that is not known.
+func (m *maker) holders() int {
+	switch {
+	case len(m.disks) > 0:
+		return len(m.disks)
+	case m.health != nil:
+		return m.health.DataNodes
 	}
-	return min(m.preview.Replicas, max(m.health.DataNodes-1, 0))
+	return m.preview.Replicas + 1
 }
 
 // enoughBytes of data behind a measured factor make it worth more than an
@@ -125,16 +133,16 @@ func (m *maker) forecastDisk(cost *Cost) {
 	if len(m.disks) == 0 || m.limits == nil {
 		m.add(Check{
 			Forecast, "disk", Unknown, fmt.Sprintf("about %s of disk are needed; whether the nodes have it may not be looked at", Bytes(cost.TotalBytes)),
-			"look at _cat/allocation with a user who may, or grant cluster_monitor",
+			"look at _nodes/stats with a user who may, or grant cluster_monitor",
 		})
 		return
 	}
-	name, mark := m.limits.Mark(len(m.disks))
+	name, mark := m.limits.Mark(m.disks[0])
 	share := cost.TotalBytes/int64(len(m.disks)) + cost.MergeBytes
 	var room int64
 	var short []string
 	for _, d := range m.disks {
-		usable := d.Available - m.limits.Reserve(d, len(m.disks))
+		usable := d.Available - m.limits.Reserve(d)
 		cost.Nodes = append(cost.Nodes, NodeRoom{Disk: d, Needed: share, Usable: usable})
 		room += max(usable-cost.MergeBytes, 0)
 		if usable < share {

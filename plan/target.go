@@ -16,9 +16,17 @@ func (m *maker) checkCluster(ctx context.Context) {
 	}
 	m.checkHealth(ctx)
 	m.checkLimits(ctx)
-	disks, err := m.target.Disks(ctx)
+	var limits target.Limits
+	if m.limits != nil {
+		limits = *m.limits
+	}
+	disks, err := m.target.Disks(ctx, limits)
 	if err != nil {
 		m.unknown(Target, "disks", err, "whether the nodes have room is not known")
+		return
+	}
+	if len(disks) == 0 {
+		m.add(Check{Target, "disks", NoGo, "no data node may hold a daily index", "correct the allocation filters (routing.allocation.require, include, exclude) in the index template and the cluster's settings"})
 		return
 	}
 	m.disks = disks
@@ -95,10 +103,10 @@ func (m *maker) checkContract(ctx context.Context) {
 			"remove old ones yourself, for example with an index state management policy",
 		})
 	}
-	if health := m.health; health != nil && preview.Replicas >= health.DataNodes {
+	if nodes := m.holders(); preview.Replicas >= nodes {
 		m.add(Check{
 			Target, "replicas", Warning,
-			fmt.Sprintf("%d replicas on %d data nodes: some will never have a place, and the cluster stays yellow", preview.Replicas, health.DataNodes),
+			fmt.Sprintf("%d replicas on %d nodes that may hold a daily index: some will never have a place, and the cluster stays yellow", preview.Replicas, nodes),
 			"set SENTRY_NODESTORE_OPENSEARCH_NUMBER_OF_REPLICA and the template to what the nodes can hold",
 		})
 	}

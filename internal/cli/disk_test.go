@@ -206,7 +206,7 @@ func newValve(t *testing.T, address string, n int64) *valve {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/_bulk") && v.bulks.Add(1) == n:
 			<-opened
-		case r.URL.Path == "/_cat/allocation":
+		case r.URL.Path == "/_nodes/stats/fs":
 			v.looks.Add(1)
 		}
 		forward.ServeHTTP(w, r)
