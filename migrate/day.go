@@ -197,7 +197,11 @@ func (m *Migration) prepare(ctx context.Context, d *day) error {
 	if !ok { // dropped this very moment
 		return m.markGone(ctx, d)
 	}
-	return m.adopt(ctx, d, found)
+	err = m.adopt(ctx, d, found)
+	if found.Problem() != "" && found.Loading() { // the template was changed since it was looked at
+		err = hint.Add(errors.Join(err, m.target.Drop(ctx, found.Name)), "it held nothing and is removed again; make the template what the backend asks for, then run the same command again")
+	}
+	return err
 }
 
 // create creates the index of a day.
@@ -272,15 +276,6 @@ func (m *Migration) correctLoan(ctx context.Context, index target.Index) error {
 	}
 	loan.UUID = index.UUID
 	return m.checkpoint.Update(ctx, func(state *checkpoint.State) { state.Borrowed[index.Name] = loan })
-}
-
-// lent reports whether an index is the one that a loan is from. Before its uuid
-// is recorded, its loading alias tells: only this tool makes one.
-func lent(index target.Index, loan checkpoint.Borrowed) bool {
-	if loan.UUID == "" {
-		return index.Origin != nil && index.Loading()
-	}
-	return loan.UUID == index.UUID
 }
 
 // checkIndex refuses to write where Sentry would not read it, where another

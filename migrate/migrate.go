@@ -304,6 +304,15 @@ func (m *Migration) restore(ctx context.Context, wanted func(index string) bool)
 	return nil
 }
 
+// lent reports whether an index is the one that a loan is from. Before its uuid
+// is recorded, its loading alias tells: only this tool makes one.
+func lent(index target.Index, loan checkpoint.Borrowed) bool {
+	if loan.UUID == "" {
+		return index.Origin != nil && index.Loading()
+	}
+	return loan.UUID == index.UUID
+}
+
 // endLoan gives back what an index has lent, and forgets the loan.
 func (m *Migration) endLoan(ctx context.Context, name string, loan checkpoint.Borrowed) error {
 	day, _ := m.target.Backend().DayOf(name)
