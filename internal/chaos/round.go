@@ -30,6 +30,7 @@ type round struct {
 	dropped map[string]bool // days whose index was dropped
 	current string          // the last fault
 	erased  bool            // Sentry has deleted at the target
+	whole   bool            // a migrate has come to its end
 	events  []string
 	failed  []string
 }
@@ -96,7 +97,9 @@ func (r *round) beforeSwitch(faults int) (string, error) {
 		return "", err
 	}
 	r.verb = r.verb[:1]
-	if r.rng.IntN(2) == 0 { // the last run before the switch; without it, the run after it has more to do
+	// The last run before the switch; without it, the run after it has more to do.
+	// One has to come to its end: else what vanished stays, on purpose.
+	if r.rng.IntN(2) == 0 || !r.whole {
 		r.calm()
 	}
 	stop()
@@ -251,6 +254,7 @@ func (r *round) check(code int, said summary) {
 	if r.verb[0] == "verify" {
 		return
 	}
+	r.whole = true
 	var fates int64
 	for _, n := range said.Fates {
 		fates += n
