@@ -77,7 +77,8 @@ func (d *day) prepare(ctx context.Context) error {
 	if d.ledger.filled(d.day) { // it was dropped while nobody looked
 		return d.markGone(ctx)
 	}
-	if err := d.create(ctx); err != nil {
+	made, err := d.create(ctx)
+	if err != nil {
 		return err
 	}
 	if found, ok, err = d.target.Daily(ctx, d.day); err != nil {
@@ -86,28 +87,35 @@ func (d *day) prepare(ctx context.Context) error {
 	if !ok { // dropped this very moment
 		return d.markGone(ctx)
 	}
-	return d.adopt(ctx, found)
+	err = d.adopt(ctx, found)
+	if made && found.Problem() != "" { // the template was changed since it was looked at
+		err = hint.Add(errors.Join(err, d.target.Drop(ctx, found.Name)), "it held nothing and is removed again; make the template what the backend asks for, then run the same command again")
+	}
+	return err
 }
 
-func (d *day) create(ctx context.Context) error {
+// create creates the index. It reports whether it made it for loading, so that
+// nobody else writes there.
+func (d *day) create(ctx context.Context) (made bool, err error) {
 	if d.hot {
-		return d.target.CreateShared(ctx, d.name(), d.origins[0])
+		return false, d.target.CreateShared(ctx, d.name(), d.origins[0])
 	}
 	loan, err := d.target.Loan(ctx, d.name())
 	if err != nil {
-		return err
+		return false, err
 	}
 	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
 		state.Day(d.day).Index = d.name()
 		state.Borrowed[d.name()] = checkpoint.Borrowed{Settings: loan.Return, At: time.Now().UTC()}
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := d.target.Create(ctx, d.name(), loan, d.origins[0]); !errors.Is(err, target.ErrExists) {
-		return err
+	err = d.target.Create(ctx, d.name(), loan, d.origins[0])
+	if errors.Is(err, target.ErrExists) {
+		return false, nil // somebody else was faster: it is adopted
 	}
-	return nil // somebody else was faster: it is adopted
+	return err == nil, err
 }
 
 // adopt takes an index that is there for the day's.

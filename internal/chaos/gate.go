@@ -47,6 +47,8 @@ type httpGate struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 
+	refusals atomic.Int64 // answers of the server's own with a full queue
+
 	mu     sync.Mutex
 	armed  *httpFault
 	met    chan struct{}
@@ -138,6 +140,9 @@ func (g *httpGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	got, content, err := g.ask(r, body)
 	if err != nil || f.cut == beforeAnswer {
 		abort(w, f)
+	}
+	if bytes.Contains(content, []byte("rejected_execution_exception")) {
+		g.refusals.Add(1)
 	}
 	for name, values := range got.Header {
 		w.Header()[name] = values

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -70,10 +71,10 @@ func (r *round) play(rows, faults int) (err error) {
 		return err
 	}
 	found, err := r.judge(expected{safe: true, clean: true})
+	r.add(found)
 	if err != nil || len(r.failed) > 0 {
 		return err
 	}
-	r.add(found)
 	return r.sabotage()
 }
 
@@ -324,10 +325,13 @@ func (r *round) sabotage() error {
 	if err != nil {
 		return err
 	}
-	switch r.rng.IntN(3) {
+	switch r.rng.IntN(4) {
 	case 0:
 		r.event("Sentry deletes %s", id)
 		return r.deleteForGood(id)
+	case 3:
+		r.event("the document of %s is gone", id)
+		err = r.ask(r.ctx, http.MethodDelete, "/"+places[0]+"/_doc/"+url.PathEscape(id)+"?refresh=true", nil, nil)
 	case 1:
 		r.event("other bytes for %s", id)
 		err = r.plant(id, places[0])

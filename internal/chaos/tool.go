@@ -39,7 +39,11 @@ type tool struct {
 }
 
 func startTool(dir string, args []string) (*tool, error) {
-	t := &tool{cmd: exec.Command(os.Args[0], args...), ended: make(chan struct{})}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	t := &tool{cmd: exec.Command(self, args...), ended: make(chan struct{})}
 	t.cmd.Dir = dir
 	t.cmd.Env = append(os.Environ(), childVariable+"=1", "NODESTORE_REGION=chaos")
 	t.cmd.Stdout, t.cmd.Stderr = &t.stdout, &t.stderr

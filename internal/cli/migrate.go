@@ -68,7 +68,7 @@ The variables SENTRY_NODESTORE_OPENSEARCH_* are read exactly as the backend read
 
 func (c *migrateCommand) problems(found []string) []string {
 	found = c.shardFlags.problems(c.limitFlags.problems(c.targetFlags.problems(found)))
-	found = c.checkpointProblems(found)
+	found = ownFiles(c.checkpointProblems(found), c.Checkpoint, written{"--control", c.Control}, written{"--log-file", c.LogFile})
 	found = named(found, "since", c.Since.problem)
 	found = named(found, "until", c.Until.problem)
 	found = named(found, "readers", c.Readers.problem)
@@ -188,7 +188,7 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	w := &work{c, s, options, show, governor}
+	w := &work{c, p, s, options, show, governor}
 	if index, ok := checkpointIndex(c.Checkpoint); ok {
 		return w.shared(ctx, index)
 	}
@@ -201,6 +201,7 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 // work is a migration while it runs.
 type work struct {
 	*migrateCommand
+	process  *process
 	session  *session
 	options  migrate.Options
 	show     *display
@@ -211,10 +212,12 @@ type work struct {
 func (w *work) run(ctx context.Context, run func(*migrate.Migration, context.Context) (migrate.Summary, error)) (r result, err error) {
 	s := w.session
 	migration := migrate.New(s.Parts, w.options)
+	opening, opened := w.process.untilStopped(ctx)
+	defer opened()
 	if w.RestoreSettings {
-		return r, migration.RestoreSettings(ctx)
+		return r, migration.RestoreSettings(opening)
 	}
-	if err := s.prepareTarget(ctx, w.show); err != nil {
+	if err := s.prepareTarget(opening, w.show); err != nil {
 		return r, err
 	}
 	told, err := w.answer(migration)
