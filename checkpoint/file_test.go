@@ -255,7 +255,7 @@ func TestLockFileIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Close()
+	t.Cleanup(func() { _ = first.Close() })
 	if err := os.Remove(path + ".lock"); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestLockFileIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer second.Close()
+	t.Cleanup(func() { _ = second.Close() })
 	if err := first.Write(t.Context(), []byte("{}")); !errors.Is(err, checkpoint.ErrHeld) {
 		t.Errorf("with that of another run: %v", err)
 	}

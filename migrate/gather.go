@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -76,9 +77,7 @@ func mergeDays(merged *checkpoint.State, part checkpoint.State) error {
 		}
 		merged.Days[name] = day
 	}
-	for index, loan := range part.Borrowed {
-		merged.Borrowed[index] = loan
-	}
+	maps.Copy(merged.Borrowed, part.Borrowed)
 	if part.Unbounded != nil {
 		merged.Unbounded = part.Unbounded
 	}

@@ -43,7 +43,7 @@ func TestVisitorsErrorStopsTheCopyAndIsReturnedAsItIs(t *testing.T) {
 	for range 5 {
 		calls := 0
 		err := s.Stream(t.Context(), minMicros, maxMicros, func(node.Node) error { calls++; return stop })
-		if err != error(stop) || calls != 1 || Retryable(err) {
+		if !errors.Is(err, stop) || calls != 1 || Retryable(err) {
 			t.Errorf("%d calls, %#v, retryable %v", calls, err, Retryable(err))
 		}
 	}

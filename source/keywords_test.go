@@ -116,7 +116,7 @@ func TestOpenWithEveryKeyword(t *testing.T) {
 		t.Fatal(err)
 	}
 	query := address.Query()
-	for _, keyword := range strings.Fields(`keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=9000 gssencmode=disable
+	for keyword := range strings.FieldsSeq(`keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=9000 gssencmode=disable
 		load_balance_hosts=random channel_binding=prefer krbsrvname=postgres sslcompression=0 sslsni=1 client_encoding=LATIN1 replication=false
 		fallback_application_name=fallback target_session_attrs=read-write hostaddr=` + address.Hostname()) {
 		name, value, _ := strings.Cut(keyword, "=")

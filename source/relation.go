@@ -273,7 +273,8 @@ func (s *Source) prunes(ctx context.Context) (bool, error) {
 	}
 	first, err := parseTimestamp(results[0][0][0])
 	if err != nil {
-		return false, nil // not a range of timestamps
+		//lint:ignore nilerr not a range of timestamps
+		return false, nil
 	}
 	plans, err := s.explain(ctx, `explain (verbose, format json) select "timestamp" from `+s.sql.relation+" where "+inRange(first, first+node.Day(1).Start()))
 	if err != nil {

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -147,7 +148,7 @@ func (s *Source) copyOut(ctx context.Context, q copyQuery) error {
 	if err == nil {
 		err = parser.finish()
 	}
-	if visitor, ok := err.(visitorError); ok {
+	if visitor, ok := errors.AsType[visitorError](err); ok {
 		return visitor.error
 	}
 	return queryFailure(ctx, q.what, saidLast(conn, err))

@@ -152,6 +152,7 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 		}
 		verdict := judge("bulk", answer, err)
 		if verdict.class == smaller && verdict.err != nil {
+			//lint:ignore nilerr the halves are its answer
 			return d.split(g, len(body)), nil
 		}
 		left, cause, err := d.take(ctx, g, answer, verdict)
@@ -167,6 +168,7 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 			break
 		}
 		if len(body) > smallBody && heavy(cause) && d.hopeless(ctx, g, patience, before) {
+			//lint:ignore nilerr the halves are its answer
 			return d.split(g, len(body)), nil
 		}
 		if err := d.target.pause(ctx, &patience, cause); err != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -274,9 +275,7 @@ func jsonOutput(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%d reasons for %d rejected nodes", sum(summary.Reasons), summary.Fates["rejected"])
 	}
 	has := map[string]int64{"read": summary.Read, "sent": summary.ThisRun.Nodes}
-	for fate, n := range summary.Fates {
-		has[fate] = n
-	}
+	maps.Copy(has, summary.Fates)
 	for _, arg := range args[1:] {
 		name, want, _ := strings.Cut(arg, "=")
 		if got, ok := has[name]; !ok || strconv.FormatInt(got, 10) != want {
