@@ -111,6 +111,7 @@ func (d *day) create(ctx context.Context) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	loan.Shape = d.Shape
 	err = d.target.Create(ctx, d.name(), loan, d.origins[0])
 	if errors.Is(err, target.ErrExists) {
 		return false, nil // somebody else was faster: it is adopted
@@ -279,8 +280,12 @@ func (d *day) seal(ctx context.Context) error {
 	if !there || found.UUID != d.index.UUID {
 		return d.markGone(ctx)
 	}
-	loan, _ := d.loanOf(d.name())
-	if err := d.giveBack(ctx, found, loan); err != nil {
+	loan, lent := d.loanOf(d.name())
+	giveBack, compacting := d.giveBack, d.complete && lent && d.wants(found)
+	if compacting {
+		giveBack = d.giveBackButReplicas
+	}
+	if err := giveBack(ctx, found, loan); err != nil {
 		return err
 	}
 	if !d.complete {
@@ -296,13 +301,21 @@ func (d *day) seal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if compacting { // the clock of the second copies begins to run now
+		if err := d.target.Loosen(ctx, found); err != nil {
+			return err
+		}
+	}
 	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
-		delete(state.Borrowed, d.name())
+		if !compacting {
+			delete(state.Borrowed, d.name())
+		}
 		record := state.Day(d.day)
 		record.Index, record.Sealed, record.Counted = d.name(), time.Now().UTC(), counted
 	})
 	if err == nil {
 		d.Notify(Event{Kind: DaySealed, Day: d.String(), Index: d.name(), Nodes: counted})
+		d.sealed()
 	}
 	return err
 }

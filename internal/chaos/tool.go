@@ -127,7 +127,7 @@ func arguments(s *sentry, dir, verb string, more ...string) []string {
 		"--alias", s.alias, "--template", s.alias, "--index", s.alias + "-{date}", "--checkpoint", filepath.Join(dir, "checkpoint"),
 	}
 	if verb == "migrate" {
-		args = append(args, "--check", "full", "--readers", "2", "--senders", "2", "--bulk-bytes", "64KiB", "--overlap", overlap.String())
+		args = append(args, "--check", "full", "--readers", "2", "--senders", "2", "--bulk-bytes", "64KiB", "--overlap", overlap.String(), "--compact", s.compact)
 	}
 	return append(args, more...)
 }

@@ -128,7 +128,7 @@ func startCopy(t *testing.T, from, to string) (*transcript, <-chan error) {
 	selected, code := parse(p, []string{
 		"migrate", "--source", from, "--target", to, "--region", "test",
 		"--alias", "held", "--template", "held", "--index", "held-{date}",
-		"--checkpoint", filepath.Join(t.TempDir(), "test.checkpoint"), "--senders", "1", "--bulk-bytes", "64KiB",
+		"--checkpoint", filepath.Join(t.TempDir(), "test.checkpoint"), "--senders", "1", "--bulk-bytes", "64KiB", "--compact", "never",
 	})
 	verb, ok := selected.(*migrateCommand)
 	if !ok {

@@ -48,7 +48,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Vars = append(env.Vars,
-		"NODESTORE_SOURCE="+source, "NODESTORE_TARGET="+target, "NODESTORE_REGION=test",
+		"NODESTORE_SOURCE="+source, "NODESTORE_TARGET="+target, "NODESTORE_REGION=test", "NODESTORE_COMPACT=never",
 		"NODESTORE_ALIAS="+prefix, "NODESTORE_TEMPLATE="+prefix, "NODESTORE_INDEX="+prefix+"-{date}",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN="+prefix+"-*",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC=best_compression",

@@ -185,7 +185,7 @@ func (w *work) whole(ctx context.Context, team migrate.Team, division migrate.Di
 		return r, err
 	}
 	defer func() { err = errors.Join(err, w.session.closeCheckpoint()) }()
-	return w.run(ctx, (*migrate.Migration).Run)
+	return w.run(ctx, w.whatToDo())
 }
 
 // parts are the checkpoints of all shards.
