@@ -27,6 +27,7 @@ type summary struct {
 	Fates   map[string]int64
 	Lost    []struct{ Day string }
 	Missing int64
+	Doubled int64
 	Safe    bool `json:"safe_to_drop"`
 	Because []string
 }
