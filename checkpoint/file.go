@@ -134,6 +134,14 @@ func (f *file) usable(ctx context.Context) error {
 	if f.lock == nil {
 		return fs.ErrClosed
 	}
+	locked, err := f.lock.Stat()
+	if err != nil {
+		return err
+	}
+	if named, err := os.Stat(f.lock.Name()); err != nil || !os.SameFile(locked, named) {
+		return hint.Add(fmt.Errorf("%w, perhaps: somebody removed the file %s of this one", ErrHeld, f.lock.Name()),
+			"see that no other run is left and run the same command again; leave that file alone, it locks nothing once its run has ended")
+	}
 	return ctx.Err()
 }
 

@@ -245,3 +245,32 @@ func wantFiles(t *testing.T, dir string, names ...string) {
 		t.Errorf("in the directory: %v, want %v", found, names)
 	}
 }
+
+// TestLockFileIsRemoved: another run can lock the new one, so this one must not
+// write any more.
+func TestLockFileIsRemoved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "c")
+	first, err := checkpoint.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = first.Close() })
+	if err := os.Remove(path + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Write(t.Context(), []byte("{}")); !errors.Is(err, checkpoint.ErrHeld) {
+		t.Errorf("without a lock file: %v", err)
+	}
+	second, err := checkpoint.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = second.Close() })
+	if err := first.Write(t.Context(), []byte("{}")); !errors.Is(err, checkpoint.ErrHeld) {
+		t.Errorf("with that of another run: %v", err)
+	}
+	if err := second.Write(t.Context(), []byte("{}")); err != nil {
+		t.Error(err)
+	}
+}

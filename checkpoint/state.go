@@ -48,6 +48,7 @@ type State struct {
 	Rejected  Rejected            `json:"rejected,omitzero"`    // how much of the files of rejected nodes counts
 	CatchUp   CatchUp             `json:"catch_up,omitzero"`
 	Shards    int                 `json:"shards,omitempty"` // number of shards whose checkpoints were gathered into this one; 0: none
+	Shape     Shape               `json:"shape,omitzero"`   // what the indices of past days are made like
 	Verify    *Verify             `json:"verify,omitempty"` // nil: never verified
 }
 
@@ -90,6 +91,13 @@ type Completed struct {
 	Whole    bool      `json:"whole,omitempty"`    // it was about all days
 }
 
+// Shape is what the indices of past days get in place of what the template says;
+// a zero value is the template's.
+type Shape struct {
+	Codec  string `json:"codec,omitempty"`
+	Shards int    `json:"shards,omitempty"`
+}
+
 // Rejected is how much of the files of rejected nodes belongs to what is done,
 // in bytes. What lies behind it was written by a run that crashed.
 type Rejected struct {
@@ -107,6 +115,8 @@ type Day struct {
 	Sealed    time.Time  `json:"sealed,omitzero"`      // zero: not sealed
 	SentAgain Ranges     `json:"sent_again,omitempty"` // the timestamps of batches that were sent more than once; may span others
 	Counted   int64      `json:"counted,omitzero"`     // documents in the index when it was sealed
+	Compact   time.Time  `json:"compact,omitzero"`     // when the sealed day was merged to one segment a shard; zero: it was not
+	Stored    int64      `json:"stored,omitzero"`      // bytes of its primary shards then
 	UUID      string     `json:"uuid,omitempty"`       // of the index that the nodes went to
 	Dropped   time.Time  `json:"dropped,omitzero"`     // when its index was found gone, with the day beyond the retention: it is not made again
 	Lost      time.Time  `json:"lost,omitzero"`        // when its index was found gone though no retention covers the day

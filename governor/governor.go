@@ -178,6 +178,23 @@ func (g *Governor) Enter(ctx context.Context, bytes int) error {
 	return err
 }
 
+// Calm waits until nothing holds requests back.
+func (g *Governor) Calm(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		held, wake := len(g.holds) > 0, g.wake
+		g.mu.Unlock()
+		if !held {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wake:
+		}
+	}
+}
+
 // Leave says that a request is over, how many bytes of it were taken, and how
 // long it took.
 func (g *Governor) Leave(bytes int, took time.Duration) {

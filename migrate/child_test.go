@@ -46,6 +46,7 @@ func (w *world) start(flags ...string) *child {
 	c.cmd.Env = append(os.Environ(), w.environment...)
 	c.cmd.Env = append(c.cmd.Env, childVariable+"=1",
 		"NODESTORE_REGION=test",
+		"NODESTORE_COMPACT=never", // it waits for half a minute
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN="+w.prefix+"-*",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC=best_compression",
 		"SENTRY_NODESTORE_OPENSEARCH_NUMBER_OF_SHARDS=1")

@@ -181,7 +181,8 @@ func (c *copying) forgetRetired(ctx context.Context, kept []source.DaySize) erro
 // admit refuses, before anything is read, days whose index would not hold what
 // Sentry reads, or would not be found: a template may match only some days. It
 // records what is to come, so that `status` can tell what remains, and gives back
-// what a crashed run borrowed for other days. These get it back when sealed.
+// what a crashed run borrowed for other days. These get it back when they are
+// sealed or compact.
 func (c *copying) admit(ctx context.Context, days []*day) error {
 	numbers, ours := make([]node.Day, len(days)), make(map[string]bool, len(days))
 	for i, d := range days {
@@ -198,6 +199,11 @@ func (c *copying) admit(ctx context.Context, days []*day) error {
 		})
 		if err != nil {
 			return err
+		}
+	}
+	if c.Compact {
+		for _, n := range c.awaiting() {
+			ours[c.target.Backend().IndexOf(n)] = true
 		}
 	}
 	return c.restore(ctx, func(index string) bool { return !ours[index] })
@@ -220,7 +226,7 @@ func (c *copying) produce(ctx context.Context, days []*day, hand func(*slice) er
 			c.sealing <- d
 		}
 		for _, s := range found {
-			if err := hand(&slice{into: d, open: &d.open, from: s.From, to: s.To, cuts: s.Cuts}); err != nil {
+			if err := hand(&slice{into: d, open: &d.open, from: s.From, to: s.To, bytes: s.Bytes, cuts: s.Cuts}); err != nil {
 				return err
 			}
 		}

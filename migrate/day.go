@@ -77,7 +77,8 @@ func (d *day) prepare(ctx context.Context) error {
 	if d.ledger.filled(d.day) { // it was dropped while nobody looked
 		return d.markGone(ctx)
 	}
-	if err := d.create(ctx); err != nil {
+	made, err := d.create(ctx)
+	if err != nil {
 		return err
 	}
 	if found, ok, err = d.target.Daily(ctx, d.day); err != nil {
@@ -86,28 +87,36 @@ func (d *day) prepare(ctx context.Context) error {
 	if !ok { // dropped this very moment
 		return d.markGone(ctx)
 	}
-	return d.adopt(ctx, found)
+	err = d.adopt(ctx, found)
+	if made && found.Problem() != "" { // the template was changed since it was looked at
+		err = hint.Add(errors.Join(err, d.target.Drop(ctx, found.Name)), "it held nothing and is removed again; make the template what the backend asks for, then run the same command again")
+	}
+	return err
 }
 
-func (d *day) create(ctx context.Context) error {
+// create creates the index. It reports whether it made it for loading, so that
+// nobody else writes there.
+func (d *day) create(ctx context.Context) (made bool, err error) {
 	if d.hot {
-		return d.target.CreateShared(ctx, d.name(), d.origins[0])
+		return false, d.target.CreateShared(ctx, d.name(), d.origins[0])
 	}
 	loan, err := d.target.Loan(ctx, d.name())
 	if err != nil {
-		return err
+		return false, err
 	}
 	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
 		state.Day(d.day).Index = d.name()
 		state.Borrowed[d.name()] = checkpoint.Borrowed{Settings: loan.Return, At: time.Now().UTC()}
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := d.target.Create(ctx, d.name(), loan, d.origins[0]); !errors.Is(err, target.ErrExists) {
-		return err
+	loan.Shape = d.Shape
+	err = d.target.Create(ctx, d.name(), loan, d.origins[0])
+	if errors.Is(err, target.ErrExists) {
+		return false, nil // somebody else was faster: it is adopted
 	}
-	return nil // somebody else was faster: it is adopted
+	return err == nil, err
 }
 
 // adopt takes an index that is there for the day's.
@@ -137,8 +146,7 @@ func (d *day) adopt(ctx context.Context, found target.Index) error {
 // (promise 4). Another region's run may have begun at the same moment as this one.
 func (x *indices) check(ctx context.Context, index target.Index) error {
 	if problem := index.Problem(); problem != "" {
-		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem),
-			"nothing was written to it; make it what the backend's template asks for, or move it away, then run the same command again")
+		return hint.Add(fmt.Errorf("index %s: %s", index.Name, problem), index.Remedy())
 	}
 	if index.Origin != nil && !x.origins.Have(*index.Origin) {
 		return x.target.CheckOrigin(ctx, x.origins)
@@ -272,8 +280,12 @@ func (d *day) seal(ctx context.Context) error {
 	if !there || found.UUID != d.index.UUID {
 		return d.markGone(ctx)
 	}
-	loan, _ := d.loanOf(d.name())
-	if err := d.giveBack(ctx, found, loan); err != nil {
+	loan, lent := d.loanOf(d.name())
+	giveBack, compacting := d.giveBack, d.complete && lent && d.wants(found)
+	if compacting {
+		giveBack = d.giveBackButReplicas
+	}
+	if err := giveBack(ctx, found, loan); err != nil {
 		return err
 	}
 	if !d.complete {
@@ -289,13 +301,21 @@ func (d *day) seal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if compacting { // the clock of the second copies begins to run now
+		if err := d.target.Loosen(ctx, found); err != nil {
+			return err
+		}
+	}
 	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
-		delete(state.Borrowed, d.name())
+		if !compacting {
+			delete(state.Borrowed, d.name())
+		}
 		record := state.Day(d.day)
 		record.Index, record.Sealed, record.Counted = d.name(), time.Now().UTC(), counted
 	})
 	if err == nil {
 		d.Notify(Event{Kind: DaySealed, Day: d.String(), Index: d.name(), Nodes: counted})
+		d.sealed()
 	}
 	return err
 }

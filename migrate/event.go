@@ -14,6 +14,8 @@ type Kind string
 const (
 	DayStarted  Kind = "day_started" // its first slice is about to be read; Bytes and Nodes are what is to come
 	DaySealed   Kind = "day_sealed"  // Nodes is the number of documents counted
+	DayCompact  Kind = "day_compact" // it is one segment a shard now, of Bytes in all
+	Compacting  Kind = "compacting"  // all is copied; Nodes days are still to be compacted
 	DayOpen     Kind = "day_open"    // all copied so far, but Sentry may still write to it: not sealed
 	Retry       Kind = "retry"       // a slice is read again; Cause says why
 	Waiting     Kind = "waiting"     // a sender pauses; Cause says why

@@ -1,8 +1,10 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -59,6 +61,7 @@ func Merge(parts []Part) (checkpoint.State, error) {
 		if i == 0 {
 			merged.Binding = part.State.Binding
 		}
+		merged.Shape = checkpoint.Shape{Codec: cmp.Or(merged.Shape.Codec, part.State.Shape.Codec), Shards: cmp.Or(merged.Shape.Shards, part.State.Shape.Shards)}
 		if err := mergeDays(&merged, part.State); err != nil {
 			return checkpoint.State{}, err
 		}
@@ -76,9 +79,7 @@ func mergeDays(merged *checkpoint.State, part checkpoint.State) error {
 		}
 		merged.Days[name] = day
 	}
-	for index, loan := range part.Borrowed {
-		merged.Borrowed[index] = loan
-	}
+	maps.Copy(merged.Borrowed, part.Borrowed)
 	if part.Unbounded != nil {
 		merged.Unbounded = part.Unbounded
 	}

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -12,7 +13,8 @@ import (
 // for loading is in the checkpoint before they are changed (promise 7).
 type indices struct {
 	*run
-	stale *stale
+	stale  *stale
+	sealed func() // told of each day that is sealed
 }
 
 // loanOf returns what an index has lent, as it is recorded.
@@ -67,6 +69,18 @@ func (x *indices) giveBack(ctx context.Context, index target.Index, loan checkpo
 		return nil // an index that is gone has nothing to get back
 	}
 	return err
+}
+
+// replicaSettings are given back when a day is compact, if it is to be.
+var replicaSettings = []string{"index.number_of_replicas", "index.auto_expand_replicas"}
+
+// giveBackButReplicas gives back what an index needs no more once it is sealed.
+func (x *indices) giveBackButReplicas(ctx context.Context, index target.Index, loan checkpoint.Borrowed) error {
+	loan.Settings = maps.Clone(loan.Settings)
+	for _, name := range replicaSettings {
+		delete(loan.Settings, name)
+	}
+	return x.giveBack(ctx, index, loan)
 }
 
 // endLateLoan ends the loading of an index that a request of a killed run made

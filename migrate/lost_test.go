@@ -206,3 +206,26 @@ func TestTemplateThatMatchesSomeDays(t *testing.T) {
 		t.Errorf("standard error:\n%s", text)
 	}
 }
+
+// TestTemplateThatChangesInMidRun: the index that was made by it is no use, and
+// must not stay in the way of the next run.
+func TestTemplateThatChangesInMidRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(clean(68, 60, 3))
+	right := w.template()
+	w.must(http.MethodPut, "/_index_template/"+w.prefix, right, nil)
+	other := strings.Replace(right, `"aliases":{"`, `"aliases":{"other-`, 1)
+	t.Cleanup(func() { w.request(http.MethodDelete, "/"+w.prefix+"-*", "", nil) })
+	gate := newGate(t, w.target, func(r request) passage {
+		if r.creates() != "" {
+			w.must(http.MethodPut, "/_index_template/"+w.prefix, other, nil)
+		}
+		return passage{}
+	})
+	c := w.migrate(exitFailed, "--target", gate.server.URL)
+	if text := c.stderr.String(); !strings.Contains(text, "is not behind alias") || !strings.Contains(text, "removed again") {
+		t.Errorf("standard error:\n%s", text)
+	}
+	w.must(http.MethodPut, "/_index_template/"+w.prefix, right, nil)
+	w.wantAllStored(w.migrate(exitDone))
+}

@@ -86,7 +86,7 @@ func (c *comparison) mendRange(ctx context.Context, left *mending, from, to int6
 		}
 	}
 	here := make(map[string]int64, rows)
-	err = c.keys(ctx, from, to, func(id []byte, micros int64) error {
+	err = c.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
 		keepNewest(here, string(id), micros)
 		return nil
 	})

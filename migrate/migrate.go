@@ -52,21 +52,34 @@ func (m *Migration) Run(ctx context.Context) (Summary, error) {
 		if err != nil {
 			return err
 		}
-		if err := x.again(ctx, x.rejectUnbounded); err != nil {
-			return err
-		}
-		both := &comparison{indices: x}
-		p := &passes{copying{indices: x}, both}
-		if err := p.catchUp(ctx); err != nil {
-			return err
-		}
-		if err := x.again(ctx, both.run); err != nil {
-			return err
-		}
-		if err := x.recordCompleted(ctx, p.now); err != nil {
+		err = x.compacting(ctx, func(ctx context.Context) error {
+			if err := x.again(ctx, x.rejectUnbounded); err != nil {
+				return err
+			}
+			both := &comparison{indices: x}
+			p := &passes{copying{indices: x}, both}
+			if err := p.catchUp(ctx); err != nil {
+				return err
+			}
+			if err := x.again(ctx, both.run); err != nil {
+				return err
+			}
+			return x.recordCompleted(ctx, p.now)
+		})
+		if err != nil {
 			return err
 		}
 		return x.awaitReplicas(ctx)
+	})
+}
+
+// CompactOnly compacts the days that are sealed, and copies nothing.
+func (m *Migration) CompactOnly(ctx context.Context) (Summary, error) {
+	options := m.options
+	options.Compact = true
+	x := m.indices(terms{Options: options})
+	return m.orderly(ctx, func(ctx context.Context) error {
+		return x.compacting(ctx, func(context.Context) error { return nil })
 	})
 }
 
@@ -80,19 +93,21 @@ func (m *Migration) RunShard(ctx context.Context, d Division, shard int) (Summar
 		if err != nil {
 			return err
 		}
-		if shard == 0 { // they belong to no day
-			if err := x.again(ctx, x.rejectUnbounded); err != nil {
+		return x.compacting(ctx, func(ctx context.Context) error {
+			if shard == 0 { // they belong to no day
+				if err := x.again(ctx, x.rejectUnbounded); err != nil {
+					return err
+				}
+			}
+			err = x.ledger.Update(ctx, func(state *checkpoint.State) {
+				state.CopyUntil, state.CatchUp.Swept, state.CatchUp.Overlap = d.CopyUntil, d.Swept, x.overlap()
+			})
+			if err != nil {
 				return err
 			}
-		}
-		err = x.ledger.Update(ctx, func(state *checkpoint.State) {
-			state.CopyUntil, state.CatchUp.Swept, state.CatchUp.Overlap = d.CopyUntil, d.Swept, x.overlap()
+			c := &copying{indices: x, now: d.CopyUntil}
+			return x.again(ctx, c.run)
 		})
-		if err != nil {
-			return err
-		}
-		c := &copying{indices: x, now: d.CopyUntil}
-		return x.again(ctx, c.run)
 	})
 }
 
@@ -118,13 +133,18 @@ func (m *Migration) begin(ctx context.Context, ours func(node.Day) bool) (*indic
 	if err != nil {
 		return nil, err
 	}
+	if t.Shape.Codec != "" {
+		if err := m.parts.Target.CheckCodec(ctx, t.Shape.Codec); err != nil {
+			return nil, err
+		}
+	}
 	x := m.indices(t)
 	return x, x.forgetLost(ctx)
 }
 
 func (m *Migration) indices(t terms) *indices {
 	r := &run{terms: t, source: m.parts.Source, target: m.parts.Target, ledger: m.ledger, progress: &m.progress}
-	return &indices{r, &stale{run: r}}
+	return &indices{r, &stale{run: r}, func() {}}
 }
 
 // rejectUnbounded rejects by name the rows that belong to no day. Each run looks

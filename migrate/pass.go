@@ -146,7 +146,7 @@ func (p *passes) copyLate(ctx context.Context) error {
 	late := make(map[node.Day][]key)
 	for _, r := range ranges {
 		from, to := max(r.From, p.firstKept(p.now)), min(r.To, p.Until.Start())
-		err := p.keys(ctx, from, to, func(id []byte, micros int64) error {
+		err := p.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
 			if k := (key{string(id), micros}); !known.Has(k.mark()) {
 				known.Add(k.mark()) // ranges of two edges may overlap
 				late[node.DayOf(micros)] = append(late[node.DayOf(micros)], k)

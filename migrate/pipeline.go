@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,6 +27,7 @@ type pipeline struct {
 	known checkpoint.Marks
 	// done is told of the last of some slices that share a counter.
 	done func(*slice)
+	slow atomic.Bool // the target held a reader up in the middle of a slice
 
 	slices chan *slice
 	empty  chan *target.Batch
@@ -100,10 +102,18 @@ const maxAttempts = 30
 //
 //  1. What takes too long as a whole, of the server or of a target that is slow,
 //     may be short enough in parts: it is read in halves.
-//  2. Rows that the server cannot read are isolated, and rejected.
+//  2. What was sent of a slice that was given up is sent again. So once a target
+//     was too slow, slices are cut before to what fits into a batch for certain.
+//  3. Rows that the server cannot read are isolated, and rejected.
 func (p *pipeline) readSlice(ctx context.Context, s *slice, check *node.Checker) error {
+	if p.slow.Load() && s.to-s.from > 1 && s.bytes > int64(p.Gate.BatchBytes()/2) {
+		return p.readHalves(ctx, s, check)
+	}
 	for try := 1; ; try++ {
 		err := p.read(ctx, s, check)
+		if errors.Is(err, errStalled) {
+			p.slow.Store(true)
+		}
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return err
@@ -132,7 +142,7 @@ func (p *pipeline) readHalves(ctx context.Context, s *slice, check *node.Checker
 	middle := s.from + (s.to-s.from)/2
 	s.open.Add(1)
 	for _, half := range []checkpoint.Range{{From: s.from, To: middle}, {From: middle, To: s.to}} {
-		if err := p.readSlice(ctx, &slice{into: s.into, open: s.open, from: half.From, to: half.To, sent: s.sent}, check); err != nil {
+		if err := p.readSlice(ctx, &slice{into: s.into, open: s.open, from: half.From, to: half.To, bytes: s.bytes / 2, sent: s.sent}, check); err != nil {
 			return err
 		}
 	}

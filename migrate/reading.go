@@ -28,6 +28,7 @@ type slice struct {
 	into     destination
 	open     *atomic.Int64 // slices that are not done, of this one's kind
 	from, to int64         // half-open, µs
+	bytes    int64         // of data that it is expected to have
 	cuts     []string      // as in source.Slice
 	apart    bool          // rows of it cannot be read: the others are read apart from them
 	sent     bool          // by a reading that was abandoned, in part: it is all sent again

@@ -59,17 +59,6 @@ func (r *run) wait(ctx context.Context, pause time.Duration) error {
 	}
 }
 
-// keys hands over the rows of [from, to) by id and timestamp, but for those of
-// which the server cannot read that much: the slices reject them.
-func (r *run) keys(ctx context.Context, from, to int64, visit func(id []byte, micros int64) error) error {
-	err := r.source.Keys(ctx, from, to, visit)
-	if !source.Damaged(err) {
-		return err
-	}
-	return r.source.EntriesApart(ctx, source.Slice{From: from, To: to},
-		func(e source.Entry) error { return visit(e.ID, e.Micros) }, func(source.Bad) error { return nil })
-}
-
 // newest returns the timestamp of the newest row of each id.
 func (r *run) newest(ctx context.Context, ids []string) (map[string]int64, error) {
 	rows := make(map[string]int64, len(ids))

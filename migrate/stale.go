@@ -60,7 +60,7 @@ func (s *stale) sweepSince(ctx context.Context, from int64) error {
 		own := s.target.Backend().IndexOf(d.Day)
 		for at := max(from, d.Day.Start()); at < d.Day.End(); at += sweepWindow {
 			var ids []string
-			err := s.keys(ctx, at, min(at+sweepWindow, d.Day.End()), func(id []byte, _ int64) error {
+			err := s.source.Keys(ctx, at, min(at+sweepWindow, d.Day.End()), func(id []byte, _ int64) error {
 				ids = append(ids, string(id))
 				return nil
 			})

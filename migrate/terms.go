@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,12 @@ type Options struct {
 	CopyAgain []node.Day
 	// Budget is how many nodes may be rejected before the run stops.
 	Budget Budget
+	// Shape is what the indices of past days are made like, where that is not what
+	// the template says; as it was last given.
+	Shape target.Shape
+	// Compact merges the past days that this tool made to one segment a shard, in
+	// the background, once they are sealed.
+	Compact bool
 	// Replicas is how long to wait at the end until the sealed days have theirs.
 	Replicas time.Duration
 
@@ -79,6 +86,8 @@ type Gate interface {
 	Enter(ctx context.Context, bytes int) error
 	// Leave says how long the request took.
 	Leave(bytes int, took time.Duration)
+	// Calm waits until nothing holds requests back.
+	Calm(ctx context.Context) error
 	// BatchBytes is how large a request's body should be now, and never more
 	// than Options.BatchBytes.
 	BatchBytes() int
@@ -89,6 +98,7 @@ type openGate int
 
 func (openGate) Enter(context.Context, int) error { return nil }
 func (openGate) Leave(int, time.Duration)         {}
+func (openGate) Calm(context.Context) error       { return nil }
 func (g openGate) BatchBytes() int                { return int(g) }
 
 // withDefaults fills in what was left out.
@@ -131,9 +141,10 @@ type terms struct {
 func settle(ctx context.Context, o Options, c *checkpoint.Checkpoint, ours func(node.Day) bool) (t terms, err error) {
 	t = terms{Options: o, ours: ours}
 	var recorded checkpoint.CatchUp
+	var shape checkpoint.Shape
 	c.View(func(state *checkpoint.State) {
 		t.origins = Origins(state.Binding)
-		recorded.SwitchedAt, recorded.Retention = state.CatchUp.SwitchedAt, state.CatchUp.Retention
+		recorded.SwitchedAt, recorded.Retention, shape = state.CatchUp.SwitchedAt, state.CatchUp.Retention, state.Shape
 	})
 	if t.SwitchedAt, err = settleSwitch(ctx, o, c, recorded.SwitchedAt); err != nil {
 		return t, err
@@ -141,10 +152,13 @@ func settle(ctx context.Context, o Options, c *checkpoint.Checkpoint, ours func(
 	if t.Retention = recorded.Retention; o.Retention != 0 {
 		t.Retention = max(o.Retention, 0)
 	}
-	if t.Retention == recorded.Retention {
+	t.Shape = target.Shape{Codec: cmp.Or(o.Shape.Codec, shape.Codec), Shards: cmp.Or(o.Shape.Shards, shape.Shards)}
+	if t.Retention == recorded.Retention && t.Shape == target.Shape(shape) {
 		return t, nil
 	}
-	return t, c.Update(ctx, func(state *checkpoint.State) { state.CatchUp.Retention = t.Retention })
+	return t, c.Update(ctx, func(state *checkpoint.State) {
+		state.CatchUp.Retention, state.Shape = t.Retention, checkpoint.Shape(t.Shape)
+	})
 }
 
 func settleSwitch(ctx context.Context, o Options, c *checkpoint.Checkpoint, recorded int64) (int64, error) {

@@ -50,8 +50,8 @@ func FuzzIsCanonical(f *testing.F) {
 	})
 }
 
-// What Go decodes, CPython decodes to the same; testdata/python.json has the
-// rest.
+// What Go decodes, CPython decodes to the same; testdata/payloads.json has
+// the rest.
 func FuzzAppendDecoded(f *testing.F) {
 	for _, seed := range []string{"QUJD", "QU\nI=", "Q=Q=", "QQ==QQ==", "-QUJD", "Q", "QQ"} {
 		f.Add([]byte(seed))

@@ -110,7 +110,8 @@ func (c *Checker) pass(dst, text []byte) ([]byte, Verdict) {
 
 // encode appends the text of a zlib stream.
 func (c *Checker) encode(dst, stream []byte) ([]byte, Verdict) {
-	size, reason := len(stream), Accepted
+	size := len(stream)
+	var reason Reason
 	if c.depth == Quick {
 		reason = classifyStart(stream)
 	} else {

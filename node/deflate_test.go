@@ -42,7 +42,7 @@ func FuzzFirstByteOfCompressed(f *testing.F) {
 		for _, stream := range [][]byte{stream, append([]byte(syncFlush), stream...)} {
 			got, err := firstByte(stream)
 			if len(inner) == 0 {
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					t.Errorf("%x: %v, want EOF", stream, err)
 				}
 				continue
@@ -74,7 +74,7 @@ func FuzzFirstByte(f *testing.F) {
 		inner, wantErr := io.ReadAll(flate.NewReader(bytes.NewReader(stream)))
 		switch {
 		case wantErr == nil && len(inner) == 0:
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Errorf("%x: %v, want EOF", stream, err)
 			}
 		// Of a cut stream the library may give nothing, though zlib gives a byte.
@@ -82,7 +82,7 @@ func FuzzFirstByte(f *testing.F) {
 			if err != nil || got != inner[0] {
 				t.Errorf("%x: %#x, %v, want the first of %x, %v", stream, got, err, inner, wantErr)
 			}
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			t.Errorf("%x: EOF, want %v", stream, wantErr)
 		}
 	})
@@ -100,7 +100,7 @@ func TestFirstByteOfPrefix(t *testing.T) {
 			if err == nil {
 				found = true
 			}
-			if found && (err != nil || got != '{') || !found && err != io.ErrUnexpectedEOF {
+			if found && (err != nil || got != '{') || !found && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("level %d, %d of %d bytes: %#x, %v", level, size, len(stream), got, err)
 			}
 		}

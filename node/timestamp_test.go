@@ -8,25 +8,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
-func TestAppendTimestamp(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		micros int64
-		want   string
-	}{
-		{1756470896123456, "2025-08-29T12:34:56.123456+00:00"},
-		{0, "1970-01-01T00:00:00.000000+00:00"},
-		{-1, "1969-12-31T23:59:59.999999+00:00"},
-		{1709164800000001, "2024-02-29T00:00:00.000001+00:00"},
-		{1767225599999999, "2025-12-31T23:59:59.999999+00:00"},
-	}
-	for _, test := range tests {
-		if got := string(node.AppendTimestamp([]byte("at "), test.micros)); got != "at "+test.want {
-			t.Errorf("%d: %s, want %s", test.micros, got, test.want)
-		}
-	}
-}
-
 // The day that a document says it is of is the day of its index.
 func TestAppendTimestampAgreesWithDay(t *testing.T) {
 	t.Parallel()

@@ -75,6 +75,10 @@ func clusterRefusals() []refusal {
 			side: Target, check: "allocation", detail: "no shard is allocated", remedy: "set it to all",
 		},
 		{
+			name: "no node passes the filters", state: settings(`"cluster.routing.allocation.require._name":"nobody"`),
+			side: Target, check: "disks", detail: "no data node may hold a daily index", remedy: "allocation filters",
+		},
+		{
 			name: "too many shards", state: settings(`"cluster.max_shards_per_node":"2"`),
 			side: Forecast, check: "shards", detail: "3 come with 3 new daily indices, 2 are allowed", remedy: "raise cluster.max_shards_per_node",
 		},

@@ -92,10 +92,7 @@ func (f *forecast) remaining(d Day) int64 {
 
 // placedReplicas are those that have a node to be on.
 func (f *forecast) placedReplicas() int {
-	if f.to.health == nil {
-		return f.to.preview.Replicas
-	}
-	return min(f.to.preview.Replicas, max(f.to.health.DataNodes-1, 0))
+	return min(f.to.preview.Replicas, max(f.to.holders()-1, 0))
 }
 
 // enoughBytes of data behind a measured factor make it worth more than an
@@ -127,15 +124,15 @@ func (f *forecast) factor() (factor float64, from string) {
 func (f *forecast) disk(cost *Cost) {
 	if len(f.to.disks) == 0 || f.to.limits == nil {
 		f.unknown(Forecast, "disk", fmt.Sprintf("about %s of disk are needed; whether the nodes have it may not be looked at", amount.Size(cost.TotalBytes)),
-			"look at _cat/allocation with a user who may, or grant cluster_monitor")
+			"look at _nodes/stats with a user who may, or grant cluster_monitor")
 		return
 	}
-	name, mark := f.to.limits.Mark(len(f.to.disks))
+	name, mark := f.to.limits.Mark(f.to.disks[0])
 	share := cost.TotalBytes/int64(len(f.to.disks)) + cost.MergeBytes
 	var room int64
 	var short []string
 	for _, d := range f.to.disks {
-		usable := d.Available - f.to.limits.Reserve(d, len(f.to.disks))
+		usable := d.Available - f.to.limits.Reserve(d)
 		cost.Nodes = append(cost.Nodes, NodeRoom{Disk: d, Needed: share, Usable: usable})
 		room += max(usable-cost.MergeBytes, 0)
 		if usable < share {

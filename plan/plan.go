@@ -56,6 +56,7 @@ const (
 	LookBackFurther
 	ChooseRows // the source, the table, the days
 	ChooseDays
+	ChooseTable
 	MeasureSpeed
 	RestoreSettings
 	NameCheckpoint // of the run that changed settings, which restores them

@@ -210,6 +210,11 @@ func sourceRefusals() []refusal {
 			side: Source, check: "timestamp_index", detail: "no index begins with timestamp", remedy: `CREATE INDEX CONCURRENTLY ON "public"."nodestore_node" ("timestamp")`,
 		},
 		{
+			name: "a view that hides the index", sql: `create view barrier with (security_barrier) as select * from nodestore_node`,
+			change: func(c *Config) { c.Source.Table = "barrier" },
+			side:   Source, check: "timestamp_index", detail: "security barrier", remedy: "a table beneath it",
+		},
+		{
 			name: "no index on timestamp beneath a view", sql: `drop index nodestore_node_timestamp_idx; create view seen as select * from nodestore_node`,
 			change: func(c *Config) { c.Source.Table = "seen" },
 			side:   Source, check: "timestamp_index", detail: "no index begins with timestamp", remedy: `CREATE INDEX CONCURRENTLY ON "public"."nodestore_node" ("timestamp")`,

@@ -95,6 +95,12 @@ func (s *sourceSide) checkRelation(ctx context.Context) {
 		s.ok(Source, "timestamp_index", "there is one")
 	case r.Prunes:
 		s.ok(Source, "timestamp_index", fmt.Sprintf("none is needed: a slice reads few of the %d partitions", len(r.Tables)))
+	case len(r.Unindexed) == 0 && r.Kind == source.View:
+		s.add(Check{
+			Side: Source, Name: "timestamp_index", State: NoGo, Lever: ChooseTable,
+			Detail: "the view sorts or hides its rows (a security barrier, DISTINCT, ORDER BY): no index on timestamp gives their order",
+			Remedy: "name a table beneath it, or a view that only selects columns",
+		})
 	default:
 		s.noGo(Source, "timestamp_index", "no index begins with timestamp: each of thousands of slices would read the whole table",
 			onTables(r.Unindexed, `CREATE INDEX CONCURRENTLY ON %s ("timestamp")`))

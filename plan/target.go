@@ -35,9 +35,18 @@ func (t *targetSide) open(ctx context.Context) {
 func (t *targetSide) checkCluster(ctx context.Context) {
 	t.checkHealth(ctx)
 	t.checkLimits(ctx)
-	disks, err := t.target.Disks(ctx)
+	var limits target.Limits
+	if t.limits != nil {
+		limits = *t.limits
+	}
+	disks, err := t.target.Disks(ctx, limits)
 	if err != nil {
 		t.unseen(Target, "disks", err, "whether the nodes have room is not known")
+		return
+	}
+	if len(disks) == 0 {
+		t.noGo(Target, "disks", "no data node may hold a daily index",
+			"correct the allocation filters (routing.allocation.require, include, exclude) in the index template and the cluster's settings")
 		return
 	}
 	t.disks = disks
@@ -109,10 +118,22 @@ func (t *targetSide) checkContract(ctx context.Context) {
 		t.warn(Target, "cleanup", fmt.Sprintf("the backend's cleanup cannot read the date of indices named %s and never removes them", b.Index),
 			"remove old ones yourself, for example with an index state management policy")
 	}
-	if health := t.health; health != nil && preview.Replicas >= health.DataNodes {
-		t.warn(Target, "replicas", fmt.Sprintf("%d replicas on %d data nodes: some will never have a place, and the cluster stays yellow", preview.Replicas, health.DataNodes),
+	if nodes := t.holders(); preview.Replicas >= nodes {
+		t.warn(Target, "replicas", fmt.Sprintf("%d replicas on %d nodes that may hold a daily index: some will never have a place, and the cluster stays yellow", preview.Replicas, nodes),
 			"set SENTRY_NODESTORE_OPENSEARCH_NUMBER_OF_REPLICA and the template to what the nodes can hold")
 	}
+}
+
+// holders is how many nodes may hold a daily index; as many as it needs if that is
+// not known.
+func (t *targetSide) holders() int {
+	switch {
+	case len(t.disks) > 0:
+		return len(t.disks)
+	case t.health != nil:
+		return t.health.DataNodes
+	}
+	return t.preview.Replicas + 1
 }
 
 func (t *targetSide) checkExisting(ctx context.Context) {

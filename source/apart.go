@@ -121,18 +121,18 @@ type rowKey struct {
 // it is handed over.
 func (a *apart) span(from, to int64, read func(from, to int64) (handOver func() error, err error)) error {
 	handOver, err := read(from, to)
+	half := middle(from, to)
 	switch {
 	case err == nil:
 		return handOver()
 	case !divisible(err):
 		return err
-	case to-from == 1:
+	case half <= from || half >= to:
 		if a.lost++; a.lost > maxLost {
 			return err
 		}
 		return a.bad(Bad{Micros: from}, err)
 	}
-	half := middle(from, to)
 	if err := a.span(from, half, read); err != nil {
 		return err
 	}

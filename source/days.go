@@ -65,11 +65,14 @@ func spread(sizes []DaySize, total float64, rows []float64) {
 // findDays takes a day that cannot be looked at for one that has rows.
 func (s *Source) findDays(ctx context.Context, from, to int64) ([]DaySize, error) {
 	days, err := s.askDays(ctx, from, to)
-	if err == nil || !brokenPage(err) {
+	if err == nil || !brokenPage(err) && !TooLong(err) {
 		return days, err
 	}
 	first, last := node.DayOf(max(from, minMicros)), node.DayOf(min(to, maxMicros)-1)
-	if first >= last {
+	switch {
+	case first >= last && TooLong(err):
+		return nil, err
+	case first >= last:
 		return []DaySize{{Day: first, Unreadable: err}}, nil
 	}
 	half := (last - (last-first)/2).Start()
@@ -145,8 +148,18 @@ func (s *Source) averageBytes() float64 {
 	return float64(s.relation.Bytes) / float64(s.relation.Rows)
 }
 
-// Count counts the rows of [from, to), microseconds since 1970. It reads no payload.
-func (s *Source) Count(ctx context.Context, from, to int64) (int64, error) {
+// Count counts the rows of [from, to), microseconds since 1970. It reads no
+// payload. What cannot be read in a microsecond counts as one.
+func (s *Source) Count(ctx context.Context, from, to int64) (total int64, err error) {
+	a := &apart{Source: s, Apart: Apart{Bad: func(Bad) error { total++; return nil }}}
+	err = a.span(from, to, func(from, to int64) (func() error, error) {
+		n, err := s.count(ctx, from, to)
+		return func() error { total += n; return nil }, err
+	})
+	return total, err
+}
+
+func (s *Source) count(ctx context.Context, from, to int64) (int64, error) {
 	const what = "count rows"
 	row, err := s.queryRow(ctx, what, s.sql.settings+"select count(*) from "+s.sql.relation+" where "+inRange(from, to))
 	if err != nil {

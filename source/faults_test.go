@@ -43,7 +43,7 @@ func TestVisitorsErrorStopsTheCopyAndIsReturnedAsItIs(t *testing.T) {
 	for range 5 {
 		calls := 0
 		err := s.Stream(t.Context(), minMicros, maxMicros, func(node.Node) error { calls++; return stop })
-		if err != error(stop) || calls != 1 || Retryable(err) {
+		if !errors.Is(err, stop) || calls != 1 || Retryable(err) {
 			t.Errorf("%d calls, %#v, retryable %v", calls, err, Retryable(err))
 		}
 	}
@@ -181,6 +181,22 @@ func TestConnectionCutInMidStream(t *testing.T) {
 		t.Errorf("%d rows, %v, retryable %v", rows, err, Retryable(err))
 	}
 	countRows(t, s)
+}
+
+// A server that restarts in the middle of opening is not a mistyped address.
+func TestConnectionCutWhileOpening(t *testing.T) {
+	db := newest(t)
+	db.exec(plain)
+	address, err := url.Parse(db.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.Host = cutter(t, address.Host, 2000)
+	db.url = address.String()
+	cut := db.open("nodestore_node")
+	if cut.Relation().Rows != 0 || !cut.Relation().TimestampIndexed {
+		t.Errorf("%+v", cut.Relation())
+	}
 }
 
 func TestHugeRow(t *testing.T) {

@@ -10,7 +10,8 @@ import (
 )
 
 // Condition is what a plan wants to know of a source beyond what is needed to
-// read it. Pointers are nil where it could not be found out.
+// read it. What could not be found out is left out: some managed servers refuse
+// a standby's functions.
 type Condition struct {
 	HeapBytes   int64    // of all tables beneath
 	ToastBytes  int64    // of their TOAST tables with their indexes
@@ -42,7 +43,7 @@ func (s *Source) Condition(ctx context.Context) (Condition, error) {
 	for _, look := range []func(context.Context, *Condition) error{
 		s.lookAtSizes, s.lookAtStatistics, s.lookAtSession, s.lookAtTransactions, s.lookAtStandby, s.lookAtPooler,
 	} {
-		if err := look(ctx, &c); err != nil {
+		if err := look(ctx, &c); err != nil && !isRefused(err) {
 			return Condition{}, err
 		}
 	}

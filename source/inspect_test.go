@@ -2,6 +2,7 @@ package source
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -80,15 +81,18 @@ func TestConditionSeesALongTransaction(t *testing.T) {
 }
 
 func TestConditionOfAStandby(t *testing.T) {
-	_, standby := primaryAndStandby(t, manyRows)
-	s, err := Open(t.Context(), Config{ConnString: standby, Table: "nodestore_node"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	// Of the second role, the default isolation is one that no standby has, and
+	// a function is refused, as managed servers refuse some.
+	_, standby := primaryAndStandby(t, manyRows+`create role limited login; grant select on nodestore_node to limited;
+		alter role limited set default_transaction_isolation = 'serializable'; revoke execute on function pg_last_wal_receive_lsn() from public;`)
+	s := connect(t, standby).open("nodestore_node")
 	c := condition(t, s)
 	if c.Standby == nil || c.Standby.Feedback || c.Standby.Unlimited || c.Standby.MaxDelay != 0 || c.Standby.Lag < 0 {
 		t.Errorf("%+v", c.Standby)
+	}
+	limited := database{t: t, url: strings.Replace(standby, "postgres@", "limited@", 1)}.open("nodestore_node")
+	if c := condition(t, limited); c.Standby != nil || c.HeapBytes == 0 || !limited.Relation().InRecovery {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -24,6 +25,11 @@ func parse(connString string) (config *pgconn.Config, ignored []string, err erro
 		return nil, nil, parseFailure(err)
 	}
 	left := config.RuntimeParams
+	for name := range keywords() { // pgconn does not look at all of libpq's variables
+		if value := os.Getenv("PG" + strings.ToUpper(strings.ReplaceAll(name, "_", ""))); value != "" && left[name] == "" {
+			left[name] = value
+		}
+	}
 	config.RuntimeParams = map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		take, known := keywords()[name]

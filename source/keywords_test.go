@@ -116,7 +116,7 @@ func TestOpenWithEveryKeyword(t *testing.T) {
 		t.Fatal(err)
 	}
 	query := address.Query()
-	for _, keyword := range strings.Fields(`keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=9000 gssencmode=disable
+	for keyword := range strings.FieldsSeq(`keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=9000 gssencmode=disable
 		load_balance_hosts=random channel_binding=prefer krbsrvname=postgres sslcompression=0 sslsni=1 client_encoding=LATIN1 replication=false
 		fallback_application_name=fallback target_session_attrs=read-write hostaddr=` + address.Hostname()) {
 		name, value, _ := strings.Cut(keyword, "=")
@@ -161,6 +161,25 @@ func TestKeywordsFromTheEnvironment(t *testing.T) {
 	row, err := s.queryRow(t.Context(), "read settings", "select current_setting('work_mem'), current_setting('application_name'), current_database()")
 	if err != nil || !slices.Equal(row, []string{"7MB", "ours", strings.TrimPrefix(address.Path, "/")}) {
 		t.Errorf("%v, %v", row, err)
+	}
+}
+
+// pgx looks at fewer variables than libpq.
+func TestVariablesThatMayNotBeIgnored(t *testing.T) {
+	for name, value := range map[string]string{
+		"PGREQUIRESSL": "1", "PGSSLCRL": "/a", "PGSSLCRLDIR": "/a", "PGREQUIREPEER": "x", "PGGSSENCMODE": "require", "PGSSLMINPROTOCOLVERSION": "SSLv3", "PGHOSTADDR": "192.0.2.1,192.0.2.2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			_, _, err := parse("host=h")
+			if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "_", ""), strings.ToLower(name[2:])+": ") || hint.Of(err) == "" {
+				t.Errorf("%v, hint %q", err, hint.Of(err))
+			}
+		})
+	}
+	t.Setenv("PGLOADBALANCEHOSTS", "random")
+	if _, ignored, err := parse("host=h"); err != nil || !slices.Equal(ignored, []string{"load_balance_hosts"}) {
+		t.Errorf("%v, %v", ignored, err)
 	}
 }
 

@@ -182,11 +182,13 @@ func TestPgbouncersOwnLimits(t *testing.T) {
 	}
 }
 
-// A pooler that ends what takes a second gets parts that take less.
-func TestSlicesThatTakeTooLongAreReadInParts(t *testing.T) {
+// A pooler that ends what takes a second, which it says in the middle of a
+// message of the server, gets parts that take less.
+func TestWhatTakesTooLongIsAskedInParts(t *testing.T) {
 	db := newest(t)
-	db.exec(`create table t (id text, "timestamp" timestamptz); insert into t select i, timestamptz '2024-01-01 00:00+00' + i * interval '1 second' from generate_series(1, 300) i;
-		create view nodestore_node as select id, 'x' || (select pg_sleep(0.005) where id is not null)::text as data, "timestamp" from t`)
+	db.exec(`create table t (id text, "timestamp" timestamptz); create index on t ("timestamp");
+		insert into t select lpad(i::text, 700, '0'), timestamptz '2024-01-01 00:00+00' + i * interval '1 minute' from generate_series(1, 300) i;
+		create view nodestore_node as select id, repeat('x', 20000) as data, "timestamp" from t where pg_sleep(0.005)::text is not null`)
 	db.url = bouncer(t, db, "query_timeout = 1")
 	s := db.open("nodestore_node")
 	d := day(t, "2024-01-01")
@@ -198,4 +200,14 @@ func TestSlicesThatTakeTooLongAreReadInParts(t *testing.T) {
 		t.Error(err)
 	}
 	h.check(t, 300, 0, "")
+	if rows, err := s.Count(t.Context(), d.Start(), d.End()); err != nil || rows != 300 {
+		t.Errorf("%d rows, %v", rows, err)
+	}
+	if minutes, err := s.Moments(t.Context(), d.Start(), d.End()); err != nil || len(minutes) != 300 {
+		t.Errorf("%d minutes, %v", len(minutes), err)
+	}
+	keys := map[string]bool{}
+	if err := s.Keys(t.Context(), d.Start(), d.End(), func(id []byte, _ int64) error { keys[string(id)] = true; return nil }); err != nil || len(keys) != 300 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
 }

@@ -44,6 +44,9 @@ type pool struct {
 	warned  bool
 }
 
+// wordsKey is where a connection's lastWords are in its custom data.
+const wordsKey = "last words"
+
 type idle struct {
 	conn  *pgconn.PgConn
 	since time.Time
@@ -56,9 +59,6 @@ func newPool(config *pgconn.Config, size int, warn func(string)) *pool {
 	config.RuntimeParams["client_encoding"] = "UTF8" // whatever the role or the database says
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
-	}
-	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(bufio.NewReaderSize(r, readBytes), w)
 	}
 	p := &pool{config: config, warn: warn, places: make(chan struct{}, size)}
 	for range size {
@@ -121,11 +121,17 @@ func (p *pool) connection(ctx context.Context) (*pgconn.PgConn, error) {
 		}
 	}
 	p.count(1)
-	conn, err := pgconn.ConnectConfig(ctx, p.config)
+	config, words := p.config.Copy(), &lastWords{}
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		words.Reader = r
+		return pgproto3.NewFrontend(bufio.NewReaderSize(words, readBytes), w)
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		p.count(-1)
-		return nil, connectFailure(ctx, p.config, err)
+		return nil, connectFailure(ctx, config, err)
 	}
+	conn.CustomData()[wordsKey] = words
 	return conn, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,7 +23,7 @@ type Moment struct {
 // row that was rewritten. It reads no payload.
 func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]Moment, error) {
 	minutes, err := s.moments(ctx, from, to)
-	if err == nil || !brokenPage(err) {
+	if err == nil || !brokenPage(err) && !TooLong(err) {
 		return minutes, err
 	}
 	const minute = 60e6
@@ -30,7 +31,10 @@ func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]Moment,
 	if half -= (half%minute + minute) % minute; half <= from {
 		half += minute
 	}
-	if half >= to {
+	switch {
+	case half >= to && TooLong(err):
+		return nil, err
+	case half >= to:
 		return map[int64]Moment{half - minute: {Unreadable: true}}, nil
 	}
 	if minutes, err = s.Moments(ctx, from, half); err != nil {
@@ -82,13 +86,23 @@ func (s *Source) Locate(ctx context.Context, ids []string, visit func(id []byte,
 
 // LocateBetween is Locate within [from, to), microseconds since 1970. It reads
 // all keys of that time as Stream does and never uses an index of the ids, so
-// it finds what Stream, Keys and Entries find.
+// it finds what Stream, Keys and Entries find. A row can come twice.
 func (s *Source) LocateBetween(ctx context.Context, ids []string, from, to int64, visit func(id []byte, micros int64) error) error {
 	list := s.idList(ids)
 	if list == "" {
 		return nil
 	}
-	return s.keys(ctx, "locate ids", s.among(list, from, to), visit)
+	err := s.keys(ctx, "locate ids", s.among(list, from, to), visit)
+	if !divisible(err) {
+		return err
+	}
+	wanted := func(e Entry) error {
+		if !slices.Contains(ids, string(e.ID)) {
+			return nil
+		}
+		return visit(e.ID, e.Micros)
+	}
+	return s.EntriesApart(ctx, Slice{From: from, To: to}, wanted, func(Bad) error { return nil })
 }
 
 // among is a condition that no index of the ids serves.

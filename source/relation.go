@@ -2,13 +2,10 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -82,7 +79,8 @@ func (s *Source) inspect(ctx context.Context, table string) error {
 	return s.inspectIdentity(ctx)
 }
 
-// inspectServer uses no prologue: other products refuse parts of it.
+// inspectServer uses no prologue, since other products refuse parts of it. Only
+// the isolation is set: a role's default may be one that a standby does not have.
 func (s *Source) inspectServer(ctx context.Context) error {
 	conn, err := s.pool.acquire(ctx)
 	if err != nil {
@@ -90,14 +88,15 @@ func (s *Source) inspectServer(ctx context.Context) error {
 	}
 	defer s.pool.release(conn)
 	const what = "read server version"
-	results, err := conn.Exec(ctx, "select version(), current_setting('server_version_num')").ReadAll()
+	results, err := conn.Exec(ctx, "set transaction isolation level read committed; select version(), current_setting('server_version_num')").ReadAll()
 	if err != nil {
 		return queryFailure(ctx, what, err)
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
+	last := len(results) - 1
+	if last < 0 || len(results[last].Rows) != 1 {
 		return fmt.Errorf("%s: the server did not answer with one row", what)
 	}
-	row := textRows(results[0].Rows)[0]
+	row := textRows(results[last].Rows)[0]
 	s.relation.ServerText = row[0]
 	s.relation.ServerVersion, err = strconv.Atoi(row[1])
 	if err != nil || !strings.HasPrefix(row[0], "PostgreSQL") || s.relation.ServerVersion < oldestServer {
@@ -107,6 +106,7 @@ func (s *Source) inspectServer(ctx context.Context) error {
 	if s.relation.ServerVersion >= 170000 {
 		s.prologue += prologue17
 	}
+	s.opened = true
 	return nil
 }
 
@@ -273,7 +273,8 @@ func (s *Source) prunes(ctx context.Context) (bool, error) {
 	}
 	first, err := parseTimestamp(results[0][0][0])
 	if err != nil {
-		return false, nil // not a range of timestamps
+		//lint:ignore nilerr not a range of timestamps
+		return false, nil
 	}
 	plans, err := s.explain(ctx, `explain (verbose, format json) select "timestamp" from `+s.sql.relation+" where "+inRange(first, first+node.Day(1).Start()))
 	if err != nil {
@@ -334,7 +335,7 @@ func (s *Source) inspectIdentity(ctx context.Context) error {
 	}
 	s.identity = Identity{Database: row[0], Table: s.relation.Schema + "." + s.relation.Name}
 	row, err = s.queryRow(ctx, "read system identifier", "select system_identifier from pg_control_system()")
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == codeInsufficientPrivilege || pg.Code == codeUndefinedFunction) {
+	if isRefused(err) {
 		return nil
 	}
 	if err != nil {

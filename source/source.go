@@ -63,7 +63,6 @@ func Open(ctx context.Context, config Config) (*Source, error) {
 		s.Close()
 		return nil, err
 	}
-	s.opened = true
 	return s, nil
 }
 
@@ -105,8 +104,8 @@ func (s *Source) query(ctx context.Context, what, sql string) (results [][][]str
 	return results, err
 }
 
-// patiently tries something that can be repeated. While the source is being
-// opened it tries once: who mistyped an address should not wait.
+// patiently tries something that can be repeated, once until a server has told
+// its version: who mistyped an address should not wait.
 func (s *Source) patiently(ctx context.Context, attempt func() error) error {
 	for try := 1; ; try++ {
 		err := attempt()
@@ -133,7 +132,7 @@ func (s *Source) ask(ctx context.Context, what, sql string) ([][][]string, error
 	defer s.pool.release(conn)
 	results, err := conn.Exec(ctx, s.transaction()+sql).ReadAll()
 	if err != nil {
-		return nil, queryFailure(ctx, what, err)
+		return nil, queryFailure(ctx, what, saidLast(conn, err))
 	}
 	var all [][][]string
 	for _, result := range results {

@@ -21,8 +21,6 @@ const (
 // SQLSTATEs that more than the rules know, from appendix A of PostgreSQL's manual.
 const (
 	codeInsufficientPrivilege = "42501"
-	codeUndefinedFunction     = "42883"
-	codeTooManyConnections    = "53300"
 	codeClassData             = "22"
 )
 
@@ -68,7 +66,7 @@ func rules() []rule {
 
 		{"53100", "", stop, "the disk of the PostgreSQL server is full: make room there"},
 		{"53200", "", smaller, "the PostgreSQL server has no memory left for the query"},
-		{codeTooManyConnections, "", again, occupied},
+		{"53300", "", again, occupied},
 		{"54000", "", thisRow, "a row is larger than PostgreSQL can send"},
 		{"55P03", "", again, "another session locks the table: see pg_locks"},
 
@@ -79,13 +77,16 @@ func rules() []rule {
 		{"57P03", "", again, ""}, // the server starts
 		{"57P05", "", again, ""}, // idle_session_timeout
 
+		{"72000", "", smaller, "a statement took longer than old_snapshot_threshold allows"}, // before PostgreSQL 17
+
 		{"58030", "", thisRow, damaged}, // a block that the disk cannot read
 		{"58P01", "", thisRow, damaged}, // a file that is not there, such as one of pg_xact
 		{"XX001", "", thisRow, damaged},
 		{"XX002", "", thisRow, damaged},
 		{"XX000", "missing chunk number", thisRow, damaged}, // of TOAST, before PostgreSQL 14
 		{"XX000", "unexpected chunk", thisRow, damaged},
-		{"XX000", "data is corrupt", thisRow, damaged}, // compressed data, before PostgreSQL 14
+		{"XX000", "could not access status of transaction", thisRow, damaged}, // a file of pg_xact is too short; translated
+		{"XX000", "data is corrupt", thisRow, damaged},                        // compressed data, before PostgreSQL 14
 		{"XX000", "invalid memory alloc request size", thisRow, damaged},
 		{"XX000", "could not open relation with OID", again, ""}, // a partition was dropped while the query was planned
 		{"XX000", "cache lookup failed", again, ""},

@@ -20,11 +20,11 @@ func TestEveryRuleAndWhatNoRuleFits(t *testing.T) {
 			"XX000 could not open relation with OID 16397", "XX000 cache lookup failed for relation 1", "XX000 tuple concurrently deleted",
 			"XX000 MaxClientsInSessionMode: max clients reached",
 		},
-		smaller: {"08P01 query timeout", "25P04", "53200 out of memory", "57014 canceling statement due to statement timeout"},
+		smaller: {"08P01 query timeout", "25P04", "72000 snapshot too old", "53200 out of memory", "57014 canceling statement due to statement timeout"},
 		thisRow: {
 			"22021 invalid byte", "22P05", "22023", "54000", "58030 could not read block 7", "58P01 could not access status of transaction 9",
 			"XX001 invalid page in block 3", "XX002 index \"x\" contains unexpected zero page",
-			"XX000 missing chunk number 0 for toast value 5 in pg_toast_4", "XX000 unexpected chunk number 1", "XX000 compressed data is corrupt",
+			"XX000 could not access status of transaction 3", "XX000 missing chunk number 0 for toast value 5 in pg_toast_4", "XX000 unexpected chunk number 1", "XX000 compressed data is corrupt",
 			"XX000 invalid memory alloc request size 18446744073709551613",
 		},
 		stop: {

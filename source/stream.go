@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -52,9 +53,15 @@ func (s *Source) FetchBetween(ctx context.Context, ids []string, from, to int64,
 	return s.nodes(ctx, "fetch nodes", s.among(list, from, to), visit)
 }
 
-// Keys is Stream without the data.
+// Keys is Stream without the data, and without the rows of which the server
+// cannot read that much; if there are some, others can come twice.
 func (s *Source) Keys(ctx context.Context, from, to int64, visit func(id []byte, micros int64) error) error {
-	return s.keys(ctx, "read keys", inRange(from, to), visit)
+	err := s.keys(ctx, "read keys", inRange(from, to), visit)
+	if !divisible(err) {
+		return err
+	}
+	return s.EntriesApart(ctx, Slice{From: from, To: to},
+		func(e Entry) error { return visit(e.ID, e.Micros) }, func(Bad) error { return nil })
 }
 
 func (s *Source) keys(ctx context.Context, what, where string, visit func(id []byte, micros int64) error) error {
@@ -141,8 +148,8 @@ func (s *Source) copyOut(ctx context.Context, q copyQuery) error {
 	if err == nil {
 		err = parser.finish()
 	}
-	if visitor, ok := err.(visitorError); ok {
+	if visitor, ok := errors.AsType[visitorError](err); ok {
 		return visitor.error
 	}
-	return queryFailure(ctx, q.what, err)
+	return queryFailure(ctx, q.what, saidLast(conn, err))
 }

@@ -62,11 +62,15 @@ func (t *Target) askRaw(ctx context.Context, method, path string, body any) ([]b
 type answer struct {
 	status int
 	body   []byte
+	signed bool // the request was
 }
 
 // largeBody is the size from which a request asks before it sends its body, so
 // that a limit is told by a 413 and not by a broken connection.
 const largeBody = 64 << 20
+
+// maxRefusal is how much is read of a refusal: a proxy's page may have no end.
+const maxRefusal = 8 << 20
 
 // exchange sends one request once.
 func (t *Target) exchange(ctx context.Context, method, path string, body []byte) (answer, error) {
@@ -94,8 +98,12 @@ func (t *Target) exchange(ctx context.Context, method, path string, body []byte)
 	if response.StatusCode == http.StatusExpectationFailed {
 		t.noExpect.Store(true)
 	}
-	content, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, content}, err
+	whole := io.Reader(response.Body)
+	if response.StatusCode >= http.StatusMultipleChoices {
+		whole = io.LimitReader(whole, maxRefusal)
+	}
+	content, err := io.ReadAll(whole)
+	return answer{response.StatusCode, content, t.config.Signer != nil}, err
 }
 
 // judgement is what to do about an answer that is none, and why.
@@ -116,6 +124,7 @@ func judge(op string, a answer, err error) judgement {
 		return judgement{}
 	}
 	e := refusal(op, a.status, a.body)
+	e.signed = a.signed
 	return judgement{class: classOf(e, ofRequest), err: withHint(e), uncertain: a.status != http.StatusTooManyRequests}
 }
 

@@ -1,9 +1,15 @@
 package target
 
 import (
+	"encoding/json"
+	"errors"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -12,103 +18,116 @@ func defaults() Backend {
 	return Backend{Alias: "sentry", Template: "sentry", Index: "sentry-{date}", Pattern: "sentry-*", Codec: "zstd", Shards: 3, Replicas: 1}
 }
 
-func environment(variables map[string]string) func(string) string {
-	return func(name string) string { return variables[strings.TrimPrefix(name, "SENTRY_NODESTORE_OPENSEARCH_")] }
+// setup is how a golden vector configures the backend.
+type setup struct {
+	Environment map[string]string `json:"environment"`
+	Constructor struct {
+		Index    string `json:"index"`
+		Alias    string `json:"alias_name"`
+		Template string `json:"template_name"`
+	} `json:"constructor"`
 }
 
-func TestBackendFromEnv(t *testing.T) {
+func (s setup) backend() (Backend, error) {
+	getenv := func(name string) string {
+		return s.Environment[strings.TrimPrefix(name, "SENTRY_NODESTORE_OPENSEARCH_")]
+	}
+	return BackendFromEnv(getenv, Custom{Alias: s.Constructor.Alias, Template: s.Constructor.Template, Index: s.Constructor.Index})
+}
+
+// vectors reads the golden vectors of a file; testdata/README.md says who made them.
+func vectors[T any](t *testing.T, file string) (list []T) {
+	t.Helper()
+	content, err := os.ReadFile("../testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(content, &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) < 50 {
+		t.Fatalf("%d vectors in %s, want 50 and more", len(list), file)
+	}
+	return list
+}
+
+func TestTemplatesAreTheBackends(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		env    map[string]string
-		custom Custom
-		change func(*Backend)
-	}{
-		"nothing set":          {nil, Custom{}, func(*Backend) {}},
-		"blank is not set":     {map[string]string{"NUMBER_OF_SHARDS": " ", "INDEX_PATTERN": "\t", "INDEX_CODEC": " ", "INDEX_PREFIX": " "}, Custom{}, func(*Backend) {}},
-		"numbers":              {map[string]string{"NUMBER_OF_SHARDS": " 12 ", "NUMBER_OF_REPLICA": "0"}, Custom{}, func(b *Backend) { b.Shards, b.Replicas = 12, 0 }},
-		"signed number":        {map[string]string{"NUMBER_OF_SHARDS": "+2"}, Custom{}, func(b *Backend) { b.Shards = 2 }},
-		"codec":                {map[string]string{"INDEX_CODEC": " best_compression\n"}, Custom{}, func(b *Backend) { b.Codec = "best_compression" }},
-		"prefix":               {map[string]string{"INDEX_PREFIX": " prod "}, Custom{}, func(b *Backend) { b.Prefix, b.Index = "prod", "sentry-prod-{date}" }},
-		"plain pattern":        {map[string]string{"INDEX_PATTERN": " events-* "}, Custom{}, func(b *Backend) { b.Pattern = "events-*" }},
-		"pattern without star": {map[string]string{"INDEX_PATTERN": "events"}, Custom{}, func(b *Backend) { b.Pattern = "events" }},
-		"array of one":         {map[string]string{"INDEX_PATTERN": ` [ " events-* " ] `}, Custom{}, func(b *Backend) { b.Pattern = "events-*" }},
-		"array with a comma":   {map[string]string{"INDEX_PATTERN": `["a,b"]`}, Custom{}, func(b *Backend) { b.Pattern = "a,b" }},
-		"list of one":          {map[string]string{"INDEX_PATTERN": ", events-* ,,"}, Custom{}, func(b *Backend) { b.Pattern = "events-*" }},
-		"list splits at commas only": {
-			map[string]string{"INDEX_PATTERN": "events a,"},
-			Custom{},
-			func(b *Backend) { b.Pattern = "events a" },
-		},
-		"constructor's own default": {map[string]string{"INDEX_PREFIX": "prod"}, Custom{Index: "sentry-{prefix}-{date}"}, func(b *Backend) { b.Prefix, b.Index = "prod", "sentry-prod-{date}" }},
-		"custom names":              {nil, Custom{Alias: "a", Template: "t", Index: "{date}.x"}, func(b *Backend) { b.Alias, b.Template, b.Index = "a", "t", "{date}.x" }},
-		"custom index ignores the prefix": {
-			map[string]string{"INDEX_PREFIX": "prod"},
-			Custom{Index: "events-{date}"},
-			func(b *Backend) { b.Prefix, b.Index = "prod", "events-{date}" },
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			want := defaults()
-			test.change(&want)
-			got, err := BackendFromEnv(environment(test.env), test.custom)
-			if err != nil || got != want {
-				t.Errorf("%+v, %v; want %+v", got, err, want)
+	for _, v := range vectors[struct {
+		setup
+		Index    string
+		Template string
+		Body     any
+		Error    string
+	}](t, "templates.json") {
+		b, err := v.backend()
+		if v.Error != "" {
+			if err == nil || hint.Of(err) == "" || b != (Backend{}) {
+				t.Errorf("%+v: %+v, %v; the backend raises %s", v.setup, b, err, v.Error)
 			}
-		})
+			continue
+		}
+		text, jsonErr := json.Marshal(b.template())
+		var body any
+		if err := errors.Join(err, jsonErr, json.Unmarshal(text, &body)); err != nil {
+			t.Fatalf("%+v: %v", v.setup, err)
+		}
+		if b.Index != v.Index || b.Template != v.Template || !reflect.DeepEqual(body, v.Body) {
+			t.Errorf("%+v: index %s, template %s %s; the backend has %s, %s %v", v.setup, b.Index, b.Template, text, v.Index, v.Template, v.Body)
+		}
 	}
 }
 
 func TestBackendFromEnvRefuses(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		env    map[string]string
-		custom Custom
-		text   string
-	}{
-		"word as shards":    {map[string]string{"NUMBER_OF_SHARDS": "three"}, Custom{}, "NUMBER_OF_SHARDS must be an integer"},
-		"fraction":          {map[string]string{"NUMBER_OF_REPLICA": "1.5"}, Custom{}, "NUMBER_OF_REPLICA must be an integer"},
-		"two patterns":      {map[string]string{"INDEX_PATTERN": "a-*,b-*"}, Custom{}, "exactly one pattern"},
-		"only commas":       {map[string]string{"INDEX_PATTERN": " , ,"}, Custom{}, "exactly one pattern"},
-		"array of two":      {map[string]string{"INDEX_PATTERN": `["a-*","b-*"]`}, Custom{}, "exactly one pattern"},
-		"empty array":       {map[string]string{"INDEX_PATTERN": "[]"}, Custom{}, "exactly one pattern"},
-		"array of nothing":  {map[string]string{"INDEX_PATTERN": `[" "]`}, Custom{}, "exactly one pattern"},
-		"broken array":      {map[string]string{"INDEX_PATTERN": `["a-*"`}, Custom{}, "exactly one pattern"},
-		"index of all days": {nil, Custom{Index: "events"}, "{date} once"},
-		"two dates":         {nil, Custom{Index: "{date}-{date}"}, "{date} once"},
-		"unknown field":     {nil, Custom{Index: "events-{prefix}-{date}"}, "{date} once"},
-		"open brace":        {nil, Custom{Index: "{events-{date}"}, "{date} once"},
+	for text, s := range map[string]setup{
+		"NUMBER_OF_REPLICA must be an integer": {Environment: map[string]string{"NUMBER_OF_REPLICA": "1.5"}},
+		"exactly one pattern":                  {Environment: map[string]string{"INDEX_PATTERN": "a-*,b-*"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got, err := BackendFromEnv(environment(test.env), test.custom)
-			wantRefusal(t, err, test.text, " ")
-			if got != (Backend{}) {
-				t.Errorf("%+v beside an error", got)
-			}
-		})
+		_, err := s.backend()
+		wantRefusal(t, err, text, " ")
+	}
+	// The backend takes the first two: all nodes would go to one index.
+	for _, index := range []string{"events", "{date}-{date}", "events-{prefix}-{date}", "{events-{date}"} {
+		var s setup
+		s.Constructor.Index = index
+		_, err := s.backend()
+		wantRefusal(t, err, "{date} once", "sentry-{date}")
 	}
 }
 
-func TestIndexOfAndDayOf(t *testing.T) {
+// TestIndicesAreTheBackends: a row's day, its index, and what the document says of it.
+func TestIndicesAreTheBackends(t *testing.T) {
 	t.Parallel()
-	leap, err := node.ParseDay("2024-02-29")
-	if err != nil {
-		t.Fatal(err)
+	for _, v := range vectors[struct {
+		setup
+		Row       time.Time
+		Micros    int64
+		Timestamp string
+		Index     string
+	}](t, "indices.json") {
+		b, err := v.backend()
+		if err != nil {
+			t.Fatal(err)
+		}
+		day := node.DayOf(v.Row.UnixMicro())
+		if index := b.IndexOf(day); index != v.Index || v.Row.UnixMicro() != v.Micros {
+			t.Errorf("%+v, %s: index %s, want %s; %d µs, want %d", v.setup, v.Row, index, v.Index, v.Row.UnixMicro(), v.Micros)
+		}
+		if back, ok := b.DayOf(v.Index); !ok || back != day {
+			t.Errorf("%+v: %s is day %s, %v, want %s", v.setup, v.Index, back, ok, day)
+		}
+		if text := string(node.AppendTimestamp(nil, v.Micros)); text != v.Timestamp {
+			t.Errorf("%d: %s, want %s", v.Micros, text, v.Timestamp)
+		}
 	}
-	for rule, index := range map[string]string{
-		"sentry-{date}":      "sentry-2024-02-29",
-		"sentry-prod-{date}": "sentry-prod-2024-02-29",
-		"{date}":             "2024-02-29",
-		"a-{date}-b":         "a-2024-02-29-b",
-	} {
+}
+
+func TestDayOfOtherIndices(t *testing.T) {
+	t.Parallel()
+	for _, rule := range []string{"sentry-{date}", "sentry-prod-{date}", "{date}", "a-{date}-b"} {
 		b := Backend{Index: rule}
-		if got := b.IndexOf(leap); got != index {
-			t.Errorf("%s: index %s, want %s", rule, got, index)
-		}
-		if day, ok := b.DayOf(index); !ok || day != leap {
-			t.Errorf("%s: %s is day %s, %v", rule, index, day, ok)
-		}
+		index := b.IndexOf(node.DayOf(1709164800000000)) // 2024-02-29
 		for _, other := range []string{"", "-", "x" + index, index + "x", strings.Replace(index, "29", "30", 1), strings.Replace(index, "2024", "24", 1)} {
 			if day, ok := b.DayOf(other); ok {
 				t.Errorf("%s: %q is day %s", rule, other, day)

@@ -46,7 +46,7 @@ var rules = []rule{
 	{types: "cluster_block_exception index_closed_exception validation_exception security_exception", where: anywhere, class: stop},
 	// The cluster itself forbids new indices while disks are full, and allows them later.
 	{types: "index_create_block_exception", where: anywhere, class: again},
-	{types: "illegal_argument_exception", reason: "pipeline with id", where: anywhere, class: stop},
+	{types: "illegal_argument_exception", reason: wordsPipeline, where: anywhere, class: stop},
 	// Nodes that stop and shards that move have statuses such as 500 and 404.
 	{
 		types: "node_closed_exception node_disconnected_exception node_not_connected_exception connect_transport_exception " +
@@ -74,10 +74,17 @@ var foreignRules = []rule{
 	{where: ofRequest, class: stop},
 }
 
+// signedRules are foreignRules for requests that are signed: Amazon's gate refuses
+// credentials that expire at this moment, until this machine has the next ones.
+var signedRules = append([]rule{{statuses: []int{http.StatusForbidden}, where: ofRequest, class: again}}, foreignRules...)
+
 // classOf looks an answer up in the tables.
 func classOf(e *Error, where place) class {
 	table := rules
-	if e.foreign {
+	switch {
+	case e.foreign && e.signed:
+		table = signedRules
+	case e.foreign:
 		table = foreignRules
 	}
 	if beyond(e.Reason) {

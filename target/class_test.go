@@ -62,6 +62,48 @@ func TestTooLargeInEveryForm(t *testing.T) {
 	}
 }
 
+// TestSingleNodeThatNothingCarries: it is rejected when the patience is over, if
+// others were taken meanwhile, and else the run stops.
+func TestSingleNodeThatNothingCarries(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]faulty.Fault{
+		"circuit breaker": {Status: 429, Body: `{"error":{"type":"circuit_breaking_exception","reason":"[in_flight_requests] Data too large, data for [<http_request>] would be [9/9b]"},"status":429}`},
+		"reset":           {Cut: faulty.BeforeServer},
+		"answers are cut": {Cut: faulty.BeforeAnswer},
+	} {
+		for _, others := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, others are taken: %v", name, others), func(t *testing.T) {
+				b := oldest(t)
+				config := b.behind(func(r *http.Request, _ int) faulty.Fault {
+					if isBulk(r) && r.ContentLength > smallBody {
+						return fault
+					}
+					return faulty.Fault{}
+				})
+				config.Patience = time.Second
+				var target *Target
+				var index Index
+				config.Waiting = func(string, time.Duration) {
+					if others {
+						_, _ = target.Write(t.Context(), index, batchOf(t, Versioned, numbered(1)...))
+					}
+				}
+				target = openTarget(t, config)
+				index = b.loading(target)
+				huge := NewBatch(1 << 10)
+				huge.Reset(Versioned)
+				appendTo(t, huge, node.Node{ID: []byte("huge/?"), Data: payload(t, "x", 2<<20), Micros: noon})
+				got, err := target.Write(t.Context(), index, huge)
+				if !others || fault.Cut == faulty.BeforeAnswer {
+					wantRefusal(t, err, "gave up after", "health and load")
+					return
+				}
+				wantFates(t, got, err, node.Fates{node.Rejected: 1})
+			})
+		}
+	}
+}
+
 func TestSizesGoUpSlowly(t *testing.T) {
 	t.Parallel()
 	var s sizes
@@ -112,6 +154,35 @@ func TestExpectationRefused(t *testing.T) {
 	}
 }
 
+// signature signs nothing; whether it holds is the proxy's to say.
+type signature struct{}
+
+func (signature) SignRequest(*http.Request) error { return nil }
+func (signature) OverrideSigningPort(uint16)      {}
+
+// TestSignatureThatIsRefusedForAMoment: credentials expire, and others come.
+// OpenSearch's own 403, and a proxy's where nothing is signed, stop at once.
+func TestSignatureThatIsRefusedForAMoment(t *testing.T) {
+	b := oldest(t)
+	const expired = `{"message":"The security token included in the request is expired"}`
+	faults := &bulks{fault: first(faulty.Fault{Status: http.StatusForbidden, Body: expired})}
+	config := b.behind(faults.rule)
+	plain := openTarget(t, config)
+	index := b.loading(plain)
+	_, err := plain.Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
+	wantRefusal(t, err, "status 403", "cluster_monitor")
+	faults.seen.Store(0)
+	config.Signer = signature{}
+	got, err := openTarget(t, config).Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
+	wantFates(t, got, err, node.Fates{node.Stored: 2})
+	faults.fault = always(faulty.Fault{Status: http.StatusForbidden, Body: `{"error":{"type":"security_exception","reason":"no permissions"},"status":403}`})
+	_, err = openTarget(t, config).Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
+	wantRefusal(t, err, "security_exception", "cluster_monitor")
+	if faults.seen.Load() != 3 {
+		t.Errorf("%d requests", faults.seen.Load())
+	}
+}
+
 // TestMissingPipelineStops: no node would ever be taken, so none is rejected.
 func TestMissingPipelineStops(t *testing.T) {
 	b := oldest(t)
@@ -119,7 +190,7 @@ func TestMissingPipelineStops(t *testing.T) {
 	index := b.loading(target)
 	b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"index.default_pipeline":"nowhere"}`)
 	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
-	wantRefusal(t, err, "pipeline with id [nowhere] does not exist", "")
+	wantRefusal(t, err, "pipeline with id [nowhere] does not exist", "to _none")
 	if got.Fates.Sum() != 0 {
 		t.Errorf("fates %v", got.Fates)
 	}

@@ -28,6 +28,7 @@ type aliasRules struct {
 	Routing       string          `json:"routing"`
 	IndexRouting  string          `json:"index_routing"`
 	SearchRouting string          `json:"search_routing"`
+	WriteIndex    bool            `json:"is_write_index"`
 }
 
 // problem is why an index may not be written to, and what to do about it.
@@ -36,7 +37,7 @@ type problem struct{ text, remedy string }
 const (
 	mappingRemedy = "such a mapping cannot be changed in place: make the template right (data: keyword, index=false, store=true, doc_values=false; timestamp: date), " +
 		"reindex or remove the daily indices that have the old one, then run the same command again"
-	pipelineRemedy = "set it to _none in the index's settings and in the template; what it does to documents cannot be undone by a reader"
+	pipelineRemedy = "set index.default_pipeline and index.final_pipeline to _none in the index's settings and in the template; what a pipeline does to documents cannot be undone by a reader"
 	aliasRemedy    = "give the alias neither a filter nor a routing, in the index (POST /_aliases) and in the template"
 )
 

@@ -34,6 +34,7 @@ var optionalSettings = map[string]bool{"index.translog.durability": true, "index
 type Loan struct {
 	Loading map[string]string
 	Return  map[string]*string
+	Shape   Shape // stays
 }
 
 // Loan reads what the daily index of name would be like, and returns what has
@@ -69,6 +70,7 @@ func LoadingName(index string) string { return "nodestore-migrate-" + index }
 // no error if it is of the same origin and still loading, else it is ErrExists.
 func (t *Target) Create(ctx context.Context, name string, loan Loan, origin Origin) error {
 	settings := maps.Clone(loan.Loading)
+	maps.Copy(settings, loan.Shape.settings())
 	body := map[string]any{
 		"settings": settings,
 		"mappings": map[string]any{"_meta": map[string]any{metaKey: origin}},

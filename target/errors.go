@@ -20,6 +20,7 @@ type Error struct {
 	Reason string // OpenSearch's explanation, without any payload
 
 	foreign bool // it is not OpenSearch that spoke
+	signed  bool // to a request with a signature
 }
 
 // Error writes the refusal as one line.
@@ -49,6 +50,7 @@ var ErrBlocked = errors.New("the cluster blocks writes")
 const (
 	hintForeign     = "ask the same URL with curl from this machine; --target must lead to OpenSearch itself, with the path under which a proxy offers it"
 	hintCredentials = "check --target-username and --target-password-file"
+	hintSigned      = "Amazon refuses the signature: look at this machine's clock, at --target-aws-region, and whether the credentials are still valid and may es:ESHttp* on the domain"
 	hintPrivileges  = "the user needs cluster_monitor and manage_index_templates on the cluster, and crud, create_index and manage on the daily indices and the alias"
 	hintClosed      = "open the index (POST /NAME/_open), or move it away from the alias; then run the same command again"
 	hintShards      = "raise cluster.max_shards_per_node, remove indices that are not needed, or give the template fewer shards"
@@ -62,10 +64,14 @@ func withHint(e *Error) error {
 		return hint.Add(e, hintCredentials)
 	case e.Type == "cluster_block_exception" && e.Status != http.StatusServiceUnavailable: // else no cluster manager is elected
 		return hint.Add(fmt.Errorf("%w: %w", ErrBlocked, e), hintBlock)
+	case e.Status == http.StatusForbidden && e.foreign && e.signed:
+		return hint.Add(e, hintSigned)
 	case e.Status == http.StatusForbidden:
 		return hint.Add(e, hintPrivileges)
 	case e.Type == "index_closed_exception":
 		return hint.Add(e, hintClosed)
+	case strings.Contains(e.Reason, wordsPipeline):
+		return hint.Add(e, pipelineRemedy)
 	case strings.Contains(e.Reason, " shards open"):
 		return hint.Add(e, hintShards)
 	case e.foreign:
@@ -95,6 +101,8 @@ func common(status int) bool {
 const (
 	typeIndexMissing   = "index_not_found_exception"
 	typeAliasesMissing = "aliases_not_found_exception"
+	// wordsPipeline are those of an ingest pipeline that is not there, for which OpenSearch has no type.
+	wordsPipeline = "pipeline with id"
 	// typeDocumentMissing is our name for the answer to a GET that OpenSearch has no type for.
 	typeDocumentMissing = "document_missing_exception"
 )
@@ -109,12 +117,18 @@ func words(status int, body []byte) (kind, reason string, ok bool) {
 		ID          *string         `json:"_id"`
 		ClusterName string          `json:"cluster_name"`
 	}
-	var cause struct{ Type, Reason string }
+	var cause struct {
+		Type, Reason string
+		Roots        []struct{ Reason string } `json:"root_cause"`
+	}
 	var text string
 	switch {
 	case json.Unmarshal(body, &answer) != nil:
 		return "", "", false
 	case json.Unmarshal(answer.Error, &cause) == nil && cause.Type != "":
+		if len(cause.Roots) > 0 && cause.Roots[0].Reason != cause.Reason { // such as why all shards failed
+			cause.Reason += ": " + cause.Roots[0].Reason
+		}
 		return cause.Type, cause.Reason, true
 	case json.Unmarshal(answer.Error, &text) == nil && missingAlias.MatchString(text):
 		return typeAliasesMissing, text, true

@@ -39,6 +39,7 @@ func TestWords(t *testing.T) {
 		gone       bool
 	}{
 		"index":        {404, `{"error":{"root_cause":[],"type":"index_not_found_exception","reason":"no such index [x]"},"status":404}`, typeIndexMissing, "op: status 404: index_not_found_exception: no such index [x]", true},
+		"search":       {400, `{"error":{"root_cause":[{"type":"illegal_argument_exception","reason":"too large"}],"type":"search_phase_execution_exception","reason":"all shards failed"},"status":400}`, "search_phase_execution_exception", "op: status 400: search_phase_execution_exception: all shards failed: too large", false},
 		"alias":        {404, `{"error":"alias [x] missing","status":404}`, typeAliasesMissing, "op: status 404: aliases_not_found_exception: alias [x] missing", true},
 		"aliases":      {404, `{"error":"aliases [x] missing","status":404}`, typeAliasesMissing, "op: status 404", true},
 		"document":     {404, `{"_index":"x","_id":"y","found":false}`, typeDocumentMissing, "op: status 404", false},
@@ -121,7 +122,7 @@ func TestClasses(t *testing.T) {
 				t.Errorf("item of status %d, %s: class %d, want %d", test.status, test.body, got, test.onItem)
 			}
 		}
-		got := judge("op", answer{test.status, []byte(body)}, nil)
+		got := judge("op", answer{status: test.status, body: []byte(body)}, nil)
 		if got.err == nil || got.class != test.onRequest {
 			t.Errorf("status %d, %s: %+v, want class %d", test.status, body, got, test.onRequest)
 		}
@@ -129,7 +130,7 @@ func TestClasses(t *testing.T) {
 			t.Errorf("status %d, %s: uncertain %v", test.status, body, got.uncertain)
 		}
 	}
-	if got := judge("op", answer{200, []byte(`{}`)}, nil); got.err != nil {
+	if got := judge("op", answer{status: 200, body: []byte(`{}`)}, nil); got.err != nil {
 		t.Errorf("an answer: %+v", got)
 	}
 	if got := judge("op", answer{status: 200}, errors.New("cut")); got.class != again || !got.uncertain {

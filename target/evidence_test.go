@@ -148,6 +148,7 @@ func TestShardAway(t *testing.T) {
 	if missing, err := target.MissingShards(t.Context()); len(missing) != 0 || err != nil {
 		t.Errorf("missing %v, %v", missing, err)
 	}
+	b.wantFilteredDisks(target)
 	if err := goes.Stop(); err != nil {
 		t.Fatal(err)
 	}

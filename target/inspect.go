@@ -3,7 +3,6 @@ package target
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -29,45 +28,6 @@ func (t *Target) Health(ctx context.Context) (Health, error) {
 	return health, err
 }
 
-// Disk is the room of one data node, in bytes.
-type Disk struct {
-	Node      string `json:"node"`
-	Total     int64  `json:"total"`
-	Available int64  `json:"available"`
-}
-
-// Used is the part of the disk that is not available, 0 to 1.
-func (d Disk) Used() float64 { return 1 - float64(d.Available)/float64(max(d.Total, 1)) }
-
-// Disks lists the data nodes with their room.
-func (t *Target) Disks(ctx context.Context) ([]Disk, error) {
-	var rows []struct {
-		Node      string  `json:"node"`
-		Total     *string `json:"disk.total"` // null for shards that have no node
-		Available *string `json:"disk.avail"`
-	}
-	const path = "/_cat/allocation?format=json&bytes=b&h=node,disk.total,disk.avail"
-	if err := t.ask(ctx, http.MethodGet, path, nil, &rows); err != nil {
-		return nil, err
-	}
-	var disks []Disk
-	for _, row := range rows {
-		if row.Total == nil || row.Available == nil {
-			continue
-		}
-		total, err := strconv.ParseInt(*row.Total, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("read disk of node %s: %w", row.Node, err)
-		}
-		available, err := strconv.ParseInt(*row.Available, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("read disk of node %s: %w", row.Node, err)
-		}
-		disks = append(disks, Disk{Node: row.Node, Total: total, Available: available})
-	}
-	return disks, nil
-}
-
 // Limits are the cluster's settings that can stop a load.
 type Limits struct {
 	ShardsPerNode int
@@ -77,12 +37,14 @@ type Limits struct {
 	SingleNodeToo bool      // low and high also hold where there is one data node
 	ReadOnly      bool      // a block on the whole cluster
 	Allocation    string    // cluster.routing.allocation.enable; all if nobody changed it
+
+	filters map[string]string // require._name and the like, of cluster.routing.allocation
 }
 
-// Mark is the watermark that ends a load on a number of data nodes: a single one
-// is filled until the flood stage, unless the settings say otherwise.
-func (l Limits) Mark(nodes int) (name string, mark Watermark) {
-	if nodes == 1 && !l.SingleNodeToo {
+// Mark is the watermark that ends a load on a node: the cluster's only one is
+// filled until the flood stage, unless the settings say otherwise.
+func (l Limits) Mark(d Disk) (name string, mark Watermark) {
+	if d.Only && !l.SingleNodeToo {
 		return "flood stage", l.Flood
 	}
 	return "low watermark", l.Low
@@ -96,23 +58,26 @@ func (t *Target) Limits(ctx context.Context) (Limits, error) {
 	if err := t.ask(ctx, http.MethodGet, path, nil, &answer); err != nil {
 		return Limits{}, err
 	}
-	settings := maps.Clone(answer.Defaults)
-	maps.Copy(settings, answer.Persistent)
-	maps.Copy(settings, answer.Transient)
+	settings := make(map[string]string)
+	for _, some := range []map[string]any{answer.Defaults, answer.Persistent, answer.Transient} {
+		for name, value := range some {
+			settings[name] = fmt.Sprint(value)
+		}
+	}
 	const disk = "cluster.routing.allocation.disk."
-	text := func(name string) string { return fmt.Sprint(settings[name]) }
 	limits := Limits{
-		Enforced:      text(disk+"threshold_enabled") == "true",
-		SingleNodeToo: text(disk+"watermark.enable_for_single_data_node") == "true",
-		ReadOnly:      text("cluster.blocks.read_only") == "true" || text("cluster.blocks.read_only_allow_delete") == "true",
-		Allocation:    text("cluster.routing.allocation.enable"),
+		Enforced:      settings[disk+"threshold_enabled"] == "true",
+		SingleNodeToo: settings[disk+"watermark.enable_for_single_data_node"] == "true",
+		ReadOnly:      settings["cluster.blocks.read_only"] == "true" || settings["cluster.blocks.read_only_allow_delete"] == "true",
+		Allocation:    settings["cluster.routing.allocation.enable"],
+		filters:       filters(settings, "cluster"),
 	}
 	var err error
-	if limits.ShardsPerNode, err = strconv.Atoi(text("cluster.max_shards_per_node")); err != nil {
+	if limits.ShardsPerNode, err = strconv.Atoi(settings["cluster.max_shards_per_node"]); err != nil {
 		return Limits{}, fmt.Errorf("read cluster.max_shards_per_node: %w", err)
 	}
 	for name, mark := range map[string]*Watermark{"low": &limits.Low, "high": &limits.High, "flood_stage": &limits.Flood} {
-		if *mark, err = ParseWatermark(text(disk + "watermark." + name)); err != nil {
+		if *mark, err = ParseWatermark(settings[disk+"watermark."+name]); err != nil {
 			return Limits{}, err
 		}
 	}

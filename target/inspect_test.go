@@ -35,8 +35,8 @@ func TestInspectCluster(t *testing.T) {
 		if err != nil || health.DataNodes != 1 || health.Status == "" {
 			t.Errorf("health %+v, %v", health, err)
 		}
-		disks, err := target.Disks(ctx)
-		if err != nil || len(disks) != 1 || disks[0].Total <= disks[0].Available || disks[0].Used() <= 0 || disks[0].Used() >= 1 {
+		disks, err := target.Disks(ctx, Limits{})
+		if err != nil || len(disks) != 1 || !disks[0].Only || disks[0].Total <= disks[0].Available || disks[0].Used() <= 0 || disks[0].Used() >= 1 {
 			t.Errorf("disks %+v, %v", disks, err)
 		}
 		limits, err := target.Limits(ctx)
@@ -192,7 +192,7 @@ func TestForbiddenClusterAPI(t *testing.T) {
 	if _, err := target.Limits(t.Context()); !IsForbidden(err) {
 		t.Errorf("limits: %v", err)
 	}
-	if _, err := target.Disks(t.Context()); err != nil {
+	if _, err := target.Disks(t.Context(), Limits{}); err != nil {
 		t.Errorf("disks: %v", err)
 	}
 }

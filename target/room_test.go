@@ -1,6 +1,8 @@
 package target
 
 import (
+	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -34,7 +36,7 @@ func TestNoRoom(t *testing.T) {
 	} {
 		var disks []Disk
 		for i, used := range c.used {
-			disks = append(disks, Disk{Node: string(rune('a' + i)), Total: 1000, Available: 1000 - 10*used})
+			disks = append(disks, Disk{Node: string(rune('a' + i)), Total: 1000, Available: 1000 - 10*used, Only: len(c.used) == 1})
 		}
 		if why := limits.NoRoom(disks, c.waits); (why != "") != (c.want != "") || !strings.HasPrefix(why, c.want) {
 			t.Errorf("%v: %q", c, why)
@@ -44,4 +46,66 @@ func TestNoRoom(t *testing.T) {
 	if why := limits.NoRoom([]Disk{{Node: "a", Total: 1000, Available: 1}}, false); why != "" {
 		t.Errorf("watermarks are off: %q", why)
 	}
+}
+
+// wantFilteredDisks wants of two nodes those that each filter leaves, whether it
+// is the cluster's or a template's.
+func (b bed) wantFilteredDisks(target *Target) {
+	t, ctx := b.t, b.t.Context()
+	all, err := target.Disks(ctx, Limits{})
+	if err != nil || len(all) != 2 || all[0].Only || all[1].Only {
+		t.Fatalf("disks %+v, %v", all, err)
+	}
+	first, second := all[0].Node, all[1].Node
+	both := first + " " + second
+	for _, c := range []struct {
+		filter map[string]any
+		want   string
+	}{
+		{map[string]any{"exclude._name": first}, second},
+		{map[string]any{"include._name": "nobody, " + first}, first},
+		{map[string]any{"include._name": "nobody", "include._ip": "127.*"}, both},
+		{map[string]any{"require._name": second, "require._host": "127.0.0.1"}, second},
+		{map[string]any{"require.disk_type": "*"}, ""},
+		{map[string]any{"exclude.disk_type": "*", "require._name": ""}, both},
+	} {
+		ofCluster, undone, ofIndex := make(map[string]any), make(map[string]any), make(map[string]any)
+		for rule, value := range c.filter {
+			ofCluster["cluster.routing.allocation."+rule] = value
+			undone["cluster.routing.allocation."+rule] = nil
+			ofIndex["index.routing.allocation."+rule] = value
+		}
+		b.must(http.MethodPut, "/_cluster/settings", asJSON(t, map[string]any{"persistent": ofCluster}))
+		b.wantDisks(target, c.want, ofCluster)
+		b.must(http.MethodPut, "/_cluster/settings", asJSON(t, map[string]any{"persistent": undone}))
+		template := map[string]any{"index_patterns": b.backend.Pattern, "template": map[string]any{"settings": ofIndex}}
+		b.must(http.MethodPut, "/_index_template/"+b.backend.Template, asJSON(t, template))
+		b.wantDisks(target, c.want, ofIndex)
+		b.must(http.MethodDelete, "/_index_template/"+b.backend.Template, "")
+	}
+}
+
+func (b bed) wantDisks(target *Target, want string, filter map[string]any) {
+	b.t.Helper()
+	limits, err := target.Limits(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	disks, err := target.Disks(b.t.Context(), limits)
+	var names []string
+	for _, d := range disks {
+		names = append(names, d.Node)
+	}
+	if err != nil || strings.Join(names, " ") != want {
+		b.t.Errorf("%v: %q, want %q, %v", filter, names, want, err)
+	}
+}
+
+func asJSON(t *testing.T, value any) string {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

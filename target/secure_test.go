@@ -211,6 +211,21 @@ func answering(t *testing.T, status int, body string) string {
 	return server.URL
 }
 
+// endless is a server whose error page has no end.
+func endless(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+		for page := make([]byte, 1<<20); ; {
+			if _, err := w.Write(page); err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // TestClientCertificate: a server that asks for one takes the one that is given.
 func TestClientCertificate(t *testing.T) {
 	b := oldest(t)
@@ -252,24 +267,26 @@ func TestOpenRefuses(t *testing.T) {
 		return fmt.Sprintf(`{"cluster_name":"c","cluster_uuid":%q,"version":{"distribution":%q,"number":%q}}`, uuid, distribution, version)
 	}
 	for name, test := range map[string]struct{ url, text, remedy string }{
-		"nobody":           {"http://admin:" + secret + "@" + nobody, "connection refused", "can be reached"},
-		"unknown host":     {"http://admin:" + secret + "@no-such-host.invalid:9200", "no-such-host.invalid", "can be reached"},
-		"TLS to plain":     {strings.Replace(answering(t, 200, "{}"), "http://", "https://admin:"+secret+"@", 1), "not look like a TLS handshake", "http://"},
-		"bad escape":       {"http://admin:" + secret + "%zz@" + nobody, "URL 1 cannot be read", "https://host:9200"},
-		"bad port":         {"http://admin:" + secret + "@127.0.0.1:port", "URL 1 cannot be read", "https://host:9200"},
-		"slash":            {"http://admin:" + secret + "/x@127.0.0.1:9200", "URL 1 cannot be read", "--target-password-file"},
-		"question mark":    {"http://admin:9200?" + secret + "@127.0.0.1:9200", "URL 1 cannot be read", "--target-password-file"},
-		"no scheme":        {secret + ":9200", "URL 1 cannot be read", "https://host:9200"},
-		"nothing":          {"", "URL 1 cannot be read", "https://host:9200"},
-		"serverless":       {"https://x.eu-central-1.aoss.amazonaws.com", "Serverless (aoss) is not supported", "--target"},
-		"Elasticsearch":    {answering(t, 200, info("", "7.17.0", "u")), "it is Elasticsearch 7.17.0, not OpenSearch", "--target must name"},
-		"Elastic's cloud":  {answering(t, 200, `{"cluster_uuid":"u","version":{"number":"8.11.0","build_flavor":"serverless"}}`), "it is Elasticsearch Serverless, not OpenSearch", "--target must name"},
-		"a web page":       {answering(t, 200, "<html>"+secret+"</html>"), "without OpenSearch's words", "--target"},
-		"a missing page":   {answering(t, 404, "nothing here"), "status 404", "--target"},
-		"OpenSearch 1":     {answering(t, 200, info("opensearch", "1.3.20", "u")), "1.3.20 is not supported", "2 and 3"},
-		"OpenSearch 4":     {answering(t, 200, info("opensearch", "4.0.0", "u")), "4.0.0 is not supported", "2 and 3"},
-		"no manager":       {answering(t, 200, info("opensearch", "2.19.4", "_na_")), "no identity yet", "cluster manager"},
-		"no manager, none": {answering(t, 200, info("opensearch", "2.19.4", "")), "no identity yet", "cluster manager"},
+		"nobody":             {"http://admin:" + secret + "@" + nobody, "connection refused", "can be reached"},
+		"unknown host":       {"http://admin:" + secret + "@no-such-host.invalid:9200", "no-such-host.invalid", "can be reached"},
+		"TLS to plain":       {strings.Replace(answering(t, 200, "{}"), "http://", "https://admin:"+secret+"@", 1), "not look like a TLS handshake", "http://"},
+		"bad escape":         {"http://admin:" + secret + "%zz@" + nobody, "URL 1 cannot be read", "https://host:9200"},
+		"bad port":           {"http://admin:" + secret + "@127.0.0.1:port", "URL 1 cannot be read", "https://host:9200"},
+		"slash":              {"http://admin:" + secret + "/x@127.0.0.1:9200", "URL 1 cannot be read", "--target-password-file"},
+		"question mark":      {"http://admin:9200?" + secret + "@127.0.0.1:9200", "URL 1 cannot be read", "--target-password-file"},
+		"no scheme":          {secret + ":9200", "URL 1 cannot be read", "https://host:9200"},
+		"nothing":            {"", "URL 1 cannot be read", "https://host:9200"},
+		"serverless":         {"https://x.eu-central-1.aoss.amazonaws.com", "Serverless (aoss) is not supported", "--target"},
+		"Elasticsearch":      {answering(t, 200, info("", "7.17.0", "u")), "it is Elasticsearch 7.17.0, not OpenSearch", "--target must name"},
+		"Elasticsearch OSS":  {answering(t, 200, info("", "7.10.2", "u")), "it is Elasticsearch 7.10.2, not OpenSearch", "--target must name"},
+		"a page without end": {endless(t), "status 500", "--target"},
+		"Elastic's cloud":    {answering(t, 200, `{"cluster_uuid":"u","version":{"number":"8.11.0","build_flavor":"serverless"}}`), "it is Elasticsearch Serverless, not OpenSearch", "--target must name"},
+		"a web page":         {answering(t, 200, "<html>"+secret+"</html>"), "without OpenSearch's words", "--target"},
+		"a missing page":     {answering(t, 404, "nothing here"), "status 404", "--target"},
+		"OpenSearch 1":       {answering(t, 200, info("opensearch", "1.3.20", "u")), "1.3.20 is not supported", "2 and 3"},
+		"OpenSearch 4":       {answering(t, 200, info("opensearch", "4.0.0", "u")), "4.0.0 is not supported", "2 and 3"},
+		"no manager":         {answering(t, 200, info("opensearch", "2.19.4", "_na_")), "no identity yet", "cluster manager"},
+		"no manager, none":   {answering(t, 200, info("opensearch", "2.19.4", "")), "no identity yet", "cluster manager"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,7 +1,10 @@
 package target
 
 import (
+	"context"
 	"errors"
+	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,6 +15,7 @@ import (
 // it, takes.
 type sizes struct {
 	limit atomic.Int64 // bytes of a body; 0: any
+	taken atomic.Int64 // how many requests were
 }
 
 // refused makes the limit half of what was not taken.
@@ -19,6 +23,7 @@ func (s *sizes) refused(size int) { s.limit.Store(int64(size/2 + 1)) }
 
 // passed raises the limit slowly when a request near it was taken.
 func (s *sizes) passed(size int) {
+	s.taken.Add(1)
 	limit := s.limit.Load()
 	if limit > 0 && int64(size) > limit/2 {
 		s.limit.CompareAndSwap(limit, limit+limit/16)
@@ -70,6 +75,20 @@ func (d *delivery) groups() (groups []group) {
 		g.items, size = append(g.items, i), size+of
 	}
 	return append(groups, g)
+}
+
+// hopeless reports whether a heavy group is to be split: after some tries, and a
+// single node, which is rejected then, after all of the patience, if other
+// requests were taken meanwhile and it has not been stored without an answer.
+func (d *delivery) hopeless(ctx context.Context, g group, b backoff, taken int64) bool {
+	if len(g.items) > 1 {
+		return b.tries >= heavyTries
+	}
+	if b.waited < d.target.patience || d.target.sizes.taken.Load() == taken {
+		return false
+	}
+	path := "/" + url.PathEscape(d.index.Name) + "/_doc/" + url.PathEscape(d.batch.id(g.items[0])) + "?_source=false"
+	return typeOf(d.target.ask(ctx, http.MethodGet, path, nil, nil)) == typeDocumentMissing
 }
 
 // split halves a group that was too large. A single node that is is rejected.

@@ -252,7 +252,7 @@ func (t *Target) identify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if number != version.Number {
+		if number != "" && number != version.Number {
 			version.Distribution, version.Number = "opensearch", number
 		}
 	}

@@ -109,11 +109,19 @@ func (t *Target) simulate(ctx context.Context, index string, template any) (fore
 	}
 	b := t.config.Backend
 	found.problem = b.unfit(answer.Template, found.settings)
-	if _, ok := found.aliases[b.Alias]; !ok {
+	switch rules, ok := found.aliases[b.Alias]; {
+	case !ok:
 		found.problem = problem{
 			fmt.Sprintf("it would not be behind alias %s: no index template that matches its name adds it", b.Alias),
 			"check --alias, --template, --index and SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN against Sentry's configuration",
 		}
+	case rules.WriteIndex:
+		found.problem = problem{
+			fmt.Sprintf("it would be the write index of alias %s, which can have only one: the second daily index could not be created", b.Alias),
+			"take is_write_index out of the index template's alias",
+		}
+	case len(blocks(found.settings)) > 0:
+		found.problem = problem{"it would refuse writes (" + strings.Join(blocks(found.settings), ", ") + ")", "take the block out of the index template"}
 	}
 	return found, nil
 }
@@ -145,8 +153,11 @@ func mappingProblem(mappings json.RawMessage) string {
 	if !ok {
 		return "its mapping has no field data"
 	}
-	if timestamp := mapping.Properties["timestamp"]; timestamp.Type != "date" {
+	switch timestamp := mapping.Properties["timestamp"]; {
+	case timestamp.Type != "date":
 		return "its mapping has no field timestamp of type date"
+	case timestamp.DocValues != nil && !*timestamp.DocValues:
+		return "field timestamp keeps no doc values (doc_values=false): rows and documents could not be compared"
 	}
 	return data.problem()
 }

@@ -104,6 +104,7 @@ func TestCheckContractRefusesMappings(t *testing.T) {
 		"data is a number":       {`"data":{"type":"long","store":true},` + dateField, `type "long"`},
 		"data is an object":      {`"data":{"properties":{"x":{"type":"keyword"}}},` + dateField, `type ""`},
 		"no timestamp":           {`"data":{"type":"binary","store":true}`, "no field timestamp"},
+		"timestamp of no values": {`"data":{"type":"binary","store":true},"timestamp":{"type":"date","doc_values":false}`, "field timestamp keeps no doc values"},
 		"timestamp is a keyword": {`"data":{"type":"binary","store":true},"timestamp":{"type":"keyword"}`, "no field timestamp"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,6 +185,17 @@ func TestCheckContractRefusesAliases(t *testing.T) {
 		b.must(http.MethodPut, "/_index_template/"+b.backend.Template, `{"index_patterns":["`+b.backend.Pattern+`"]}`)
 		wantRefusal(t, target.CheckContract(t.Context(), today), "would not be behind alias", "--alias")
 	})
+	for name, c := range map[string]struct{ settings, alias, text, remedy string }{
+		"write index":    {"{}", `{"is_write_index":true}`, "could not be created", "is_write_index"},
+		"refused writes": {`{"index.blocks.write":true}`, "{}", "it would refuse writes (index.blocks.write)", "take the block out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := oldest(t)
+			b.must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
+				`{"index_patterns":[%q],"template":{"settings":%s,"aliases":{%q:%s},%s}}`, b.backend.Pattern, c.settings, b.backend.Alias, c.alias, mapped(`"data":{"type":"binary","store":true},`+dateField)))
+			wantRefusal(t, b.open().CheckContract(t.Context(), today), c.text, c.remedy)
+		})
+	}
 	t.Run("as a daily index", func(t *testing.T) {
 		b := oldest(t)
 		target := b.open()

@@ -140,6 +140,7 @@ func (d *delivery) run(ctx context.Context) error {
 // halves of a group that is too large for one request.
 func (d *delivery) settle(ctx context.Context, g group) (halves []group, err error) {
 	var patience backoff
+	before := d.target.sizes.taken.Load()
 	for len(g.items) > 0 {
 		if err := d.intact(ctx); err != nil {
 			return nil, err
@@ -151,6 +152,7 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 		}
 		verdict := judge("bulk", answer, err)
 		if verdict.class == smaller && verdict.err != nil {
+			//lint:ignore nilerr the halves are its answer
 			return d.split(g, len(body)), nil
 		}
 		left, cause, err := d.take(ctx, g, answer, verdict)
@@ -165,7 +167,8 @@ func (d *delivery) settle(ctx context.Context, g group) (halves []group, err err
 			d.target.sizes.passed(len(body))
 			break
 		}
-		if patience.tries >= heavyTries && len(left) > 1 && len(body) > smallBody && heavy(cause) {
+		if len(body) > smallBody && heavy(cause) && d.hopeless(ctx, g, patience, before) {
+			//lint:ignore nilerr the halves are its answer
 			return d.split(g, len(body)), nil
 		}
 		if err := d.target.pause(ctx, &patience, cause); err != nil {

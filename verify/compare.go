@@ -129,14 +129,11 @@ const maxAhead = 100_000
 // copied yet, or are dated in the future.
 func (c *comparison) compareAhead(ctx context.Context) error {
 	var list []suspect
-	err := c.ask(ctx, func() error {
-		list = nil
-		return c.source.Entries(ctx, c.horizon, math.MaxInt64, func(e source.Entry) error {
-			if len(list) < maxAhead {
-				list = append(list, suspect{id: string(e.ID), micros: e.Micros})
-			}
-			return nil
-		})
+	_, err := c.entries(ctx, checkpoint.Range{From: c.horizon, To: math.MaxInt64}, func() { list = nil }, func(e source.Entry) error {
+		if len(list) < maxAhead {
+			list = append(list, suspect{id: string(e.ID), micros: e.Micros})
+		}
+		return nil
 	})
 	if err != nil || len(list) == maxAhead {
 		return err

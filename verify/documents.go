@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -115,19 +116,17 @@ func (d *documents) compareOneByOne(ctx context.Context, from, to int64) error {
 	}
 	var alone []suspect
 	var explained []string
-	err = d.ask(ctx, func() error {
-		alone, explained = nil, nil
-		return d.source.Entries(ctx, max(from*1000, d.from), min(to*1000, d.to), func(e source.Entry) error {
-			c, ok := unexplained[string(e.ID)]
-			switch {
-			case d.rejected.has(e.ID, e.Micros):
-			case ok && c.Millis == node.Millis(e.Micros):
-				explained = append(explained, c.ID)
-			default:
-				alone = append(alone, suspect{id: string(e.ID), day: d.day, micros: e.Micros})
-			}
-			return nil
-		})
+	rows := checkpoint.Range{From: max(from*1000, d.from), To: min(to*1000, d.to)}
+	bad, err := d.entries(ctx, rows, func() { alone, explained = nil, nil }, func(e source.Entry) error {
+		c, ok := unexplained[string(e.ID)]
+		switch {
+		case d.rejected.has(e.ID, e.Micros):
+		case ok && c.Millis == node.Millis(e.Micros):
+			explained = append(explained, c.ID)
+		default:
+			alone = append(alone, suspect{id: string(e.ID), day: d.day, micros: e.Micros})
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -135,8 +134,8 @@ func (d *documents) compareOneByOne(ctx context.Context, from, to int64) error {
 	for _, id := range explained {
 		delete(unexplained, id)
 	}
-	if err := d.suspects.add(ctx, alone...); err != nil || !d.counted.day.Ours {
-		return err
+	if err := d.suspects.add(ctx, alone...); err != nil || bad > 0 || !d.counted.day.Ours {
+		return err // a document can be of a row that cannot be read
 	}
 	for _, c := range unexplained {
 		if err := d.suspectDocument(ctx, c); err != nil {

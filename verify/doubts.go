@@ -9,6 +9,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
@@ -18,6 +19,7 @@ type Doubt struct {
 	Kind   DoubtKind
 	Reason string
 	After  string // of MigrationEarly: the moment from which on a migration may begin
+	Remedy string // of TableDamaged: what PostgreSQL's own error asks for
 }
 
 // DoubtKind says what would end a doubt. The figures are in the report.
@@ -33,7 +35,7 @@ const (
 	MigrationBehind                      // a migration has to come to its end
 	Borrowing                            // Report.Borrowed
 	NoSwitch                             // none is recorded
-	MigrationEarly                       // a migration of all days has to follow the switch, by Doubt.After
+	MigrationEarly                       // a migration of all days has to follow the switch
 	ComparedEarly                        // before the migration ended, or what was compared has changed
 	SampleUsed                           // the sample was used to repair
 	RejectedOpen                         // Report.Rejected
@@ -41,6 +43,7 @@ const (
 	ClusterNotWhole                      // shards are missing
 	StandbyBehind                        // the source is a standby that is not as far as the migration was
 	Uncounted                            // a count of the table without its indexes has other rows
+	TableDamaged                         // the table cannot be counted whole
 )
 
 // doubts asks everything that the verdict rests on. What is not known is a doubt.
@@ -117,7 +120,7 @@ func (d *doubts) ofOrder() {
 	}
 	settled := c.SwitchedAt + overlap.Microseconds()
 	early := func(reason string) {
-		d.result.Doubts = append(d.result.Doubts, Doubt{MigrationEarly, reason, isoTime(settled)})
+		d.result.Doubts = append(d.result.Doubts, Doubt{Kind: MigrationEarly, Reason: reason, After: isoTime(settled)})
 	}
 	switch {
 	case c.SwitchedAt == 0:
@@ -209,13 +212,23 @@ func (d *doubts) ofStandby(ctx context.Context) error {
 
 // ofTable counts the table without any index: that has to be what was compared.
 func (d *doubts) ofTable(ctx context.Context) error {
+	err := d.countTable(ctx)
+	if source.Damaged(err) || source.TooLong(err) {
+		d.result.Doubts = append(d.result.Doubts, Doubt{
+			Kind: TableDamaged, Reason: "the table cannot be counted whole: " + err.Error(), Remedy: hint.Of(err),
+		})
+		return nil
+	}
+	return err
+}
+
+func (d *doubts) countTable(ctx context.Context) error {
 	r := &d.result
 	seen := tally{r.Total.Source + d.ahead.rows, r.Total.Moments + d.ahead.moments}
 	for _, apart := range d.apartDays {
-		of, err := answer(ctx, d.sides, func(ctx context.Context) (of tally, err error) {
-			err = d.source.Entries(ctx, apart.from, apart.to, func(e source.Entry) error { of.add(e.Micros); return nil })
-			return of, err
-		})
+		of := tally{}
+		_, err := d.entries(ctx, checkpoint.Range{From: apart.from, To: apart.to}, func() { of = tally{} },
+			func(e source.Entry) error { of.add(e.Micros); return nil })
 		if err != nil {
 			return err
 		}

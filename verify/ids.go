@@ -75,14 +75,14 @@ type reading struct {
 
 func (c *dayComparison) readKeys(ctx context.Context, part checkpoint.Range) error {
 	var r *reading
-	err := c.ask(ctx, func() error {
+	begin := func() {
 		r = &reading{dayComparison: c, index: c.counted.day.Index, strata: c.newStrata(c.scopeDay)}
-		if err := c.source.Entries(ctx, part.From, part.To, func(e source.Entry) error { return r.add(ctx, e) }); err != nil {
-			return err
-		}
-		return r.look(ctx)
-	})
+	}
+	_, err := c.entries(ctx, part, begin, func(e source.Entry) error { return r.add(ctx, e) })
 	if err != nil {
+		return err
+	}
+	if err := r.look(ctx); err != nil {
 		return err
 	}
 	c.counted.change(func(d *Day) {

@@ -83,7 +83,8 @@ func (c *comparison) comparePayloadsOf(ctx context.Context, before *findings) er
 	err := before.each(func(f Finding) error {
 		day, err := node.ParseDay(f.Day)
 		if err != nil || f.ID == "" || f.Class == Extra {
-			return nil // it has no row to compare with
+			//lint:ignore nilerr it has no row to compare with
+			return nil
 		}
 		return queue.add(ctx, suspect{id: f.ID, day: day})
 	})

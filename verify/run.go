@@ -1,9 +1,12 @@
 package verify
 
 import (
+	"context"
 	"math"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
 
 // run is what every part of a run works with. Its terms, which are options, scope
@@ -116,4 +119,28 @@ func (r *run) newStrata(d scopeDay) *strata {
 		limit = int(quota(r.rate, d.rows+keysPerPart)) + r.certainLimit(d) + 2*maxParts
 	}
 	return newStrata(d.day, r.certain, r.sentAgain[d.day], limit)
+}
+
+// entries reads the rows of a time without their payloads, in parts where that
+// cannot be done at once, and returns how many microseconds have rows of which
+// not even that much can be read. Those that the migration did not list are a
+// finding. begin is called before each reading.
+func (r *run) entries(ctx context.Context, time checkpoint.Range, begin func(), visit func(source.Entry) error) (bad int, err error) {
+	err = r.ask(ctx, func() error { begin(); return r.source.Entries(ctx, time.From, time.To, visit) })
+	if !source.Damaged(err) && !source.TooLong(err) {
+		return 0, err
+	}
+	err = r.ask(ctx, func() error {
+		begin()
+		bad = 0
+		return r.source.EntriesApart(ctx, source.Slice{From: time.From, To: time.To}, visit, func(b source.Bad) error {
+			bad++
+			if r.rejected.has(nil, b.Micros) {
+				return visit(source.Entry{Micros: b.Micros})
+			}
+			day := node.DayOf(b.Micros).String()
+			return r.record.findings.add(day, Finding{Class: Uncompared, Day: day, Known: "PostgreSQL cannot read rows, such as of " + isoTime(b.Micros) + ": " + b.Why})
+		})
+	})
+	return bad, err
 }

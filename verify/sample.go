@@ -102,62 +102,83 @@ func (p *payloads) suspected(rows []node.Node) []suspect {
 	return found
 }
 
-// comparePart compares every payload of a part of the day. Where the server cannot
-// read some row, it continues row by row.
+// comparePart compares every payload of a part of the day. One that is cut off in
+// its middle, such as by a standby while the target is slow, is read in halves.
+// Where the server cannot read some row, it continues row by row.
 func (p *payloads) comparePart(ctx context.Context, part checkpoint.Range) error {
-	c := newComparer(p.run)
-	var counted Compared
-	var found []suspect
+	var s stream
+	cut := false
 	err := p.ask(ctx, func() error {
-		counted, found = Compared{}, nil
-		b := &batch{}
-		compare := func() error {
-			unsound, n, err := c.compare(ctx, p.day, b, rowsAtOnce)
-			found = append(found, p.suspected(unsound)...)
-			counted.add(n)
-			*b = batch{rows: b.rows[:0]}
-			if err != nil || len(found) < maxSuspects {
-				return err
-			}
-			enough := found
-			found = nil
-			return p.suspects.add(ctx, enough...)
+		s = stream{payloads: p}
+		err := s.compare(ctx, part)
+		if cut = s.began && part.To-part.From > 1 && (source.Retryable(err) || source.TooLong(err)); cut {
+			return nil
 		}
-		err := p.source.Stream(ctx, part.From, part.To, func(n node.Node) error {
-			if p.rejected.has(n.ID, n.Micros) {
-				return nil
-			}
-			if b.add(clone(n)); !b.full() {
-				return nil
-			}
-			return compare()
-		})
-		if err != nil {
+		return err
+	})
+	switch {
+	case cut:
+		middle := part.From + (part.To-part.From)/2
+		if err := p.comparePart(ctx, checkpoint.Range{From: part.From, To: middle}); err != nil {
 			return err
+		}
+		return p.comparePart(ctx, checkpoint.Range{From: middle, To: part.To})
+	case source.Damaged(err), source.TooLong(err):
+		return p.compareRowByRow(ctx, part)
+	case err != nil:
+		return err
+	}
+	p.suspects.counted.change(func(d *Day) { d.stratum(p.stratum).add(s.counted) })
+	return p.suspects.add(ctx, s.found...)
+}
+
+// stream is one reading of a part. It counts apart from others, so that one that
+// broke off leaves nothing behind.
+type stream struct {
+	*payloads
+	counted Compared
+	found   []suspect
+	began   bool // rows came
+}
+
+func (s *stream) compare(ctx context.Context, part checkpoint.Range) error {
+	c, b := newComparer(s.run), &batch{}
+	compare := func() error {
+		unsound, n, err := c.compare(ctx, s.day, b, rowsAtOnce)
+		s.found = append(s.found, s.suspected(unsound)...)
+		s.counted.add(n)
+		*b = batch{rows: b.rows[:0]}
+		if err != nil || len(s.found) < maxSuspects {
+			return err
+		}
+		found := s.found
+		s.found = nil
+		return s.suspects.add(ctx, found...)
+	}
+	err := s.source.Stream(ctx, part.From, part.To, func(n node.Node) error {
+		s.began = true
+		if s.rejected.has(n.ID, n.Micros) {
+			return nil
+		}
+		if b.add(clone(n)); !b.full() {
+			return nil
 		}
 		return compare()
 	})
-	if source.Damaged(err) {
-		return p.compareRowByRow(ctx, part)
-	}
 	if err != nil {
 		return err
 	}
-	p.suspects.counted.change(func(d *Day) { d.stratum(p.stratum).add(counted) })
-	return p.suspects.add(ctx, found...)
+	return compare()
 }
 
 // compareRowByRow compares a part whose rows cannot be streamed.
 func (p *payloads) compareRowByRow(ctx context.Context, part checkpoint.Range) error {
 	var list []pick
-	err := p.ask(ctx, func() error {
-		list = nil
-		return p.source.Entries(ctx, part.From, part.To, func(e source.Entry) error {
-			if !p.rejected.has(e.ID, e.Micros) {
-				list = append(list, pick{id: string(e.ID), micros: e.Micros, bytes: e.Bytes})
-			}
-			return nil
-		})
+	_, err := p.entries(ctx, part, func() { list = nil }, func(e source.Entry) error {
+		if !p.rejected.has(e.ID, e.Micros) {
+			list = append(list, pick{id: string(e.ID), micros: e.Micros, bytes: e.Bytes})
+		}
+		return nil
 	})
 	if err != nil {
 		return err

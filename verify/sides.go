@@ -99,24 +99,16 @@ func (s *sides) fetch(ctx context.Context, ids []string, newest map[string]int64
 		}
 		return nil
 	}
-	var fetch func(ids []string) error
-	fetch = func(ids []string) error {
-		err := s.ask(ctx, func() error { return s.source.Fetch(ctx, ids, keep) })
-		if !source.Damaged(err) {
-			return err
-		}
-		if len(ids) == 1 {
-			damaged[ids[0]] = "PostgreSQL cannot read the row: its table is damaged"
-			return nil
-		}
-		for i := range ids {
-			if err := fetch(ids[i : i+1]); err != nil {
-				return err
-			}
-		}
-		return nil
+	err = s.ask(ctx, func() error { return s.source.Fetch(ctx, ids, keep) })
+	if source.Damaged(err) || source.TooLong(err) {
+		err = s.ask(ctx, func() error {
+			return s.source.FetchApart(ctx, ids, source.Apart{Node: keep, Bad: func(b source.Bad) error {
+				damaged[string(b.ID)] = "PostgreSQL cannot read the row: " + b.Why
+				return nil
+			}})
+		})
 	}
-	if err := fetch(ids); err != nil {
+	if err != nil {
 		return nil, nil, err
 	}
 	for id, micros := range newest {

@@ -14,7 +14,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
-	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
 	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
@@ -273,9 +272,7 @@ func TestAStandbyHasToReplay(t *testing.T) {
 	for there := false; !there; {
 		w.must(replica.QueryRow(t.Context(), "select to_regclass('later') is not null").Scan(&there))
 	}
-	w.parts.Source, err = source.Open(t.Context(), source.Config{ConnString: standby.URL(), Table: "nodestore_node", Connections: 3})
-	w.must(err)
-	t.Cleanup(w.parts.Source.Close)
+	w.parts.Source = w.openSource(standby.URL())
 	wantSafe(t, w.verify(w.options(verify.Full)))
 
 	_, err = replica.Exec(t.Context(), "select pg_wal_replay_pause()")

@@ -83,7 +83,7 @@ func newWorldOf(t *testing.T, url string, depth node.Depth, o synth.Options, cha
 	for _, how := range change {
 		how(w)
 	}
-	w.open(url)
+	w.open(w.url)
 	w.migrate()
 	return w
 }
@@ -110,15 +110,21 @@ func (w *world) open(url string) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	var err error
-	w.parts.Source, err = source.Open(ctx, source.Config{ConnString: url, Table: "nodestore_node", Connections: 3})
-	w.must(err)
-	w.t.Cleanup(w.parts.Source.Close)
+	w.parts.Source = w.openSource(url)
 	w.parts.Target, err = target.Open(ctx, target.Config{URLs: []string{w.server}, Backend: w.backend, Patience: 20 * time.Second})
 	w.must(err)
 	w.t.Cleanup(w.parts.Target.Close)
 	_, err = w.parts.Target.EnsureTemplate(ctx)
 	w.must(err)
 	w.openCheckpoint()
+}
+
+func (w *world) openSource(url string) *source.Source {
+	w.t.Helper()
+	opened, err := source.Open(w.t.Context(), source.Config{ConnString: url, Table: "nodestore_node", Connections: 3})
+	w.must(err)
+	w.t.Cleanup(opened.Close)
+	return opened
 }
 
 // openCheckpoint opens the world's checkpoint, again after it was closed.

@@ -37,7 +37,7 @@ func (b *bed) newJob(table string) (*job, error) {
 // copy runs `migrate`, of which every node must be stored.
 func (j *job) copy(ctx context.Context, args ...string) (sample, error) {
 	var got migrate.Summary
-	s, err := j.tool(ctx, &got, append([]string{"migrate", "--target", j.target}, args...)...)
+	s, err := j.tool(ctx, &got, append([]string{"migrate", "--target", j.target, "--compact", "never"}, args...)...)
 	if err != nil {
 		return sample{}, err
 	}

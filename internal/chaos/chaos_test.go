@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 // TestCampaign is a short one: its seed has rows that are rejected.
 func TestCampaign(t *testing.T) {
 	var out strings.Builder
-	if err := campaign(t.Context(), options{faults: 30, rows: 600, seed: 1, limit: time.Minute}, &out); err != nil {
+	if err := campaign(t.Context(), options{faults: 30, rows: 600, seed: 1, limit: time.Minute, tables: 1}, &out); err != nil {
 		t.Error(err)
 	}
 	t.Log(out.String())

@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -31,11 +34,15 @@ func kinds() []kind {
 		{"OpenSearch: SIGSTOP for seconds", 3, func(r *round, g *rand.Rand) (bool, error) { return freeze(r.openSearch.PID(), seconds(g)) }},
 		{"OpenSearch: index dropped by hand", 6, dropIndex},
 		{"OpenSearch: creation of indices blocked for seconds", 3, blockCreation},
+		{"OpenSearch: write queue full for seconds", 4, fillQueue},
+		{"OpenSearch: template changed for seconds", 2, changeTemplate},
+		{"OpenSearch: an index refuses writes for seconds", 2, blockWrites},
 		{"PostgreSQL: restarted", 2, func(r *round, _ *rand.Rand) (bool, error) { return r.restart(r.ctx, r.postgres) }},
 		{"PostgreSQL: crash, started again", 2, func(r *round, _ *rand.Rand) (bool, error) { return r.crash(r.ctx, r.postgres, syscall.SIGQUIT) }},
 		{"PostgreSQL: SIGSTOP for seconds", 3, func(r *round, g *rand.Rand) (bool, error) { return freeze(r.postgres.PID(), seconds(g)) }},
 		{"PostgreSQL: pg_terminate_backend", 6, func(r *round, _ *rand.Rand) (bool, error) { return r.backends("pg_terminate_backend") }},
 		{"PostgreSQL: pg_cancel_backend", 6, func(r *round, _ *rand.Rand) (bool, error) { return r.backends("pg_cancel_backend") }},
+		{"PostgreSQL: a standby answers for seconds, and cancels", 4, standbyCancels},
 		{"PostgreSQL: connections closed", 4, func(r *round, _ *rand.Rand) (bool, error) {
 			return r.line.cutAll(func(c net.Conn) { _ = c.Close() }) > 0, nil
 		}},
@@ -86,6 +93,10 @@ func httpFaults() []weighted {
 		{httpFault{name: "HTTP: 413 page", bulk: true, status: 413, body: page(413)}, 5},
 		{httpFault{name: "HTTP: 403 index_create_block", create: true, status: 403, body: fmt.Sprintf(problem, "index_create_block_exception", "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];", 403)}, 5},
 		{httpFault{name: "HTTP: 404 page", status: 404, body: page(404)}, 5},
+		{httpFault{name: "HTTP: 200 page", status: 200, body: page(200)}, 3},
+		{httpFault{name: "HTTP: 408 page", status: 408, body: page(408)}, 3},
+		{httpFault{name: "HTTP: 417 page", status: 417, body: page(417)}, 3},
+		{httpFault{name: "HTTP: 500 page", status: 500, body: page(500)}, 3},
 		{httpFault{name: "HTTP: 502 page", status: 502, body: page(502)}, 5},
 		{httpFault{name: "HTTP: 503 cluster_manager_not_discovered", status: 503, body: fmt.Sprintf(problem, "cluster_manager_not_discovered_exception", "no cluster manager", 503)}, 5},
 		{httpFault{name: "HTTP: 504 page", status: 504, body: page(504)}, 5},
@@ -127,10 +138,73 @@ func dropIndex(r *round, g *rand.Rand) (bool, error) {
 	day := r.began.AddDate(0, 0, -1-g.IntN(4)).Format(time.DateOnly)
 	err := r.ask(r.ctx, http.MethodDelete, "/"+r.alias+"-"+day, nil, nil)
 	if err != nil {
-		return false, nil // it is not there
+		//lint:ignore nilerr it is not there
+		return false, nil
 	}
 	r.dropped[day] = true
 	return true, nil
+}
+
+// standbyCancels has new connections lead to a standby, as a balancer over
+// replicas does, and ends each query there by the replay of a lock.
+func standbyCancels(r *round, g *rand.Rand) (bool, error) {
+	at, err := url.Parse(r.standby.URL())
+	if err != nil {
+		return false, err
+	}
+	r.line.backend.Store(at.Host)
+	defer r.line.cutAll(reset)
+	defer r.line.backend.Store(r.primary.Load())
+	r.line.cutAll(reset)
+	for end := time.Now().Add(seconds(g)); time.Now().Before(end); pause(r.ctx, 50*time.Millisecond) {
+		if err := r.execute(r.ctx, r.database, "do $$ begin lock nodestore_node in access exclusive mode; end $$"); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// fillQueue has others write until the server itself refuses requests of the tool.
+func fillQueue(r *round, g *rand.Rand) (bool, error) {
+	ctx, stop := context.WithTimeout(r.ctx, seconds(g))
+	defer stop()
+	const index = "/filler"
+	before := r.http.refusals.Load()
+	var others sync.WaitGroup
+	for range 4 * queueSize {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				_ = r.ask(ctx, http.MethodPost, index+"/_doc", map[string]string{"text": strings.Repeat("so many different words ", 2000)}, nil) // refused, it is for that
+			}
+		})
+	}
+	others.Wait()
+	return r.http.refusals.Load() > before, r.ask(context.WithoutCancel(r.ctx), http.MethodDelete, index+"?ignore_unavailable=true", nil, nil)
+}
+
+// blockWrites is somebody's decision: a run may end by it.
+func blockWrites(r *round, g *rand.Rand) (bool, error) {
+	index := "/" + r.alias + "-" + r.began.AddDate(0, 0, -1-g.IntN(4)).Format(time.DateOnly)
+	set := func(value any) error {
+		return r.ask(context.WithoutCancel(r.ctx), http.MethodPut, index+"/_settings", map[string]any{"index.blocks.write": value}, nil)
+	}
+	if err := set(true); err != nil {
+		//lint:ignore nilerr it is not there
+		return false, nil
+	}
+	pause(r.ctx, seconds(g))
+	return true, set(nil)
+}
+
+// changeTemplate has it lead to another alias for seconds: a run that makes an
+// index meanwhile has to refuse, and the next one goes on.
+func changeTemplate(r *round, g *rand.Rand) (bool, error) {
+	path := "/_index_template/" + r.alias
+	if err := r.ask(r.ctx, http.MethodPut, path, r.template(r.alias+"-other"), nil); err != nil {
+		return false, err
+	}
+	pause(r.ctx, seconds(g))
+	return true, r.ask(context.WithoutCancel(r.ctx), http.MethodPut, path, r.template(r.alias), nil)
 }
 
 // blockCreation is what a cluster does by itself when its disks are full.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"hash/maphash"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,6 +47,8 @@ type httpGate struct {
 	client  http.Client
 	ctx     context.Context
 	stop    context.CancelFunc
+
+	refusals atomic.Int64 // answers of the server's own with a full queue
 
 	mu     sync.Mutex
 	armed  *httpFault
@@ -133,16 +136,17 @@ func (g *httpGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f.twice {
-		_, _, _ = g.ask(r, body) // as a proxy that did not like the first answer
+		_, _, _, _ = g.ask(r, body) // as a proxy that did not like the first answer
 	}
-	got, content, err := g.ask(r, body)
+	status, header, content, err := g.ask(r, body)
 	if err != nil || f.cut == beforeAnswer {
 		abort(w, f)
 	}
-	for name, values := range got.Header {
-		w.Header()[name] = values
+	if bytes.Contains(content, []byte("rejected_execution_exception")) {
+		g.refusals.Add(1)
 	}
-	w.WriteHeader(got.StatusCode)
+	maps.Copy(w.Header(), header)
+	w.WriteHeader(status)
 	if f.cut == inAnswer {
 		_, _ = w.Write(content[:len(content)/2])
 		_ = http.NewResponseController(w).Flush()
@@ -165,19 +169,19 @@ func (g *httpGate) sent() (bytes, resent int64) {
 	return g.bytes, g.resent
 }
 
-func (g *httpGate) ask(r *http.Request, body []byte) (*http.Response, []byte, error) {
+func (g *httpGate) ask(r *http.Request, body []byte) (status int, header http.Header, content []byte, err error) {
 	request, err := http.NewRequestWithContext(g.ctx, r.Method, g.backend.Load().(string)+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return 0, nil, nil, err
 	}
 	request.Header = r.Header.Clone()
 	got, err := g.client.Do(request)
 	if err != nil {
-		return nil, nil, err
+		return 0, nil, nil, err
 	}
 	defer got.Body.Close()
-	content, err := io.ReadAll(got.Body)
-	return got, content, err
+	content, err = io.ReadAll(got.Body)
+	return got.StatusCode, got.Header, content, err
 }
 
 // count looks which documents of a bulk request were sent before.

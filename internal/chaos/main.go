@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,10 +40,11 @@ func main() {
 	seed := flag.Uint64("seed", 1, "`number` of the first round; an odd one has rows that are rejected")
 	rows := flag.Int("rows", 1800, "`number` of rows before Sentry writes more")
 	limit := flag.Duration("for", 30*time.Minute, "no round begins after this `time`")
+	tables := flag.Int("tables", 2, "`number` of rounds at the same time, each with servers of its own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := campaign(ctx, options{*faults, *rows, *seed, *limit}, os.Stdout); err != nil {
+	if err := campaign(ctx, options{*faults, *rows, *seed, *limit, *tables}, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)
 	}
@@ -53,6 +55,7 @@ type options struct {
 	rows   int
 	seed   uint64
 	limit  time.Duration
+	tables int
 }
 
 // end is how a run ended after a fault.
@@ -72,6 +75,8 @@ type results struct {
 
 	copiedAgain int           // runs with --copy-again
 	slowest     time.Duration // from a signal to the end of a run
+	sent        int64         // bytes of bulk requests
+	resent      int64         // of them, those that were sent before
 }
 
 func (r *results) add(c comparison) {
@@ -84,6 +89,27 @@ func (r *results) add(c comparison) {
 	r.comparison.settings += c.settings
 }
 
+func newResults() *results {
+	return &results{faults: make(map[string]int), ended: make(map[end]int), said: make(map[string]int)}
+}
+
+// merge adds what another table has played.
+func (r *results) merge(other *results) {
+	rounds := r.rounds
+	r.add(other.comparison)
+	r.rounds, r.runs, r.copiedAgain = rounds+other.rounds, r.runs+other.runs, r.copiedAgain+other.copiedAgain
+	r.sent, r.resent, r.slowest = r.sent+other.sent, r.resent+other.resent, max(r.slowest, other.slowest)
+	for name, n := range other.faults {
+		r.faults[name] += n
+	}
+	for one, n := range other.ended {
+		r.ended[one] += n
+	}
+	for text, n := range other.said {
+		r.said[text] += n
+	}
+}
+
 func (r *results) injected() (n int) {
 	for _, times := range r.faults {
 		n += times
@@ -91,29 +117,59 @@ func (r *results) injected() (n int) {
 	return n
 }
 
-func campaign(ctx context.Context, o options, out io.Writer) (err error) {
+func campaign(ctx context.Context, o options, out io.Writer) error {
 	started := time.Now()
+	var mu sync.Mutex
+	left, seed := o.faults, o.seed
+	next := func() (round options, more bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if left <= 0 || time.Since(started) >= o.limit || ctx.Err() != nil {
+			return options{}, false
+		}
+		round = options{faults: min(faultsOfRound, left), rows: o.rows, seed: seed}
+		left, seed = left-round.faults, seed+1
+		return round, true
+	}
+	total := newResults()
+	var failed []error
+	var tables sync.WaitGroup
+	for range o.tables {
+		tables.Go(func() {
+			here := newResults()
+			err := here.table(ctx, next, func(text string) {
+				mu.Lock()
+				defer mu.Unlock()
+				_, _ = io.WriteString(out, text) // what nobody reads fails no round
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			total.merge(here)
+			failed = append(failed, err)
+		})
+	}
+	tables.Wait()
+	total.print(out, time.Since(started))
+	return errors.Join(append(failed, ctx.Err())...)
+}
+
+// table plays rounds on servers of its own.
+func (r *results) table(ctx context.Context, next func() (options, bool), tell func(string)) (err error) {
 	on, err := startServers(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, on.stop()) }()
-	total := &results{faults: make(map[string]int), ended: make(map[end]int), said: make(map[string]int)}
-	var failed []string
-	for seed := o.seed; total.injected() < o.faults && time.Since(started) < o.limit; seed++ {
-		here := options{min(faultsOfRound, o.faults-total.injected()), o.rows, seed, 0}
-		if err := total.play(ctx, on, here, out); err != nil {
-			failed = append(failed, err.Error())
+	for {
+		o, more := next()
+		if !more {
+			r.sent, r.resent = on.http.sent()
+			return err
 		}
-		if ctx.Err() != nil {
-			break
-		}
+		var text strings.Builder
+		err = errors.Join(err, r.play(ctx, on, o, &text))
+		tell(text.String())
 	}
-	total.print(out, on, time.Since(started))
-	if len(failed) > 0 {
-		return errors.New(strings.Join(failed, "\n"))
-	}
-	return ctx.Err()
 }
 
 // play plays one round and prints its line, or what led to its failure.
@@ -139,15 +195,14 @@ func (r *results) play(ctx context.Context, on *servers, o options, out io.Write
 }
 
 // print prints the table as Markdown, as docs/reliability.md has it.
-func (r *results) print(out io.Writer, on *servers, took time.Duration) {
+func (r *results) print(out io.Writer, took time.Duration) {
 	fmt.Fprintf(out, "\n| fault | times | run ended by the signal | with 130 | with 1 |\n|---|---:|---:|---:|---:|\n")
 	for _, name := range slices.Sorted(maps.Keys(r.faults)) {
 		fmt.Fprintf(out, "| %s | %d | %d | %d | %d |\n", name, r.faults[name],
 			r.ended[end{name, killed}], r.ended[end{name, 130}], r.ended[end{name, 1}])
 	}
-	bytes, resent := on.http.sent()
 	fmt.Fprintf(out, "\n%d faults in %d rounds and %s; %d runs of the tool; %d ids; %.1f MB were sent in bulk requests, of them %.1f MB twice.\n",
-		r.injected(), r.rounds, took.Round(time.Second), r.runs, r.nodes, float64(bytes)/1e6, float64(resent)/1e6)
+		r.injected(), r.rounds, took.Round(time.Second), r.runs, r.nodes, float64(r.sent)/1e6, float64(r.resent)/1e6)
 	fmt.Fprintf(out, "Lost %d, doubled %d, resurrected %d, with other bytes %d, settings left %d.\n", r.lost, r.doubled, r.resurrected, r.wrong, r.comparison.settings)
 	fmt.Fprintf(out, "%d runs with --copy-again; the slowest stop took %.1f s.\n\n", r.copiedAgain, r.slowest.Seconds())
 	for _, message := range slices.SortedFunc(maps.Keys(r.said), func(a, b string) int { return cmp.Compare(r.said[b], r.said[a]) }) {

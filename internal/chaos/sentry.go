@@ -31,6 +31,7 @@ var unreadable sum
 type sentry struct {
 	*servers
 	database, alias string
+	compact         string      // as --compact has it
 	pool            []synth.Row // payloads to write
 	good            []synth.Row // those of them that can be read
 	inner           map[sum]sum // of the column's text: of its inner bytes
@@ -46,6 +47,10 @@ func newSentry(on *servers, name string, seed uint64) *sentry {
 	s := &sentry{
 		servers: on, database: name, alias: name, inner: make(map[sum]sum),
 		used: make(map[string]int), written: make(map[string]sum), removed: make(map[string]bool),
+	}
+	s.compact = "never" // it waits for half a minute
+	if seed%3 == 0 {
+		s.compact = "now"
 	}
 	mix := synth.Everything()
 	if seed%2 == 0 { // else nodes are rejected, too

@@ -9,15 +9,21 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 )
 
+// queueSize is that of OpenSearch's write queue: a few clients fill it.
+const queueSize = 8
+
 // servers are PostgreSQL and OpenSearch, each with a proxy that the tool uses.
 type servers struct {
 	postgres   *testbed.Postgres
+	standby    *testbed.Postgres // of postgres; it waits for no query
+	primary    atomic.Value      // HOST:PORT of postgres, string
 	openSearch *testbed.OpenSearch
 	line       *lineGate
 	http       *httpGate
@@ -36,7 +42,14 @@ func startServers(ctx context.Context) (s *servers, err error) {
 	if s.postgres, err = testbed.StartPostgres(ctx, testbed.PostgresOptions{}); err != nil {
 		return s, err
 	}
-	if s.openSearch, err = testbed.StartOpenSearch(ctx, testbed.OpenSearchOptions{Quick: true}); err != nil {
+	if s.standby, err = testbed.StartPostgres(ctx, testbed.PostgresOptions{
+		StandbyOf: s.postgres, Settings: map[string]string{"max_standby_streaming_delay": "0"},
+	}); err != nil {
+		return s, err
+	}
+	if s.openSearch, err = testbed.StartOpenSearch(ctx, testbed.OpenSearchOptions{Quick: true, Settings: map[string]string{
+		"thread_pool.write.size": "1", "thread_pool.write.queue_size": strconv.Itoa(queueSize),
+	}}); err != nil {
 		return s, err
 	}
 	return s, s.connect()
@@ -48,6 +61,7 @@ func (s *servers) connect() error {
 	if err != nil {
 		return err
 	}
+	s.primary.Store(at.Host)
 	s.line.backend.Store(at.Host)
 	s.http.backend.Store(s.openSearch.URL())
 	return nil
@@ -58,8 +72,10 @@ func (s *servers) stop() (err error) {
 	if s.line != nil {
 		s.line.close()
 	}
-	if s.postgres != nil {
-		err = s.postgres.Stop()
+	for _, one := range []*testbed.Postgres{s.standby, s.postgres} {
+		if one != nil {
+			err = errors.Join(err, one.Stop())
+		}
 	}
 	if s.openSearch != nil {
 		err = errors.Join(err, s.openSearch.Stop())
@@ -69,7 +85,7 @@ func (s *servers) stop() (err error) {
 
 // direct is the URL of a database, not through the proxy.
 func (s *servers) direct(database string) string {
-	return s.database(s.line.backend.Load().(string), database)
+	return s.database(s.primary.Load().(string), database)
 }
 
 // proxied is the URL of a database as the tool gets it.

@@ -27,6 +27,7 @@ type summary struct {
 	Fates   map[string]int64
 	Lost    []struct{ Day string }
 	Missing int64
+	Doubled int64
 	Safe    bool `json:"safe_to_drop"`
 	Because []string
 }
@@ -39,7 +40,11 @@ type tool struct {
 }
 
 func startTool(dir string, args []string) (*tool, error) {
-	t := &tool{cmd: exec.Command(os.Args[0], args...), ended: make(chan struct{})}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	t := &tool{cmd: exec.Command(self, args...), ended: make(chan struct{})}
 	t.cmd.Dir = dir
 	t.cmd.Env = append(os.Environ(), childVariable+"=1", "NODESTORE_REGION=chaos")
 	t.cmd.Stdout, t.cmd.Stderr = &t.stdout, &t.stderr
@@ -123,7 +128,7 @@ func arguments(s *sentry, dir, verb string, more ...string) []string {
 		"--alias", s.alias, "--template", s.alias, "--index", s.alias + "-{date}", "--checkpoint", filepath.Join(dir, "checkpoint"),
 	}
 	if verb == "migrate" {
-		args = append(args, "--check", "full", "--readers", "2", "--senders", "2", "--bulk-bytes", "64KiB", "--overlap", overlap.String())
+		args = append(args, "--check", "full", "--readers", "2", "--senders", "2", "--bulk-bytes", "64KiB", "--overlap", overlap.String(), "--compact", s.compact)
 	}
 	return append(args, more...)
 }

@@ -136,12 +136,18 @@ func Main() int {
 // than the half minute after which Kubernetes kills.
 const stopLimit = 20 * time.Second
 
+// hangLimit is for what does not end with its context: a terminal or a pipe that
+// takes no more, such as after Ctrl-S, holds up whoever writes to it.
+const hangLimit = 5 * time.Second
+
 // interrupts closes the returned channel at the first signal to end, and calls
-// cancel at the second, or when stopLimit is over; a third one kills. A terminal
-// that goes away is such a signal, unless nohup said otherwise. A pipe whose
-// reader went away is none, nor is a file that may not grow: the write has its error.
+// cancel at the second, or when stopLimit is over; what hangs then is left alone,
+// and a third one kills. A terminal that goes away is such a signal, unless nohup
+// said otherwise. A pipe whose reader went away is none, nor is a file that may not
+// grow: the write has its error. SIGUSR1 ends no verb, also where none answers it.
 func interrupts(cancel context.CancelFunc, stderr io.Writer) <-chan struct{} {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGXFSZ) // not Ignore, which the servers of a demo would inherit
+	// Not Ignore, which the servers of a demo would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGXFSZ, syscall.SIGUSR1)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -150,13 +156,17 @@ func interrupts(cancel context.CancelFunc, stderr io.Writer) <-chan struct{} {
 	stop := make(chan struct{})
 	go func() {
 		<-signals
-		close(stop) // first: a terminal that hangs must not hold it up
-		limit := time.AfterFunc(stopLimit, cancel)
-		fmt.Fprintln(stderr, "\nStopping in good order; interrupt again to stop at once.")
+		close(stop)
+		end := func() {
+			cancel()
+			time.AfterFunc(hangLimit, func() { os.Exit(exitInterrupted) })
+		}
+		limit := time.AfterFunc(stopLimit, end)
+		go fmt.Fprintln(stderr, "\nStopping in good order; interrupt again to stop at once.") // a terminal that hangs must not hold up the next signal
 		<-signals
 		limit.Stop()
 		signal.Stop(signals)
-		cancel()
+		end()
 	}()
 	return stop
 }

@@ -128,7 +128,7 @@ func startCopy(t *testing.T, from, to string) (*transcript, <-chan error) {
 	selected, code := parse(p, []string{
 		"migrate", "--source", from, "--target", to, "--region", "test",
 		"--alias", "held", "--template", "held", "--index", "held-{date}",
-		"--checkpoint", filepath.Join(t.TempDir(), "test.checkpoint"), "--senders", "1", "--bulk-bytes", "64KiB",
+		"--checkpoint", filepath.Join(t.TempDir(), "test.checkpoint"), "--senders", "1", "--bulk-bytes", "64KiB", "--compact", "never",
 	})
 	verb, ok := selected.(*migrateCommand)
 	if !ok {
@@ -206,7 +206,7 @@ func newValve(t *testing.T, address string, n int64) *valve {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/_bulk") && v.bulks.Add(1) == n:
 			<-opened
-		case r.URL.Path == "/_cat/allocation":
+		case r.URL.Path == "/_nodes/stats/fs":
 			v.looks.Add(1)
 		}
 		forward.ServeHTTP(w, r)

@@ -289,6 +289,10 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("%s: %s nodes, %s to copy", e.Day, count(e.Nodes), size(e.Bytes))
 	case migrate.DaySealed:
 		return fmt.Sprintf("%s: sealed, %s documents in %s", e.Day, count(e.Nodes), e.Index)
+	case migrate.DayCompact:
+		return fmt.Sprintf("%s: compact, %s in %s", e.Day, size(e.Bytes), e.Index)
+	case migrate.Compacting:
+		return fmt.Sprintf("all is copied; compacting %s", plural(e.Nodes, "day"))
 	case migrate.DayOpen:
 		return fmt.Sprintf("%s: copied so far; Sentry may still write to it, so it stays open", e.Day)
 	case migrate.Retry:

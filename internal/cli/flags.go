@@ -229,6 +229,7 @@ func (v *timeValue) UnmarshalText(text []byte) error {
 	at, err := time.Parse(time.RFC3339Nano, string(text))
 	if err != nil {
 		v.problem = fmt.Errorf("%q is no time such as 2025-09-01T14:30:00Z", text)
+		//lint:ignore nilerr the problem is told when the flag is used
 		return nil
 	}
 	v.micros = at.UnixMicro()

@@ -98,12 +98,12 @@ func (g *governed) close() {
 	}
 }
 
-// noRoom says why a load has to wait for room on the data nodes, or "".
+// noRoom says why a load has to wait for room on the nodes that may hold a daily index, or "".
 func noRoom(ctx context.Context, t *target.Target, waits bool) (string, error) {
 	limits, err := t.Limits(ctx)
 	if err != nil || !limits.Enforced {
 		return "", err
 	}
-	disks, err := t.Disks(ctx)
+	disks, err := t.Disks(ctx, limits)
 	return limits.NoRoom(disks, waits), err
 }

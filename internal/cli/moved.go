@@ -18,7 +18,8 @@ func (c *migrateCommand) bind(ctx context.Context, s *session) (checkpoint.Bindi
 	here := s.binding(c.Region)
 	state, err := readState(ctx, c.Checkpoint, s.Target)
 	if err != nil {
-		return here, nil // there is none yet, or opening it says what is wrong with it
+		//lint:ignore nilerr there is none yet, or opening it says what is wrong with it
+		return here, nil
 	}
 	if c.RestoreSettings {
 		here.Source = state.Binding.Source // the settings are the target's
@@ -28,7 +29,8 @@ func (c *migrateCommand) bind(ctx context.Context, s *session) (checkpoint.Bindi
 	confirmed := here
 	confirmed.Moved = true
 	if _, otherwise := state.Binding.Accept(confirmed); err == nil || otherwise != nil {
-		return here, nil // the same, or not only moved: opening the checkpoint refuses it
+		//lint:ignore nilerr the same, or not only moved: opening the checkpoint refuses it
+		return here, nil
 	}
 	seen, err := migrate.Sight(ctx, s.Source, s.Target, state)
 	if err != nil {

@@ -101,6 +101,8 @@ func flagsOf(lever plan.Lever) string {
 		return " (--source, --table, --since, --until)"
 	case plan.ChooseDays:
 		return " (--since, --retention)"
+	case plan.ChooseTable:
+		return " (--table)"
 	case plan.MeasureSpeed:
 		return " (--probe, --mb-per-second)"
 	case plan.RestoreSettings:

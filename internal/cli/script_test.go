@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -47,7 +48,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Vars = append(env.Vars,
-		"NODESTORE_SOURCE="+source, "NODESTORE_TARGET="+target, "NODESTORE_REGION=test",
+		"NODESTORE_SOURCE="+source, "NODESTORE_TARGET="+target, "NODESTORE_REGION=test", "NODESTORE_COMPACT=never",
 		"NODESTORE_ALIAS="+prefix, "NODESTORE_TEMPLATE="+prefix, "NODESTORE_INDEX="+prefix+"-{date}",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN="+prefix+"-*",
 		"SENTRY_NODESTORE_OPENSEARCH_INDEX_CODEC=best_compression",
@@ -274,9 +275,7 @@ func jsonOutput(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%d reasons for %d rejected nodes", sum(summary.Reasons), summary.Fates["rejected"])
 	}
 	has := map[string]int64{"read": summary.Read, "sent": summary.ThisRun.Nodes}
-	for fate, n := range summary.Fates {
-		has[fate] = n
-	}
+	maps.Copy(has, summary.Fates)
 	for _, arg := range args[1:] {
 		name, want, _ := strings.Cut(arg, "=")
 		if got, ok := has[name]; !ok || strconv.FormatInt(got, 10) != want {

@@ -107,10 +107,12 @@ func (w *work) shared(ctx context.Context, index string) (r result, err error) {
 		Source: s.Source, Target: s.Target, Records: s.Target.Records(index),
 		Binding: s.bound, Shards: of, Since: w.Since.Day, Until: w.Until.Day,
 	}
-	if err := team.Records.Ensure(ctx); err != nil {
+	opening, opened := w.process.untilStopped(ctx)
+	defer opened()
+	if err := team.Records.Ensure(opening); err != nil {
 		return r, err
 	}
-	division, err := team.Join(ctx)
+	division, err := team.Join(opening)
 	if err != nil {
 		return r, err
 	}
@@ -118,7 +120,7 @@ func (w *work) shared(ctx context.Context, index string) (r result, err error) {
 		if r, err = w.part(ctx, team, division); err != nil || w.RestoreSettings {
 			return r, err
 		}
-		if division, err = team.Report(ctx, number); err != nil {
+		if division, err = team.Report(opening, number); err != nil {
 			return r, err
 		}
 	}
@@ -169,7 +171,7 @@ func (w *work) part(ctx context.Context, team migrate.Team, division migrate.Div
 // whole continues the migration as a whole.
 func (w *work) whole(ctx context.Context, team migrate.Team, division migrate.Division) (r result, err error) {
 	team.Shards = division.Shards // a process on its own may finish for them
-	gather := func(c *checkpoint.Checkpoint, list migrate.RejectedList) error {
+	gather := func(ctx context.Context, c *checkpoint.Checkpoint, list migrate.RejectedList) error {
 		parts, err := w.parts(ctx, team)
 		if err != nil {
 			return err
@@ -183,7 +185,7 @@ func (w *work) whole(ctx context.Context, team migrate.Team, division migrate.Di
 		return r, err
 	}
 	defer func() { err = errors.Join(err, w.session.closeCheckpoint()) }()
-	return w.run(ctx, (*migrate.Migration).Run)
+	return w.run(ctx, w.whatToDo())
 }
 
 // parts are the checkpoints of all shards.
@@ -215,7 +217,9 @@ func readIndex(ctx context.Context, place onindex.Place) (checkpoint.State, erro
 // openIndex opens the checkpoint at a place, lets fill, if there is one, put
 // into it and its list of rejected nodes what it begins with, and has the
 // session work with both.
-func (w *work) openIndex(ctx context.Context, place onindex.Place, fill func(*checkpoint.Checkpoint, migrate.RejectedList) error) (err error) {
+func (w *work) openIndex(ctx context.Context, place onindex.Place, fill func(context.Context, *checkpoint.Checkpoint, migrate.RejectedList) error) (err error) {
+	ctx, opened := w.process.untilStopped(ctx)
+	defer opened()
 	medium, err := onindex.Open(ctx, place)
 	if err != nil {
 		return err
@@ -225,7 +229,7 @@ func (w *work) openIndex(ctx context.Context, place onindex.Place, fill func(*ch
 		return errors.Join(err, medium.Close())
 	}
 	if err = s.recordMove(ctx); err == nil && fill != nil {
-		err = fill(s.Checkpoint, medium.Rejected())
+		err = fill(ctx, s.Checkpoint, medium.Rejected())
 	}
 	if err != nil {
 		return errors.Join(err, s.closeCheckpoint())

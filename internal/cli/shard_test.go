@@ -48,7 +48,7 @@ func TestShardFlags(t *testing.T) {
 		t.Run(strings.Join(append(test.flags, test.job), " "), func(t *testing.T) {
 			t.Setenv("JOB_COMPLETION_INDEX", test.job)
 			if test.job == "" {
-				os.Unsetenv("JOB_COMPLETION_INDEX") // t.Setenv restores it
+				_ = os.Unsetenv("JOB_COMPLETION_INDEX") // t.Setenv restores it
 			}
 			var stderr bytes.Buffer
 			args := append([]string{"migrate", "--target", "http://127.0.0.1:9", "--checkpoint", "opensearch:a"}, test.flags...)

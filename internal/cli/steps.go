@@ -46,6 +46,8 @@ func stepsOf(r *verify.Report, d verify.Doubt) []string {
 		return []string{fmt.Sprintf("Run migrate with the --retention of Sentry's cleanup, or give these rows up with --accept-out-of-retention %d.", r.Retired.Open)}
 	case verify.MigrationEarly:
 		return []string{fmt.Sprintf("Run nodestore-migrate migrate, for all days, from %s on; then verify again.", d.After)}
+	case verify.TableDamaged:
+		return []string{"Mend that (" + d.Remedy + "), then run migrate and verify again."}
 	case verify.Uncounted:
 		return []string{verifyAgain, "If it says so again while nothing writes to or deletes from " + r.Source.Table + ", an index of the table is damaged: REINDEX it, then run migrate and verify again."}
 	}

@@ -86,12 +86,14 @@ func (c *verifyCommand) problems(found []string) []string {
 	if c.AcceptRetired < 0 {
 		found = append(found, "--accept-out-of-retention is a number of rows, not below 0")
 	}
+	files := []written{{"--log-file", c.LogFile}}
 	for _, name := range c.Report {
 		if !slices.Contains(report.Forms(), filepath.Ext(name)) {
 			found = append(found, fmt.Sprintf("--report: %q does not end in %s", name, strings.Join(report.Forms(), ", ")))
 		}
+		files = append(files, written{"--report", name})
 	}
-	return found
+	return ownFiles(found, c.Checkpoint, files...)
 }
 
 // These make the exit code 3. The summary has said what was found.

@@ -184,8 +184,12 @@ func TestDelayEndsWithTheTest(t *testing.T) {
 		<-arrived
 		_ = more.CloseWithError(gone)
 	}()
-	if _, err := http.DefaultClient.Do(request); !errors.Is(err, gone) {
+	response, err := http.DefaultClient.Do(request)
+	if !errors.Is(err, gone) {
 		t.Errorf("error %v, want the client's own", err)
+	}
+	if err == nil {
+		_ = response.Body.Close()
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -74,12 +75,7 @@ func (g *generator) settle() {
 }
 
 func (g *generator) has(t trouble) bool {
-	for _, one := range g.troubles {
-		if one == t {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(g.troubles, t)
 }
 
 func (g *generator) step() step {
