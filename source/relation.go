@@ -80,7 +80,7 @@ func (s *Source) inspect(ctx context.Context, table string) error {
 }
 
 // inspectServer uses no prologue, since other products refuse parts of it. Only
-// the isolation is set: a role's default may be one that a standby does not have.
+// isolation and access are set: a role's default may be what a standby does not have.
 func (s *Source) inspectServer(ctx context.Context) error {
 	conn, err := s.pool.acquire(ctx)
 	if err != nil {
@@ -88,7 +88,7 @@ func (s *Source) inspectServer(ctx context.Context) error {
 	}
 	defer s.pool.release(conn)
 	const what = "read server version"
-	results, err := conn.Exec(ctx, "set transaction isolation level read committed; select version(), current_setting('server_version_num')").ReadAll()
+	results, err := conn.Exec(ctx, "set transaction isolation level read committed, read only; select version(), current_setting('server_version_num')").ReadAll()
 	if err != nil {
 		return queryFailure(ctx, what, err)
 	}
