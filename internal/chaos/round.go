@@ -29,6 +29,7 @@ type round struct {
 	again    []string        // lost days that the tool has asked to copy again
 	dropped  map[string]bool // days whose index was dropped
 	current  string          // the last fault
+	told     bool            // the run knows of the switch, at the latest from its flags
 	erased   bool            // Sentry has deleted at the target
 	vanished bool            // the tool has asked to confirm that so much was deleted
 	events   []string
@@ -214,6 +215,7 @@ func (r *round) start() (err error) {
 	if r.verb[0] == "migrate" && r.vanished {
 		args = append(args, "--remove-vanished")
 	}
+	r.told = slices.Contains(args, "--switched-at")
 	r.event("start: %s %s", r.verb[0], strings.Join(args, " "))
 	r.run, err = startTool(r.dir, arguments(r.sentry, r.dir, r.verb[0], args...))
 	return err
@@ -275,7 +277,7 @@ func (r *round) check(code int, said summary) {
 	}
 	rejects := r.seed%2 == 1 && said.Fates["rejected"] > 0
 	// A run that is not told of the switch finds what Sentry wrote since beside its own copies.
-	doubled := said.Doubled > 0 && !slices.Contains(r.verb, "--switched-at")
+	doubled := said.Doubled > 0 && !r.told
 	if caused := rejects || doubled || len(said.Lost) > 0 || r.erased && said.Missing > 0; caused != (code == 3) {
 		r.fail("exit code %d; lost %v, missing %d, doubled %d, fates %v", code, said.Lost, said.Missing, said.Doubled, said.Fates)
 	}
