@@ -80,7 +80,7 @@ func TestForecast(t *testing.T) {
 	m := forecastOf(t, func(*forecast) {})
 	c := m.plan.Cost
 	// 100 GB, 1.05 each, 2 copies; the merge of a shard of 3.5 GB beside it.
-	if c.SourceBytes != 100e9 || c.PrimaryBytes != 105e9 || c.TotalBytes != 210e9 || c.MergeBytes != 3.5e9 || c.NewShards != 60 || c.Seconds != 2000 {
+	if c.SourceBytes != 100e9 || c.PrimaryBytes != 105e9 || c.TotalBytes != 210e9 || c.CompactBytes != 154e9 || c.MergeBytes != 3.5e9 || c.NewShards != 60 || c.Seconds != 2000 {
 		t.Errorf("%+v", c)
 	}
 	if len(c.Nodes) != 2 || c.Nodes[0].Needed != 108.5e9 || c.Nodes[0].Usable != 330e9 {
@@ -178,5 +178,32 @@ func TestShapes(t *testing.T) {
 				t.Errorf("refused by %+v; census %+v", made.Reasons(NoGo), made.Census)
 			}
 		})
+	}
+}
+
+func TestShardsPerDay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		day    int64 // bytes
+		shards int
+		detail string
+		remedy string
+	}{
+		{10e9, 3, "3 shards a day for at most 10.00 GB, 30 in all", "1 a day would make it 10"},
+		{100e9, 5, "50 in all", "3 a day would make it 30"},
+		{100e9, 3, "30 in all", ""},
+		{1e9, 1, "10 in all", ""},
+	} {
+		m := forecastOf(t, func(m *forecast) {
+			m.to.run, m.to.preview.Shards = m.run, c.shards
+			for i := range m.plan.Days {
+				m.plan.Days[i].Bytes = c.day
+			}
+		})
+		m.to.checkShards(t.Context())
+		got := find(t, m.plan, Target, "shards_per_day")
+		if got.State != OK || !strings.Contains(got.Detail, c.detail) || !strings.HasPrefix(got.Remedy, c.remedy) || (c.remedy == "") != (got.Remedy == "") {
+			t.Errorf("%+v: %+v", c, got)
+		}
 	}
 }

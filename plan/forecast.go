@@ -17,8 +17,9 @@ type Cost struct {
 	Factor         float64    `json:"disk_bytes_per_source_byte"`
 	FactorFrom     string     `json:"factor_from"`   // probe, existing indices, or assumed
 	PrimaryBytes   int64      `json:"primary_bytes"` // of the new documents
-	TotalBytes     int64      `json:"total_bytes"`   // with replicas, without merges
-	MergeBytes     int64      `json:"merge_bytes"`   // that merging takes beside them for a while, on each node
+	TotalBytes     int64      `json:"total_bytes"`   // with replicas, before days are compacted
+	CompactBytes   int64      `json:"compact_bytes"` // the same when all of them are compact
+	MergeBytes     int64      `json:"merge_bytes"`   // that compacting takes beside them for a while, on each node
 	NewIndices     int        `json:"new_indices"`   // days without one
 	NewShards      int        `json:"new_shards"`    // with replicas that have a place
 	BytesPerSecond float64    `json:"bytes_per_second,omitempty"`
@@ -45,8 +46,14 @@ func assumedFactor(codec string) float64 {
 	return 1.05
 }
 
-// maxMergeBytes is the largest segment that the server merges to by itself.
-const maxMergeBytes = 5 << 30
+// compactFactor is the same of a day that is compact: its payloads are stored once
+// (docs/benchmark.md).
+func compactFactor(codec string) float64 {
+	if codec == "default" || codec == "lz4" {
+		return 1.01
+	}
+	return 0.77
+}
 
 // forecast reckons what a migration would take of a target that was looked at.
 type forecast struct {
@@ -74,8 +81,8 @@ func (f *forecast) reckon() {
 	cost.PrimaryBytes = int64(cost.Factor * float64(cost.SourceBytes))
 	copies := int64(1 + f.placedReplicas())
 	cost.TotalBytes = cost.PrimaryBytes * copies
-	shard := int64(cost.Factor * float64(largest) / float64(max(f.to.preview.Shards, 1)))
-	cost.MergeBytes = min(shard, maxMergeBytes)
+	cost.CompactBytes = int64(compactFactor(f.to.preview.Codec)*float64(cost.SourceBytes)) * copies
+	cost.MergeBytes = int64(cost.Factor * float64(largest) / float64(max(f.to.preview.Shards, 1)))
 	cost.NewShards = cost.NewIndices * f.to.preview.Shards * int(copies)
 	f.disk(cost)
 	f.shards(cost)
@@ -143,8 +150,9 @@ func (f *forecast) disk(cost *Cost) {
 	if f.to.limits.Enforced {
 		until = fmt.Sprintf("until close to the %s of %s", name, mark)
 	}
-	need := fmt.Sprintf("about %s on each of %d nodes (%s per source byte %.2f, %d copies, merges %s)",
-		amount.Size(share), len(f.to.disks), cost.FactorFrom, cost.Factor, 1+f.placedReplicas(), amount.Size(cost.MergeBytes))
+	need := fmt.Sprintf("about %s on each of %d nodes at most, %s when all days are compact (%s per source byte %.2f, %d copies, merges %s)",
+		amount.Size(share), len(f.to.disks), amount.Size(cost.CompactBytes/int64(len(f.to.disks))),
+		cost.FactorFrom, cost.Factor, 1+f.placedReplicas(), amount.Size(cost.MergeBytes))
 	switch why := f.to.limits.NoRoom(f.to.disks, false); {
 	case why != "":
 		f.noGo(Forecast, "disk", fmt.Sprintf("%s: a copy would wait for room: %s", need, why), "make room, or add a node")

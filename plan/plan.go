@@ -59,6 +59,8 @@ const (
 	ChooseTable
 	MeasureSpeed
 	RestoreSettings
+	ChooseCodec    // of the indices of past days
+	ChooseShards   // of each past day
 	NameCheckpoint // of the run that changed settings, which restores them
 )
 
@@ -118,7 +120,7 @@ func Make(ctx context.Context, config Config) (Plan, error) {
 		r.look(ctx, from.checkSilo, from.checkRelation, from.checkCondition, from.checkDays, (&census{r}).check)
 	}
 	if r.target != nil {
-		r.look(ctx, to.checkCluster, to.checkExisting, to.checkContract, to.checkOrigin, to.checkAccess, to.checkLeftovers)
+		r.look(ctx, to.checkCluster, to.checkExisting, to.checkContract, to.checkCodec, to.checkShards, to.checkOrigin, to.checkAccess, to.checkLeftovers)
 	}
 	r.look(ctx, (&prober{run: r, to: to}).check)
 	if to.preview != nil && len(r.plan.Days) > 0 {

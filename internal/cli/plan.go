@@ -103,6 +103,10 @@ func flagsOf(lever plan.Lever) string {
 		return " (--since, --retention)"
 	case plan.ChooseTable:
 		return " (--table)"
+	case plan.ChooseCodec:
+		return " (--codec zstd)"
+	case plan.ChooseShards:
+		return " (--shards-per-day)"
 	case plan.MeasureSpeed:
 		return " (--probe, --mb-per-second)"
 	case plan.RestoreSettings:
