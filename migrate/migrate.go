@@ -112,8 +112,13 @@ func (m *Migration) orderly(ctx context.Context, work func(context.Context) erro
 	return m.summarize(time.Since(started)), err
 }
 
-// begin settles what the run goes by.
+// begin checks the target before anything else is written, and settles what the run
+// goes by. The checks have nothing to finish, so Stop ends them at once.
 func (m *Migration) begin(ctx context.Context, ours func(node.Day) bool) (*indices, error) {
+	err := orderly.Run(ctx, orderly.Stop{Asked: m.options.Stop, Err: ErrInterrupted}, m.prepareTarget)
+	if err != nil {
+		return nil, err
+	}
 	t, err := settle(ctx, m.options, m.parts.Checkpoint, ours)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -56,11 +55,7 @@ func (completeCommand) problems(found []string) []string { return found }
 
 // Run prints a candidate a line, a tab and what it is about.
 func (c *completeCommand) Run(_ context.Context, p *process) error {
-	parser, err := newParser(p, new(grammar), func(int) {})
-	if err != nil {
-		return err
-	}
-	for _, found := range complete(parser.Model.Node, c.Words) {
+	for _, found := range complete(p.model, c.Words) {
 		text, _, _ := strings.Cut(found.help, "\n")
 		if _, err := fmt.Fprintf(p.stdout, "%s\t%s\n", found.word, text); err != nil {
 			return err
@@ -80,34 +75,34 @@ func complete(root *kong.Node, words []string) []candidate {
 	if len(words) > 0 {
 		begun, before = words[len(words)-1], words[:len(words)-1]
 	}
-	verb := cmp.Or(verbIn(root, before), root)
+	verb := verbIn(root, before)
 	if name, value, assigned := strings.Cut(begun, "="); assigned {
 		return matching(values(flagOf(verb, name)), name+"=", value)
 	}
 	if len(before) > 0 {
-		if flag := flagOf(verb, before[len(before)-1]); flag != nil && !flag.IsBool() {
+		if flag := wantsValue(verb, before[len(before)-1]); flag != nil {
 			return matching(values(flag), "", begun)
 		}
 	}
-	return matching(following(root, verb, begun), "", begun)
+	return matching(following(verb, begun), "", begun)
 }
 
 // joined puts together what bash takes apart: --flag, =, value.
 func joined(words []string) (result []string) {
 	for i, word := range words {
 		last := len(result) - 1
-		switch {
-		case word == "=" && last >= 0 && strings.HasPrefix(result[last], "--"), i > 0 && words[i-1] == "=" && last >= 0 && strings.HasSuffix(result[last], "="):
+		assigns := word == "=" && last >= 0 && strings.HasPrefix(result[last], "--")
+		if assigns || last >= 0 && words[i-1] == "=" && strings.HasSuffix(result[last], "=") {
 			result[last] += word
-		default:
-			result = append(result, word)
+			continue
 		}
+		result = append(result, word)
 	}
 	return result
 }
 
 // following are the words that may follow a verb, or the program's name.
-func following(root, verb *kong.Node, begun string) (found []candidate) {
+func following(verb *kong.Node, begun string) (found []candidate) {
 	if strings.HasPrefix(begun, "-") {
 		for _, group := range verb.AllFlags(true) {
 			for _, flag := range group {
@@ -116,11 +111,9 @@ func following(root, verb *kong.Node, begun string) (found []candidate) {
 		}
 		return found
 	}
-	if verb == root {
-		for _, child := range root.Children {
-			if !child.Hidden {
-				found = append(found, candidate{child.Name, child.Help})
-			}
+	for _, child := range verb.Children { // of the program; a verb has none
+		if !child.Hidden {
+			found = append(found, candidate{child.Name, child.Help})
 		}
 	}
 	for _, argument := range verb.Positional {
@@ -148,4 +141,36 @@ func matching(candidates []candidate, before, begun string) (found []candidate) 
 		}
 	}
 	return found
+}
+
+// verbIn is the verb of a command line, or the program where there is none in it.
+func verbIn(root *kong.Node, words []string) *kong.Node {
+	for _, word := range words {
+		for _, verb := range root.Children {
+			if verb.Name == word {
+				return verb
+			}
+		}
+	}
+	return root
+}
+
+// flagOf is a flag that may stand behind a verb, nil if it has none of that name.
+func flagOf(verb *kong.Node, word string) *kong.Value {
+	for _, group := range verb.AllFlags(false) {
+		for _, flag := range group {
+			if "--"+flag.Name == word {
+				return flag.Value
+			}
+		}
+	}
+	return nil
+}
+
+// wantsValue is the flag whose value has to follow a word, nil if it is no such flag.
+func wantsValue(verb *kong.Node, word string) *kong.Value {
+	if flag := flagOf(verb, word); flag != nil && !flag.IsBool() {
+		return flag
+	}
+	return nil
 }

@@ -1,3 +1,5 @@
+//go:build !nodemo
+
 package cli
 
 import (
@@ -8,11 +10,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
@@ -21,9 +23,15 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
+// demoVerb is in the grammar unless it is left out with the tag nodemo: the servers,
+// which Maven and a JDK have to be there for, are an eighth of the binary.
+type demoVerb struct {
+	Demo demoCommand `cmd:"" help:"See all of it work, on servers that it starts itself."`
+}
+
 // demoCommand shows the tool at work.
 type demoCommand struct {
-	outputFlags `embed:""`
+	outputFlags `embed:"" group:"Output"`
 
 	Source string `help:"PostgreSQL to use instead of starting one; table nodestore_demo is made there." placeholder:"URL"`
 	Target string `help:"OpenSearch to use instead of starting one; the alias nodestore_demo and its indices are made there." placeholder:"URL"`
@@ -44,7 +52,7 @@ Examples:
   nodestore-migrate demo --nodes 200000 --keep
   nodestore-migrate demo --source postgres://postgres@localhost/postgres --target http://localhost:9200
 
-Exit codes: 0 success; 1 failed, the error says what to do; 2 usage; 130 interrupted.`
+Exit codes: 0 success, 1 failed, 2 usage, 130 interrupted.`
 }
 
 func (c *demoCommand) problems(found []string) []string {
@@ -148,7 +156,7 @@ func (c *demoCommand) fill(ctx context.Context, p *process, server string) error
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	until := time.Now().UTC().Truncate(time.Second)
-	c.tell(p, "Making "+count(int64(c.Nodes))+" events over ten days ...")
+	c.tell(p, "Making "+amount.Count(int64(c.Nodes))+" events over ten days ...")
 	if err := dropTable(ctx, conn); err != nil {
 		return err
 	}
@@ -177,9 +185,11 @@ func (c *demoCommand) copyAndRead(ctx context.Context, p *process, servers *demo
 	demo := *p
 	demo.getenv = demoEnvironment
 	copying := &migrateCommand{
-		sourceFlags: sourceFlags{Source: servers.source, Region: "demo", Table: demoName},
-		targetFlags: targetFlags{Target: servers.target, Alias: demoName, Template: demoName, Index: demoName + "-{date}"},
-		outputFlags: c.outputFlags, Checkpoint: filepath.Join(dir, "demo.checkpoint"), Order: "newest", Check: "full", Overlap: migrate.DefaultOverlap,
+		sidesFlags: sidesFlags{
+			sourceFlags{Source: servers.source, Region: "demo", Table: demoName},
+			targetFlags{Target: servers.target, Alias: demoName, Template: demoName, Index: demoName + "-{date}"},
+		},
+		recordFlag: recordFlag{filepath.Join(dir, "demo.checkpoint")}, outputFlags: c.outputFlags, Order: "newest", Check: "full", Overlap: migrate.DefaultOverlap,
 	}
 	if !c.Keep {
 		defer func() {
@@ -314,9 +324,9 @@ func (r readBack) print(p *process, o outputFlags) (err error) {
 		err = json.NewEncoder(p.stdout).Encode(r)
 	case o.Quiet:
 	case r.Reason != node.Accepted:
-		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s as it should be: %s\n", r.ID, "rejected", strings.ReplaceAll(string(r.Reason), "_", " "))
+		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s as it should be: %s\n", r.ID, "rejected", words(string(r.Reason)))
 	default:
-		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s from %s, the same bytes\n", r.ID, size(int64(r.Bytes)), r.Index)
+		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s from %s, the same bytes\n", r.ID, amount.Size(int64(r.Bytes)), r.Index)
 	}
 	return err
 }

@@ -7,22 +7,18 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
-	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
-const (
-	barInterval  = 200 * time.Millisecond
-	lineInterval = 5 * time.Second
-)
+const barInterval = 200 * time.Millisecond
 
 // display shows what is happening: a bar to a person at a terminal, lines to a log,
 // events to a program, or nothing. It is used by several goroutines.
@@ -68,8 +64,8 @@ func (d *display) close(outcome error) {
 	if outcome != nil {
 		level, text = slog.LevelError, outcome.Error()
 	}
-	d.record(level, text, "event", "ended", "hint", hint.Of(outcome))
-	d.write(d.file.file.Close())
+	d.record(level, text, "event", "ended", "hint", remedyOf(outcome))
+	_ = d.file.file.Close()
 	d.file = nil
 }
 
@@ -112,23 +108,11 @@ func (d *display) tick(show func(now time.Time)) (stop func()) {
 	if d.bar != nil {
 		interval = barInterval
 	}
-	var running sync.WaitGroup
-	done := make(chan struct{})
-	running.Go(func() {
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case now := <-ticker.C:
-				show(now)
-			}
-		}
-	})
+	ticking := orderly.Ticking(interval, show)
 	return func() {
-		close(done)
-		running.Wait()
+		ticking()
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.clear()
 	}
 }
@@ -159,46 +143,50 @@ func (d *display) show(event any, done, planned int64, text string, attributes .
 	}
 	switch {
 	case d.events != nil:
-		d.write(d.events.Encode(event))
+		_ = d.events.Encode(event)
 	case d.quiet:
 	case d.bar != nil:
 		d.bar.ChangeMax64(max(planned, done, 1))
 		d.bar.Describe(text)
-		d.write(d.bar.Set64(done))
+		_ = d.bar.Set64(done)
 	default:
 		d.log.Info(text, attributes...)
 	}
 }
 
-// write drops the error of a display: a closed terminal must not end a copy.
-func (d *display) write(error) {}
-
 func progressText(p migrate.Progress, rate float64, left time.Duration) string {
-	text := fmt.Sprintf("%s of ~%s, %s nodes, %s/s", size(p.DoneBytes), size(max(p.PlannedBytes, p.DoneBytes)), count(p.DoneNodes), size(int64(rate)))
-	return text + leftText(left)
+	return fmt.Sprintf("%s of ~%s, %s nodes, %s/s%s", amount.Size(p.DoneBytes), amount.Size(max(p.PlannedBytes, p.DoneBytes)), amount.Count(p.DoneNodes), amount.Size(int64(rate)), leftText(left))
 }
 
 func leftText(left time.Duration) string {
 	if left == 0 {
 		return ""
 	}
-	return ", " + roughly(left) + " left"
+	return ", " + amount.Roughly(left) + " left"
 }
 
-// line prints a line of its own.
-func (d *display) line(text string) {
+// state prints the state of a run as a line of JSON.
+func (d *display) state(state any) {
+	text, err := json.Marshal(state)
+	if err != nil {
+		text = []byte("state: " + err.Error())
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.print(text)
+	d.print(string(text))
 }
 
 // print prints a line. The caller holds mu.
 func (d *display) print(text string) {
+	d.clear()
+	_, _ = fmt.Fprintln(d.stderr, text) // a closed terminal must not end a copy
+}
+
+// clear wipes the bar. The caller holds mu.
+func (d *display) clear() {
 	if d.bar != nil {
-		d.write(d.bar.Clear())
+		_ = d.bar.Clear()
 	}
-	_, err := fmt.Fprintln(d.stderr, text)
-	d.write(err)
 }
 
 // hear has f told of each event from now on.
@@ -206,14 +194,6 @@ func (d *display) hear(f func(migrate.Event)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.heard = f
-}
-
-func (d *display) clear() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.bar != nil {
-		d.write(d.bar.Clear())
-	}
 }
 
 // jsonEvent is a line of `--json`.
@@ -230,171 +210,23 @@ func (d *display) event(e migrate.Event) {
 	if d.heard != nil {
 		d.heard(e)
 	}
-	e.Cause = advice(e)
-	d.tell(jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), "event", e.Kind, "day", e.Day, "index", e.Index)
+	if e.Cause != "" {
+		e.Cause += eventAdvice(e.Kind)
+	}
+	d.tell(jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), e.Kind == migrate.DayStarted, "event", e.Kind, "day", e.Day, "index", e.Index)
 }
 
-// tell tells of an event, as show shows progress. The caller holds mu.
-func (d *display) tell(event any, level slog.Level, text string, attributes ...any) {
+// tell tells of an event, as show shows progress: on a terminal not of what the bar
+// shows as well. The caller holds mu.
+func (d *display) tell(event any, level slog.Level, text string, inBar bool, attributes ...any) {
 	d.record(level, text, attributes...)
 	switch {
 	case d.events != nil:
-		d.write(d.events.Encode(event))
-	case d.quiet:
-	case d.bar != nil && isDayStarted(event): // the bar shows it
+		_ = d.events.Encode(event)
+	case d.quiet, d.bar != nil && inBar:
 	case d.bar != nil:
 		d.print(text)
 	default:
 		d.log.Log(context.Background(), level, text, attributes...)
 	}
-}
-
-func isDayStarted(event any) bool {
-	switch e := event.(type) {
-	case jsonEvent:
-		return e.Kind == migrate.DayStarted
-	case verifyEvent:
-		return e.Kind == verify.DayStarted
-	}
-	return false
-}
-
-// eventLevel is how urgent an event is in a log.
-func eventLevel(e migrate.Event) slog.Level {
-	switch e.Kind {
-	case migrate.Warning, migrate.Missing, migrate.Kept, migrate.Unexplained, migrate.Doubled, migrate.Lost, migrate.Waiting, migrate.Retry, migrate.Dropped:
-		return slog.LevelWarn
-	case heldEvent:
-		if e.Cause != "" {
-			return slog.LevelWarn
-		}
-	}
-	return slog.LevelInfo
-}
-
-// advice is the cause of an event, with the flag that does something about it.
-func advice(e migrate.Event) string {
-	flags := map[migrate.Kind]string{
-		migrate.Missing:     "; --copy-missing copies them",
-		migrate.Kept:        "; --remove-vanished removes them",
-		migrate.Unexplained: "; --switched-at says since when it writes",
-		migrate.Doubled:     "; if it writes to OpenSearch already, --switched-at says since when",
-	}
-	return e.Cause + flags[e.Kind]
-}
-
-func eventText(e migrate.Event) string {
-	switch e.Kind {
-	case migrate.DayStarted:
-		return fmt.Sprintf("%s: %s nodes, %s to copy", e.Day, count(e.Nodes), size(e.Bytes))
-	case migrate.DaySealed:
-		return fmt.Sprintf("%s: sealed, %s documents in %s", e.Day, count(e.Nodes), e.Index)
-	case migrate.DayOpen:
-		return fmt.Sprintf("%s: copied so far; Sentry may still write to it, so it stays open", e.Day)
-	case migrate.Retry:
-		return fmt.Sprintf("%s: reading a slice again: %s", e.Day, e.Cause)
-	case migrate.Waiting:
-		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
-	case migrate.Restored:
-		return fmt.Sprintf("%s: settings given back", e.Index)
-	case templateEvent:
-		return fmt.Sprintf("wrote index template %s, as the backend would", e.Index)
-	case shardEvent:
-		return e.Cause
-	case limitsEvent:
-		return "limits: " + e.Cause
-	case heldEvent:
-		if e.Cause == "" {
-			return "going on"
-		}
-		return "held: " + e.Cause
-	case migrate.CaughtUp:
-		return fmt.Sprintf("caught up to %s ago; %s nodes were new", roughly(e.Behind), count(e.Nodes))
-	case migrate.Moved:
-		return fmt.Sprintf("%s: removed %s stale copies of nodes that were rewritten", e.Index, count(e.Nodes))
-	case migrate.Vanished:
-		return fmt.Sprintf("%s: removed %s nodes that were deleted at the source", e.Index, count(e.Nodes))
-	case migrate.Dropped:
-		return fmt.Sprintf("%s: index %s is gone and is not made again; its nodes count as out of retention", e.Day, e.Index)
-	case migrate.Lost:
-		return fmt.Sprintf("%s: LOST: index %s with %s nodes is gone, and no retention covers the day; --copy-again %[1]s copies it again", e.Day, e.Index, count(e.Nodes))
-	case migrate.Late:
-		return fmt.Sprintf("%s: %s rows without a document, committed late: copying them to %s", e.Day, count(e.Nodes), e.Index)
-	case migrate.Warning, migrate.Missing, migrate.Kept, migrate.Unexplained, migrate.Doubled:
-		return "WARNING: " + e.Cause
-	}
-	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
-}
-
-// window is the last minute of a run, from which its present speed is taken.
-type window struct {
-	times []time.Time
-	done  []int64 // bytes or nodes
-	begun time.Time
-}
-
-const windowLength = time.Minute
-
-func (w *window) add(now time.Time, done int64) {
-	if w.begun.IsZero() {
-		w.begun = now
-	}
-	w.times, w.done = append(w.times, now), append(w.done, done)
-	for len(w.times) > 2 && now.Sub(w.times[0]) > windowLength {
-		w.times, w.done = w.times[1:], w.done[1:]
-	}
-}
-
-// rate is how much was done a second.
-func (w *window) rate() float64 {
-	last := len(w.times) - 1
-	if last < 1 {
-		return 0
-	}
-	return float64(w.done[last]-w.done[0]) / w.times[last].Sub(w.times[0]).Seconds()
-}
-
-// left is the time that a run still takes, or 0 as long as that can not be
-// told: it can after ten seconds, and a hundredth of the way of this run.
-func (w *window) left(done, planned int64) time.Duration {
-	last, rate := len(w.times)-1, w.rate()
-	if rate <= 0 || done > planned || w.times[last].Sub(w.begun) < 10*time.Second || done*100 < planned {
-		return 0
-	}
-	return time.Duration(float64(planned-done) / rate * float64(time.Second))
-}
-
-func size(bytes int64) string {
-	switch b := float64(bytes); {
-	case b >= 1e12:
-		return fmt.Sprintf("%.2f TB", b/1e12)
-	case b >= 1e9:
-		return fmt.Sprintf("%.2f GB", b/1e9)
-	case b >= 1e6:
-		return fmt.Sprintf("%.1f MB", b/1e6)
-	}
-	return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
-}
-
-// count writes a number with its thousands apart.
-func count(n int64) string {
-	digits := fmt.Sprint(n)
-	var out strings.Builder
-	for i, digit := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 && digits[i-1] != '-' {
-			out.WriteByte(',')
-		}
-		out.WriteRune(digit)
-	}
-	return out.String()
-}
-
-func roughly(d time.Duration) string {
-	switch {
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	}
-	return fmt.Sprintf("%ds", int(d.Seconds()))
 }

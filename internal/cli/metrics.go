@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -19,14 +20,14 @@ import (
 
 // metricFlags say where Prometheus finds the metrics.
 type metricFlags struct {
-	MetricsAddr string `help:"Serve Prometheus metrics at this address, under /metrics." env:"NODESTORE_METRICS_ADDR" placeholder:"HOST:PORT" group:"Output"`
+	MetricsAddr string `help:"Serve Prometheus metrics at this address, under /metrics." env:"NODESTORE_METRICS_ADDR" placeholder:"HOST:PORT"`
 }
 
 // metrics are read from the parts of a running copy whenever they are asked for.
 type metrics struct {
 	migration  *migrate.Migration
 	checkpoint *checkpoint.Checkpoint
-	governor   *governed
+	governor   *governor.Governor
 	events     *prometheus.CounterVec
 }
 
@@ -50,7 +51,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("nodestore_migrate_"+name, help, labels, nil)
 }
 
-func newMetrics(m *migrate.Migration, c *checkpoint.Checkpoint, g *governed) *metrics {
+func newMetrics(m *migrate.Migration, c *checkpoint.Checkpoint, g *governor.Governor) *metrics {
 	return &metrics{migration: m, checkpoint: c, governor: g, events: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "nodestore_migrate_events_total",
 		Help: "Events such as waiting, retry, day_sealed, moved, vanished.",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -19,16 +20,16 @@ import (
 // while another process runs.
 type statusCommand struct {
 	targetFlags `embed:""`
+	recordFlag  `embed:"" group:"Status"`
+	objectFlag  `embed:""`
 
-	Checkpoint string `help:"File that records what is done, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Status"`
-	JSON       bool   `name:"json" help:"Print one JSON object, with every day." group:"Output"`
-	Watch      bool   `help:"Print it again every two seconds, until Ctrl-C." group:"Output"`
+	Watch bool `help:"Print it again every two seconds, until Ctrl-C." group:"Output"`
 }
 
 // Help is the long help of the verb.
 func (statusCommand) Help() string {
 	return `Shows what the checkpoint records: a calendar of the days, what remains, what is being waited for, and which
-index settings are not given back yet. With --target it also asks the cluster. It changes nothing, and works
+index settings are not restored yet. With --target it also asks the cluster. It changes nothing, and works
 while another process runs.
 
 Examples:
@@ -40,7 +41,7 @@ Examples:
 }
 
 func (c *statusCommand) problems(found []string) []string {
-	_, onTarget := checkpointIndex(c.Checkpoint)
+	_, onTarget := c.index()
 	if c.Target == "" && !onTarget {
 		return found
 	}
@@ -65,21 +66,15 @@ func (c *statusCommand) Run(ctx context.Context, p *process) error {
 	if err := w.print(ctx); err != nil || !c.Watch {
 		return err
 	}
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil // that is how watching ends
-		case <-ticker.C:
-			if err := w.print(ctx); err != nil && ctx.Err() == nil {
-				fmt.Fprintln(p.stderr, "not known at present:", err) // it may come back: a server that starts again
-			}
-			if p.unread() {
-				return nil
-			}
+	orderly.Every(ctx, watchInterval, func(time.Time) {
+		if err := w.print(ctx); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(p.stderr, "not known at present:", err) // it may come back: a server that starts again
 		}
-	}
+		if p.unread() {
+			cancel()
+		}
+	})
+	return nil // that is how watching ends
 }
 
 // openTarget opens the target, if one is to be asked. Its alias and the names of
@@ -93,7 +88,7 @@ func (c *statusCommand) openTarget(ctx context.Context, p *process) (*target.Tar
 		return nil, err
 	}
 	config.Patience = lookPatience
-	if _, ok := checkpointIndex(c.Checkpoint); !ok {
+	if _, ok := c.index(); !ok {
 		state, err := checkpoint.Read(c.Checkpoint)
 		if err != nil {
 			return nil, err
@@ -113,7 +108,7 @@ type watcher struct {
 }
 
 func (w *watcher) print(ctx context.Context) error {
-	state, err := readState(ctx, w.command.Checkpoint, w.target)
+	state, err := w.command.read(ctx, w.target)
 	if err != nil {
 		return err
 	}
@@ -168,7 +163,7 @@ type status struct {
 	BytesPerSecond float64            `json:"bytes_per_second,omitempty"`
 	SecondsLeft    float64            `json:"seconds_left,omitempty"` // absent until it means something
 	Waiting        []string           `json:"waiting"`                // what is being waited for
-	Borrowed       []statusBorrowed   `json:"borrowed"`               // settings that are not given back yet
+	Borrowed       []statusBorrowed   `json:"borrowed"`               // settings that are not restored yet
 	Asked          bool               `json:"target_asked"`
 }
 
@@ -204,10 +199,6 @@ const (
 	dayLost     = "lost"    // its index is gone, and no retention covers it
 	dayOld      = "out_of_retention"
 )
-
-func dayStates() []string {
-	return []string{dayPlanned, dayCopying, dayCaughtUp, daySealed, dayVerified, dayDropped, dayLost, dayOld}
-}
 
 func newStatus(state *checkpoint.State, now time.Time) *status {
 	s := &status{
@@ -250,7 +241,7 @@ func (s *status) addDay(state *checkpoint.State, day node.Day, now time.Time) {
 	}
 	opens := time.UnixMicro(day.End()).UTC().Add(migrate.DefaultOverlap)
 	if d.State == dayCaughtUp && opens.After(now) {
-		s.Waiting = append(s.Waiting, fmt.Sprintf("%s: Sentry may write to it until %s UTC; it is sealed by a run after that", name, opens.Format("2006-01-02 15:04")))
+		s.Waiting = append(s.Waiting, fmt.Sprintf("%s: Sentry may write to it until %s UTC; a run after that seals it", name, opens.Format("2006-01-02 15:04")))
 	}
 }
 
@@ -310,13 +301,8 @@ func (s *status) ask(ctx context.Context, to *target.Target) error {
 		}
 	}
 	if missing > 0 {
-		s.Waiting = append(s.Waiting, fmt.Sprintf("replicas of %d sealed indices are not all there yet", missing))
+		s.Waiting = append(s.Waiting, fmt.Sprintf("not all replicas of %d sealed indices are there yet", missing))
 	}
-	return s.askDisks(ctx, to)
-}
-
-// askDisks says why a load has to wait for room.
-func (s *status) askDisks(ctx context.Context, to *target.Target) error {
 	why, err := noRoom(ctx, to, false)
 	switch {
 	case target.NotTold(err):

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+)
+
+// The library knows no flag: its errors and events carry facts. Here is which flag
+// helps, and nowhere else.
+
+// remedyOf is what to do about an error: what the first entry of the table says that
+// knows its type, else what the library attached to it.
+func remedyOf(err error) string {
+	for _, advise := range errorAdvice() {
+		if remedy := advise(err); remedy != "" {
+			return remedy
+		}
+	}
+	return hint.Of(err)
+}
+
+func errorAdvice() []func(error) string {
+	return []func(error) string{
+		on(func(*migrate.BudgetError) string {
+			return "fix the cause and run the same command again: these nodes are not recorded; --max-rejected allows more, 100% any number of refused ones"
+		}),
+		on(func(*migrate.VanishedError) string {
+			return "if the table was emptied because it is migrated, there is nothing to do; if Sentry deleted these nodes before the switch, " +
+				"run again with --remove-vanished, or with --retention if they are only old"
+		}),
+		on(dividedAdvice),
+	}
+}
+
+// on is advice about one type of error.
+func on[E error](advise func(E) string) func(error) string {
+	return func(err error) string {
+		if found, ok := errors.AsType[E](err); ok {
+			return advise(found)
+		}
+		return ""
+	}
+}
+
+func dividedAdvice(divided *migrate.DividedError) string {
+	switch of := divided.Division; {
+	case divided.Shards == 1:
+		return fmt.Sprintf("start what is missing: --shard %d/%d; the last one finishes the migration", of.Missing()[0], of.Shards)
+	case of.Shards == 1:
+		return "resume without --shard, or start over with another index in --checkpoint"
+	default:
+		return fmt.Sprintf("resume with %d shards, or start over with another index in --checkpoint", of.Shards)
+	}
+}
+
+// eventAdvice is which flag does something about an event, behind its cause.
+func eventAdvice(kind migrate.Kind) string {
+	return map[migrate.Kind]string{
+		migrate.Missing:     "; --copy-missing copies them",
+		migrate.Kept:        "; --remove-vanished removes them",
+		migrate.Unexplained: "; --switched-at says since when it writes",
+		migrate.Doubled:     "; if it writes to OpenSearch already, --switched-at says since when",
+		migrate.Lost:        "; --copy-again copies it again",
+	}[kind]
+}
