@@ -32,6 +32,13 @@ func errorAdvice() []func(error) string {
 				"run again with --remove-vanished, or with --retention if they are only old"
 		}),
 		on(dividedAdvice),
+		on(func(moved *migrate.MovedError) string {
+			if !moved.Agree {
+				return "give the source of the first run: these are not the rows that were copied, so it cannot be taken for the same data that moved"
+			}
+			return "if this is the same data after a restore, an upgrade or a switch-over, confirm that with migrate --source-moved: " +
+				"days that agree are kept; else give the source of the first run, or another --checkpoint and --alias"
+		}),
 	}
 }
 

@@ -14,8 +14,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -97,7 +95,7 @@ func parse(p *process, args []string) (command, int) {
 		return nil, exitDone
 	case exited >= 0:
 		return nil, exited
-	case err != nil && wantsValue(verbIn(p.model, args), last) != nil:
+	case err != nil && wantsValue(verbIn(p.model, args), last):
 		return nil, misused(p, last+": its value is missing")
 	case err != nil:
 		return nil, misused(p, err.Error())
@@ -153,9 +151,9 @@ func versionText() string {
 	}
 	text := "nodestore-migrate " + info.Main.Version
 	for _, setting := range info.Settings {
-		if slices.Contains([]string{"vcs.revision", "vcs.modified"}, setting.Key) {
+		if setting.Key == "vcs.revision" || setting.Key == "vcs.modified" {
 			text += fmt.Sprintf(" %s=%s", setting.Key, setting.Value)
 		}
 	}
-	return strings.Join([]string{text, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}, " ")
+	return text + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
 }

@@ -69,22 +69,25 @@ type candidate struct{ word, help string }
 
 // complete returns what the last of the words can become. Nothing means that
 // it can be anything, for example a file.
-func complete(root *kong.Node, words []string) []candidate {
+func complete(root *kong.Node, words []string) (found []candidate) {
 	words = joined(words)
 	begun, before := "", words
 	if len(words) > 0 {
 		begun, before = words[len(words)-1], words[:len(words)-1]
 	}
 	verb := verbIn(root, before)
+	prefix, candidates := "", following(verb, begun)
 	if name, value, assigned := strings.Cut(begun, "="); assigned {
-		return matching(values(flagOf(verb, name)), name+"=", value)
+		prefix, begun, candidates = name+"=", value, values(flagOf(verb, name))
+	} else if len(before) > 0 && wantsValue(verb, before[len(before)-1]) {
+		candidates = values(flagOf(verb, before[len(before)-1]))
 	}
-	if len(before) > 0 {
-		if flag := wantsValue(verb, before[len(before)-1]); flag != nil {
-			return matching(values(flag), "", begun)
+	for _, c := range candidates {
+		if strings.HasPrefix(c.word, begun) {
+			found = append(found, candidate{prefix + c.word, c.help})
 		}
 	}
-	return matching(following(verb, begun), "", begun)
+	return found
 }
 
 // joined puts together what bash takes apart: --flag, =, value.
@@ -133,16 +136,6 @@ func values(of *kong.Value) (found []candidate) {
 	return found
 }
 
-// matching are the candidates that begin with what was typed.
-func matching(candidates []candidate, before, begun string) (found []candidate) {
-	for _, c := range candidates {
-		if strings.HasPrefix(c.word, begun) {
-			found = append(found, candidate{before + c.word, c.help})
-		}
-	}
-	return found
-}
-
 // verbIn is the verb of a command line, or the program where there is none in it.
 func verbIn(root *kong.Node, words []string) *kong.Node {
 	for _, word := range words {
@@ -167,10 +160,8 @@ func flagOf(verb *kong.Node, word string) *kong.Value {
 	return nil
 }
 
-// wantsValue is the flag whose value has to follow a word, nil if it is no such flag.
-func wantsValue(verb *kong.Node, word string) *kong.Value {
-	if flag := flagOf(verb, word); flag != nil && !flag.IsBool() {
-		return flag
-	}
-	return nil
+// wantsValue says whether a word is a flag whose value has to follow.
+func wantsValue(verb *kong.Node, word string) bool {
+	flag := flagOf(verb, word)
+	return flag != nil && !flag.IsBool()
 }

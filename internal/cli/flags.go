@@ -11,6 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/opensearch-project/opensearch-go/v4/signer"
+	"github.com/opensearch-project/opensearch-go/v4/signer/awsv2"
+
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -87,17 +91,12 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 		URLs: f.urls(), Username: f.TargetUsername, Password: p.getenv("NODESTORE_TARGET_PASSWORD"),
 		Fingerprint: f.TargetFingerprint, Insecure: f.TargetInsecure, Backend: backend, Waiting: p.waiting,
 	}
-	if f.TargetPasswordFile != "" {
-		content, err := os.ReadFile(f.TargetPasswordFile)
-		if err != nil {
-			return target.Config{}, hint.Add(fmt.Errorf("read --target-password-file: %w", err), "name a file that holds nothing but the password")
-		}
-		c.Password = strings.TrimRight(string(content), "\r\n")
-	}
+	var password []byte
 	for _, file := range []struct {
 		flag, name, remedy string
 		into               *[]byte
 	}{
+		{"--target-password-file", f.TargetPasswordFile, "name a file that holds nothing but the password", &password},
 		{"--target-ca", f.TargetCA, "name a PEM file of the certificate authority", &c.CA},
 		{"--target-cert", f.TargetCert, "name a PEM file of the client's certificate", &c.Certificate},
 		{"--target-key", f.TargetKey, "name a PEM file of the client's key", &c.Key},
@@ -109,8 +108,36 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 			return target.Config{}, hint.Add(fmt.Errorf("read %s: %w", file.flag, err), file.remedy)
 		}
 	}
+	if f.TargetPasswordFile != "" {
+		c.Password = strings.TrimRight(string(password), "\r\n")
+	}
 	c.Signer, err = f.signer(ctx)
 	return c, err
+}
+
+// awsFlags sign requests for a cluster of Amazon's.
+type awsFlags struct {
+	TargetAWSRegion  string `name:"target-aws-region" help:"Sign requests with AWS Signature Version 4 for this region; credentials come from where AWS's own tools find them." env:"NODESTORE_TARGET_AWS_REGION" placeholder:"REGION" group:"Target"`
+	TargetAWSService string `name:"target-aws-service" help:"Service that requests are signed for." env:"NODESTORE_TARGET_AWS_SERVICE" default:"es" placeholder:"NAME" group:"Target"`
+}
+
+// signer returns what signs requests, or nil if they are not to be signed.
+func (f *awsFlags) signer(ctx context.Context) (signer.Signer, error) {
+	if f.TargetAWSRegion == "" {
+		return nil, nil
+	}
+	if f.TargetAWSService == "aoss" {
+		return nil, target.ErrServerless
+	}
+	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(f.TargetAWSRegion))
+	if err != nil {
+		return nil, fmt.Errorf("read AWS configuration: %w", err)
+	}
+	if _, err := found.Credentials.Retrieve(ctx); err != nil {
+		return nil, hint.Add(fmt.Errorf("find AWS credentials: %w", err),
+			"set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached")
+	}
+	return awsv2.NewSignerWithService(found, f.TargetAWSService)
 }
 
 // daysFlags say which days.

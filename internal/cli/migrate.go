@@ -70,7 +70,8 @@ func (c *migrateCommand) openSession(ctx context.Context, s *session) error {
 	case c.RestoreSettings: // they are the target's, whatever the source is
 		s.bound.Source = state.Binding.Source
 	default:
-		if err := s.bind(ctx, state, c.SourceMoved); err != nil {
+		s.bound.Moved = c.SourceMoved
+		if s.bound, err = migrate.Recognise(ctx, s.Parts, state, s.bound); err != nil {
 			return err
 		}
 	}

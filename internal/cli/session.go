@@ -3,15 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint/onindex"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -44,62 +39,6 @@ func (f *sidesFlags) reach(ctx context.Context, p *process, connections int, wai
 		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
 	}
 	return s, nil
-}
-
-// bind finds out whether a checkpoint is one of this source. A source on another
-// server, or under another name, is refused with what changed and what did not, unless
-// it is confirmed that it has the same data and some days show it.
-func (s *session) bind(ctx context.Context, state checkpoint.State, confirmed bool) error {
-	moved := s.bound
-	moved.Moved = true
-	_, err := state.Binding.Accept(s.bound)
-	if _, otherwise := state.Binding.Accept(moved); err == nil || otherwise != nil {
-		return nil // the same, or not only moved: opening the checkpoint refuses it
-	}
-	seen, err := migrate.Sight(ctx, s.Source, s.Target, state)
-	if err != nil {
-		return fmt.Errorf("compare the source with what was copied from another server: %w", err)
-	}
-	agree := len(seen) == 0 || slices.ContainsFunc(seen, func(d migrate.Sighting) bool { return d.Agree })
-	if agree && confirmed {
-		s.bound = moved
-		return nil
-	}
-	remedy := "give the source of the first run: these are not the rows that were copied, so it cannot be taken for the same data that moved"
-	if agree {
-		remedy = "if this is the same data after a restore, an upgrade or a switch-over, confirm that with migrate --source-moved: days that agree are kept; else give the source of the first run, or another --checkpoint and --alias"
-	}
-	return hint.Add(fmt.Errorf("the checkpoint is bound to another source: %s", s.movedText(state.Binding.Source, seen)), remedy)
-}
-
-// movedText says what changed between the source of a checkpoint and this one, and
-// what did not.
-func (s *session) movedText(before checkpoint.Source, seen []migrate.Sighting) string {
-	now := s.Source.Identity()
-	var changed, same []string
-	for _, f := range [][3]string{
-		{"system identifier", before.System, now.System}, {"database", before.Database, now.Database}, {"table", before.Table, now.Table},
-	} {
-		if f[1] == f[2] || f[2] == "" {
-			same = append(same, f[0]+" "+f[1])
-			continue
-		}
-		changed = append(changed, fmt.Sprintf("%s %s, now %s", f[0], f[1], f[2]))
-	}
-	server, _, _ := strings.Cut(s.Source.Relation().ServerText, " on ")
-	text := "changed: " + strings.Join(changed, "; ") + " (" + server + ")"
-	if len(same) > 0 {
-		text += "; not changed: " + strings.Join(same, ", ")
-	}
-	for _, d := range seen {
-		agree := "differs"
-		if d.Agree {
-			agree = "agrees"
-		}
-		text += fmt.Sprintf("; day %s %s: %s rows, %s of them rejected, %s documents",
-			d.Day, agree, amount.Count(d.Rows), amount.Count(d.Rejected), amount.Count(d.Documents))
-	}
-	return text
 }
 
 // openFile opens the checkpoint in a file.

@@ -161,19 +161,8 @@ const (
 // UnmarshalText reads bytes, with KiB, MiB, kB or MB behind the number if need be.
 func (s *sizeValue) UnmarshalText(text []byte) error {
 	return s.read(text, func(text string) error {
-		digits, unit := strings.TrimRight(text, "KMkiB"), 0
-		switch text[len(digits):] {
-		case "":
-			unit = 1
-		case "kB":
-			unit = 1e3
-		case "MB":
-			unit = 1e6
-		case "KiB":
-			unit = 1 << 10
-		case "MiB":
-			unit = 1 << 20
-		}
+		digits := strings.TrimRight(text, "KMkiB")
+		unit := map[string]int{"": 1, "kB": 1e3, "MB": 1e6, "KiB": 1 << 10, "MiB": 1 << 20}[text[len(digits):]]
 		n, err := strconv.Atoi(strings.TrimSpace(digits))
 		if s.bytes = n * unit; err != nil || s.bytes < minBulkBytes || s.bytes > maxBulkBytes {
 			return fmt.Errorf("%q is not a size from 64KiB to 90MiB", text)

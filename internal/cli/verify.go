@@ -122,8 +122,13 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.writeReports(p, report); err != nil {
-		return errors.Join(err, v.Undelivered(ctx))
+	report.Command = withoutPasswords(p.args)
+	var writeErr error
+	for _, name := range c.Report { // all that can be written
+		writeErr = errors.Join(writeErr, report.WriteFile(name))
+	}
+	if writeErr != nil {
+		return errors.Join(writeErr, v.Undelivered(ctx))
 	}
 	if err := c.print(p, s, report); err != nil {
 		return err
@@ -231,15 +236,6 @@ type verifySummary struct {
 	Findings verify.FindingsReport `json:"findings"`
 	Bound    *verify.Bound         `json:"bound,omitempty"`
 	Seconds  float64               `json:"seconds"`
-}
-
-// writeReports writes all that can be written.
-func (c *verifyCommand) writeReports(p *process, r *verify.Report) (err error) {
-	r.Command = withoutPasswords(p.args)
-	for _, name := range c.Report {
-		err = errors.Join(err, r.WriteFile(name))
-	}
-	return err
 }
 
 // print prints the summary.
