@@ -147,7 +147,7 @@ func startCopy(t *testing.T, from, to string) (*transcript, <-chan error) {
 	return said, ended
 }
 
-// await waits until something has come about in a copy that goes on.
+// await waits until something has come about in a copy that continues.
 func await(t *testing.T, ended <-chan error, said *transcript, what string, there func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)

@@ -29,7 +29,7 @@ type migrateCommand struct {
 	MaxRejected      rejectedLimit `help:"Stop when the target refuses more than this share of a day, such as 5%, or when more than this number of nodes is rejected for whatever reason; 1% by default." env:"NODESTORE_MAX_REJECTED" placeholder:"SHARE|N" group:"Copy"`
 	RejectedPayloads bool          `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
 	SourceMoved      bool          `help:"Confirm that the source is the one of the earlier runs on another server, or under another name: restored, upgraded or switched over. Days that agree are kept." group:"Copy"`
-	RestoreSettings  bool          `help:"Only give back the index settings that an interrupted run has borrowed." group:"Copy"`
+	RestoreSettings  bool          `help:"Only restore the index settings that an interrupted run has borrowed." group:"Copy"`
 
 	Follow         bool          `help:"Keep following Sentry's writes after the copy, until Ctrl-C." group:"Catch-up"`
 	UntilQuiet     time.Duration `help:"With --follow: end when nothing new came for this long." placeholder:"DURATION" group:"Catch-up"`

@@ -15,7 +15,7 @@ import (
 //
 //  1. The processes agree on who copies which days.
 //  2. A shard copies its own, on a checkpoint of its own.
-//  3. Who finds all shards done gathers their checkpoints and continues with the
+//  3. Whoever finds all shards done gathers their checkpoints and continues with the
 //     whole: what came meanwhile, stale copies, vanished nodes.
 //
 // Each step can be repeated by any of the processes, so any of them may crash.
@@ -69,7 +69,7 @@ func (w *work) place(team migrate.Team, key string) onindex.Place {
 	}}
 }
 
-// part copies this process's days. That nodes were rejected is told by who
+// part copies this process's days. That nodes were rejected is told by whoever
 // finishes: a Job would take it for a failure, and start the pod again.
 func (w *work) part(ctx context.Context, team migrate.Team, division migrate.Division) (r result, err error) {
 	number, _ := w.shard()

@@ -65,7 +65,7 @@ func TestShardFlags(t *testing.T) {
 	}
 }
 
-// Who finishes has made the checkpoint of the whole and not yet gathered the
+// Whoever finishes has made the checkpoint of the whole and not yet gathered the
 // shards' into it: what they did is shown.
 func TestStatusBeforeGathering(t *testing.T) {
 	t.Parallel()

@@ -138,7 +138,7 @@ func TestStatusForAPerson(t *testing.T) {
 	}
 }
 
-// Settings that are not given back are red where there are colours, and so are
+// Settings that are not restored are red where there are colours, and so are
 // days with rejected nodes.
 func TestStatusInRed(t *testing.T) {
 	t.Parallel()
