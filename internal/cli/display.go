@@ -64,7 +64,7 @@ func (d *display) close(outcome error) {
 	if outcome != nil {
 		level, text = slog.LevelError, outcome.Error()
 	}
-	d.record(level, text, "event", "ended", "hint", remedyOf(outcome))
+	d.record(news{nil, level, text, []any{"event", "ended", "hint", remedyOf(outcome)}})
 	_ = d.file.file.Close()
 	d.file = nil
 }
@@ -78,10 +78,32 @@ func (d *display) warn(text string) {
 	d.print("WARNING: " + text)
 }
 
-// record puts a line into the log file, if there is one. The caller holds mu.
-func (d *display) record(level slog.Level, text string, attributes ...any) {
+// news is what is told of: as an object to a program, as a text to a person, and with
+// attributes to a log.
+type news struct {
+	object     any
+	level      slog.Level
+	text       string
+	attributes []any
+}
+
+// record puts it into the log file, if there is one. The caller holds mu.
+func (d *display) record(n news) {
 	if d.file != nil {
-		d.file.Log(context.Background(), level, text, attributes...)
+		d.file.Log(context.Background(), n.level, n.text, n.attributes...)
+	}
+}
+
+// tell tells of it. The caller holds mu.
+func (d *display) tell(n news) {
+	switch {
+	case d.events != nil:
+		_ = d.events.Encode(n.object)
+	case d.quiet:
+	case d.bar != nil:
+		d.print(n.text)
+	default:
+		d.log.Log(context.Background(), n.level, n.text, n.attributes...)
 	}
 }
 
@@ -94,11 +116,6 @@ func barWidth(terminal *os.File) int {
 		columns = 80
 	}
 	return min(max(columns-textWidth, smallest), largest)
-}
-
-// start shows a migration's progress until the returned function is called.
-func (d *display) start(m *migrate.Migration) (stop func()) {
-	return d.tick(func(now time.Time) { d.progress(now, m.Progress()) })
 }
 
 // tick calls a function as often as progress is worth showing, until the
@@ -131,27 +148,25 @@ func (d *display) progress(now time.Time, p migrate.Progress) {
 	d.window.add(now, p.SentBytes)
 	rate := d.window.rate()
 	left := d.window.left(p.SentBytes, p.PlannedBytes-(p.DoneBytes-p.SentBytes))
-	d.show(progressEvent{"progress", p, rate, left.Seconds()}, p.DoneBytes, p.PlannedBytes, progressText(p, rate, left),
-		"done_bytes", p.DoneBytes, "planned_bytes", p.PlannedBytes, "bytes_per_second", int64(rate))
+	d.show(p.DoneBytes, p.PlannedBytes, news{
+		progressEvent{"progress", p, rate, left.Seconds()},
+		slog.LevelInfo, progressText(p, rate, left),
+		[]any{"done_bytes", p.DoneBytes, "planned_bytes", p.PlannedBytes, "bytes_per_second", int64(rate)},
+	})
 }
 
-// show shows how far it is, as what a program, a bar or a log gets. The caller
-// holds mu.
-func (d *display) show(event any, done, planned int64, text string, attributes ...any) {
+// show shows how far it is, where there is a bar by that. The caller holds mu.
+func (d *display) show(done, planned int64, n news) {
 	if d.file != nil && d.file.isDue() {
-		d.record(slog.LevelInfo, text, attributes...)
+		d.record(n)
 	}
-	switch {
-	case d.events != nil:
-		_ = d.events.Encode(event)
-	case d.quiet:
-	case d.bar != nil:
-		d.bar.ChangeMax64(max(planned, done, 1))
-		d.bar.Describe(text)
-		_ = d.bar.Set64(done)
-	default:
-		d.log.Info(text, attributes...)
+	if d.bar == nil {
+		d.tell(n)
+		return
 	}
+	d.bar.ChangeMax64(max(planned, done, 1))
+	d.bar.Describe(n.text)
+	_ = d.bar.Set64(done)
 }
 
 func progressText(p migrate.Progress, rate float64, left time.Duration) string {
@@ -213,21 +228,10 @@ func (d *display) event(e migrate.Event) {
 	if e.Cause != "" {
 		e.Cause += eventAdvice(e.Kind)
 	}
-	d.tell(jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), e.Kind == migrate.DayStarted, "event", e.Kind, "day", e.Day, "index", e.Index)
-}
-
-// tell tells of an event, as show shows progress: on a terminal not of what the bar
-// shows as well. The caller holds mu.
-func (d *display) tell(event any, level slog.Level, text string, inBar bool, attributes ...any) {
-	d.record(level, text, attributes...)
-	switch {
-	case d.events != nil:
-		_ = d.events.Encode(event)
-	case d.quiet, d.bar != nil && inBar:
-	case d.bar != nil:
-		d.print(text)
-	default:
-		d.log.Log(context.Background(), level, text, attributes...)
+	n := news{jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), []any{"event", e.Kind, "day", e.Day, "index", e.Index}}
+	d.record(n)
+	if d.bar == nil || e.Kind != migrate.DayStarted { // a bar shows that as well
+		d.tell(n)
 	}
 }
 

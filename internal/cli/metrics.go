@@ -63,22 +63,14 @@ func (m *metrics) Collect(values chan<- prometheus.Metric) {
 	gauge("senders_allowed", "Bulk requests that may be under way at present.", int64(g.Senders))
 	gauge("senders_active", "Bulk requests that are under way.", int64(g.Active))
 	gauge("batch_bytes", "Size of a bulk request's body at present.", int64(g.BatchBytes))
-	held := int64(0)
-	if g.Held != "" {
-		held = 1
-	}
-	gauge("held", "1 while no bulk request may start.", held)
+	gauge("held", "1 while no bulk request may start.", map[bool]int64{true: 1}[g.Held != ""])
 	var fates node.Fates
 	var loans int64
-	days := map[string]int64{"open": 0, "sealed": 0}
+	days, name := map[string]int64{"open": 0, "sealed": 0}, map[bool]string{true: "open", false: "sealed"}
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for _, d := range state.Days {
 			fates.Add(d.Fates)
-			if d.Sealed.IsZero() {
-				days["open"]++
-			} else {
-				days["sealed"]++
-			}
+			days[name[d.Sealed.IsZero()]]++
 		}
 		loans = int64(len(state.Borrowed))
 	})

@@ -49,42 +49,39 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 }
 
 // open reaches both sides, and opens the checkpoint if it is a file.
-func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (*session, error) {
-	s, err := c.reach(ctx, p, readers+1, waiting) // one more connection prepares the next day meanwhile
-	if err != nil {
+func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (s *session, err error) {
+	if s, err = c.reach(ctx, p, readers+1, waiting); err != nil { // one more connection prepares the next day meanwhile
 		return nil, err
 	}
-	if err := c.openSession(ctx, s); err != nil {
-		return nil, errors.Join(err, s.close())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if _, err = s.Source.CheckSilo(ctx, c.Region); err != nil {
+		return s, err
 	}
-	return s, nil
-}
-
-func (c *migrateCommand) openSession(ctx context.Context, s *session) error {
-	if _, err := s.Source.CheckSilo(ctx, c.Region); err != nil {
-		return err
-	}
-	state, err := c.recordFlag.read(ctx, s.Target)
+	state, none := c.read(ctx, s.Target)
 	switch {
-	case err != nil: // there is none yet, or opening it says what is wrong with it
+	case none != nil: // opening the checkpoint makes it, or says what is wrong with it
 	case c.RestoreSettings: // they are the target's, whatever the source is
 		s.bound.Source = state.Binding.Source
 	default:
 		s.bound.Moved = c.SourceMoved
 		if s.bound, err = migrate.Recognise(ctx, s.Parts, state, s.bound); err != nil {
-			return err
+			return s, err
 		}
 	}
 	if _, ok := c.index(); ok {
-		return nil
+		return s, nil
 	}
-	if err := s.openFile(ctx, c.Checkpoint); err != nil {
-		return err
+	if err = s.openFile(ctx, c.Checkpoint); err != nil {
+		return s, err
 	}
 	payloads := ""
 	if c.RejectedPayloads {
 		payloads = c.payloads()
 	}
 	s.Rejects, err = migrate.OpenRejects(c.rejected(), payloads, s.rejectsSize())
-	return err
+	return s, err
 }

@@ -49,7 +49,7 @@ func (w *work) shared(ctx context.Context, index string) (r result, err error) {
 		return r, nil
 	}
 	whole, err := w.whole(ctx, team, division)
-	whole.add(r.Summary)
+	whole.Run.Nodes, whole.Run.Bytes, whole.Seconds = whole.Run.Nodes+r.Run.Nodes, whole.Run.Bytes+r.Run.Bytes, whole.Seconds+r.Seconds
 	if of > 1 && errors.Is(err, checkpoint.ErrHeld) {
 		w.tell("another process finishes the migration: " + err.Error())
 		return r, nil

@@ -82,33 +82,28 @@ func newStatus(state *checkpoint.State, now time.Time) *status {
 		if err != nil {
 			continue // checkpoint.Read has refused such a file
 		}
-		s.addDay(state, day, now)
+		record := state.Days[name]
+		d := statusDay{
+			Day: name, State: stateOf(state, day), Index: record.Index, Nodes: record.Fates.Sum(), Bytes: record.Bytes,
+			Planned: record.Planned, Rejected: record.Fates[node.Rejected], Fates: record.Fates, Documents: -1,
+		}
+		s.Days = append(s.Days, d)
+		s.States[d.State]++
+		s.Fates.Add(record.Fates)
+		s.Bytes += record.Bytes
+		if d.State == dayPlanned || d.State == dayCopying {
+			s.RemainingBytes += max(record.Planned-record.Bytes, 0)
+		}
+		opens := time.UnixMicro(day.End()).UTC().Add(migrate.DefaultOverlap)
+		if d.State == dayCaughtUp && opens.After(now) {
+			s.Waiting = append(s.Waiting, fmt.Sprintf("%s: Sentry may write to it until %s UTC; a run after that seals it", name, opens.Format("2006-01-02 15:04")))
+		}
 	}
 	for _, index := range slices.Sorted(maps.Keys(state.Borrowed)) {
 		loan := state.Borrowed[index]
 		s.Borrowed = append(s.Borrowed, statusBorrowed{index, loan.At, slices.Sorted(maps.Keys(loan.Settings))})
 	}
 	return s
-}
-
-func (s *status) addDay(state *checkpoint.State, day node.Day, now time.Time) {
-	name := day.String()
-	record := state.Days[name]
-	d := statusDay{
-		Day: name, State: stateOf(state, day), Index: record.Index, Nodes: record.Fates.Sum(), Bytes: record.Bytes,
-		Planned: record.Planned, Rejected: record.Fates[node.Rejected], Fates: record.Fates, Documents: -1,
-	}
-	s.Days = append(s.Days, d)
-	s.States[d.State]++
-	s.Fates.Add(record.Fates)
-	s.Bytes += record.Bytes
-	if d.State == dayPlanned || d.State == dayCopying {
-		s.RemainingBytes += max(record.Planned-record.Bytes, 0)
-	}
-	opens := time.UnixMicro(day.End()).UTC().Add(migrate.DefaultOverlap)
-	if d.State == dayCaughtUp && opens.After(now) {
-		s.Waiting = append(s.Waiting, fmt.Sprintf("%s: Sentry may write to it until %s UTC; a run after that seals it", name, opens.Format("2006-01-02 15:04")))
-	}
 }
 
 // stateOf tells how far a day is.

@@ -49,7 +49,7 @@ func statusText(s *status, p paint) string {
 		fmt.Fprintf(&out, "waiting  %s\n", what)
 	}
 	for _, b := range s.Borrowed {
-		fmt.Fprintf(&out, "%s\n", p.red(fmt.Sprintf("NOT RESTORED  %s: %s, since %s UTC", b.Index, strings.Join(b.Settings, ", "), b.Since.UTC().Format(time.DateTime))))
+		fmt.Fprintln(&out, p.red(fmt.Sprintf("NOT RESTORED  %s: %s, since %s UTC", b.Index, strings.Join(b.Settings, ", "), b.Since.UTC().Format(time.DateTime))))
 	}
 	if len(s.Borrowed) > 0 && !s.Active {
 		fmt.Fprintln(&out, p.red("No run is under way that would restore them: run migrate, or migrate --restore-settings."))

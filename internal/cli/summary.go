@@ -41,13 +41,6 @@ func newResult(ctx context.Context, s migrate.Summary, list *migrate.Rejects) (r
 	return r, nil
 }
 
-// add counts what this process did before, on another checkpoint.
-func (r *result) add(before migrate.Summary) {
-	r.Run.Nodes += before.Run.Nodes
-	r.Run.Bytes += before.Run.Bytes
-	r.Seconds += before.Seconds
-}
-
 // print writes the result to standard output: for a program one JSON object,
 // which is the last line.
 func (r result) print(p *process, o outputFlags) error {

@@ -50,8 +50,11 @@ func (d *verifyDisplay) progress(now time.Time, p verify.Progress) {
 	defer d.mu.Unlock()
 	d.window.add(now, p.Nodes)
 	rate, left := d.window.rate(), d.window.left(p.Nodes, p.PlannedNodes)
-	d.show(verifyProgress{"progress", p, rate, left.Seconds()}, p.Nodes, p.PlannedNodes, comparedText(p, rate, left),
-		"done_nodes", p.Nodes, "planned_nodes", p.PlannedNodes, "nodes_per_second", int64(rate))
+	d.show(p.Nodes, p.PlannedNodes, news{
+		verifyProgress{"progress", p, rate, left.Seconds()},
+		slog.LevelInfo, comparedText(p, rate, left),
+		[]any{"done_nodes", p.Nodes, "planned_nodes", p.PlannedNodes, "nodes_per_second", int64(rate)},
+	})
 }
 
 func comparedText(p verify.Progress, rate float64, left time.Duration) string {
@@ -69,15 +72,16 @@ func (d *verifyDisplay) event(e verify.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last = e
-	if e.Kind == verify.Repairing && d.events == nil {
-		d.record(slog.LevelInfo, e.Cause, "event", e.Kind)
+	n := news{verifyEvent{"event", time.Now().UTC(), e}, slog.LevelInfo, verifyEventText(e), []any{"event", e.Kind, "day", e.Day}}
+	if e.Kind == verify.Waiting || e.Kind == verify.DayCompared && e.Findings > 0 {
+		n.level = slog.LevelWarn
+	}
+	d.record(n)
+	switch {
+	case e.Kind == verify.Repairing && d.events == nil:
 		d.clear()
 		_, _ = fmt.Fprintln(d.stdout, e.Cause) // what a repair does, or would do, is a result
-		return
+	case d.bar == nil || e.Kind != verify.DayStarted: // a bar shows that as well
+		d.tell(n)
 	}
-	level := slog.LevelInfo
-	if e.Kind == verify.Waiting || e.Kind == verify.DayCompared && e.Findings > 0 {
-		level = slog.LevelWarn
-	}
-	d.tell(verifyEvent{"event", time.Now().UTC(), e}, level, verifyEventText(e), e.Kind == verify.DayStarted, "event", e.Kind, "day", e.Day)
 }

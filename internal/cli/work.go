@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
@@ -50,7 +51,7 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 	}
 	defer onUser1(func() { w.show.state(w.state(m.Progress())) })()
 	defer w.watch(ctx, w.governor, s.Target, w.show)()
-	stop := w.show.start(m)
+	stop := w.show.tick(func(now time.Time) { w.show.progress(now, m.Progress()) })
 	summary, err := run(m, ctx)
 	stop()
 	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {

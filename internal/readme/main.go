@@ -74,17 +74,15 @@ func run(ctx context.Context, rows int) (err error) {
 	if err != nil {
 		return err
 	}
-	target, err := url.Parse(search.URL())
-	if err != nil {
-		return err
-	}
+	plausible := strings.NewReplacer(
+		source.Host, "localhost:5432", strings.TrimPrefix(search.URL(), "http://"), "localhost:9200",
+		filepath.Base(search.Dir()), "opensearch", // the name of the cluster
+	)
 	content, err := os.ReadFile("README.md")
 	readme := string(content)
-	plausible := strings.NewReplacer(source.Host, "localhost:5432", target.Host, "localhost:9200", filepath.Base(search.Dir()), "opensearch")
 	for name, text := range shown {
 		text = plausible.Replace(text)
-		err = errors.Join(err, fit(text, host, os.TempDir(), filepath.Base(dir)))
-		if err == nil {
+		if err = errors.Join(err, fit(text, host, os.TempDir(), filepath.Base(dir))); err == nil {
 			readme, err = replace(readme, name, text)
 		}
 	}
