@@ -95,7 +95,7 @@ func (l *Limits) set(name, value string) (err error) {
 			err = errors.New("it must not be negative; 0 is no limit")
 		}
 	default:
-		return fmt.Errorf("%q is none of paused, senders, max-mb-per-second", name)
+		return fmt.Errorf("%q is not one of paused, senders, max-mb-per-second", name)
 	}
 	if err != nil {
 		return fmt.Errorf("%s = %q: %w", name, value, err)

@@ -190,8 +190,8 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 			return err
 		}
 		if !green {
-			return hint.Add(fmt.Errorf("index %s has not all its replicas after %s", name, r.Replicas),
-				"all nodes are copied; look at _cluster/allocation/explain, and run again to wait again")
+			return hint.Add(fmt.Errorf("index %s still lacks replicas after %s", name, r.Replicas),
+				"all nodes are copied; _cluster/allocation/explain says what is missing; run again to keep waiting")
 		}
 	}
 	return nil
