@@ -11,15 +11,18 @@ import (
 // The library knows no flag: its errors and events carry facts. Here is which flag
 // helps, and nowhere else.
 
-// remedyOf is what to do about an error: what the first entry of the table says that
-// knows its type, else what the library attached to it.
-func remedyOf(err error) string {
+// remedy is what to do about an error: what was attached to it, else what the table
+// says of its type, or "".
+func remedy(err error) string {
+	if text := hint.Of(err); text != "" {
+		return text
+	}
 	for _, advise := range errorAdvice() {
-		if remedy := advise(err); remedy != "" {
-			return remedy
+		if text := advise(err); text != "" {
+			return text
 		}
 	}
-	return hint.Of(err)
+	return ""
 }
 
 func errorAdvice() []func(error) string {
@@ -64,12 +67,12 @@ func dividedAdvice(divided *migrate.DividedError) string {
 }
 
 // eventAdvice is which flag does something about an event, behind its cause.
-func eventAdvice(kind migrate.Kind) string {
+func eventAdvice(e migrate.Event) string {
 	return map[migrate.Kind]string{
 		migrate.Missing:     "; --copy-missing copies them",
 		migrate.Kept:        "; --remove-vanished removes them",
 		migrate.Unexplained: "; --switched-at says since when it writes",
 		migrate.Doubled:     "; if it writes to OpenSearch already, --switched-at says since when",
-		migrate.Lost:        "; --copy-again copies it again",
-	}[kind]
+		migrate.Lost:        "; --copy-again " + e.Day + " copies it again",
+	}[e.Kind]
 }

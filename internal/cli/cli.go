@@ -64,7 +64,7 @@ func run(ctx context.Context, p *process, args []string) int {
 	p.stdout = out
 	code = conclude(p, selected.Run(ctx, p))
 	if err := out.broken(); err != nil {
-		say(p, err.Error(), remedyOf(err))
+		say(p, err.Error(), remedy(err))
 		code = max(code, exitFailed)
 	}
 	return code
@@ -133,10 +133,10 @@ func conclude(p *process, err error) int {
 	case errors.Is(err, errNoGo):
 		return exitNoGo
 	case errors.Is(err, migrate.ErrInterrupted), errors.Is(err, context.Canceled):
-		say(p, "interrupted", cmp.Or(remedyOf(err), "run the same command again to resume"))
+		say(p, "interrupted", cmp.Or(remedy(err), "run the same command again to resume"))
 		return exitInterrupted
 	}
-	say(p, err.Error(), remedyOf(err))
+	say(p, err.Error(), remedy(err))
 	if errors.Is(err, checkpoint.ErrHeld) {
 		return exitHeld
 	}

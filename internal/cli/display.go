@@ -64,7 +64,7 @@ func (d *display) close(outcome error) {
 	if outcome != nil {
 		level, text = slog.LevelError, outcome.Error()
 	}
-	d.record(news{nil, level, text, []any{"event", "ended", "hint", remedyOf(outcome)}})
+	d.record(news{nil, level, text, []any{"event", "ended", "hint", remedy(outcome)}})
 	_ = d.file.file.Close()
 	d.file = nil
 }
@@ -226,7 +226,7 @@ func (d *display) event(e migrate.Event) {
 		d.heard(e)
 	}
 	if e.Cause != "" {
-		e.Cause += eventAdvice(e.Kind)
+		e.Cause += eventAdvice(e)
 	}
 	n := news{jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), []any{"event", e.Kind, "day", e.Day, "index", e.Index}}
 	d.record(n)
