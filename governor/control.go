@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 )
 
 // controlInterval is how often a control file is looked at.
@@ -27,11 +29,9 @@ const controlInterval = time.Second
 //	max-mb-per-second = 20
 //	senders = 4
 func (g *Governor) WatchFile(ctx context.Context, path string, told func(Limits, error)) {
-	ticker := time.NewTicker(controlInterval)
-	defer ticker.Stop()
 	given := g.Limits()
 	applied, lastError := given, ""
-	for {
+	look := func(time.Time) {
 		limits, err := readLimits(path, given)
 		limits.Senders = min(limits.Senders, given.Senders)
 		switch {
@@ -43,12 +43,9 @@ func (g *Governor) WatchFile(ctx context.Context, path string, told func(Limits,
 			told(limits, nil)
 		}
 		lastError = fmt.Sprint(err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 	}
+	look(time.Now())
+	orderly.Every(ctx, controlInterval, look)
 }
 
 func readLimits(path string, given Limits) (Limits, error) {
@@ -98,7 +95,7 @@ func (l *Limits) set(name, value string) (err error) {
 			err = errors.New("it must not be negative; 0 is no limit")
 		}
 	default:
-		return fmt.Errorf("%q is none of paused, senders, max-mb-per-second", name)
+		return fmt.Errorf("%q is not one of paused, senders, max-mb-per-second", name)
 	}
 	if err != nil {
 		return fmt.Errorf("%s = %q: %w", name, value, err)

@@ -3,6 +3,8 @@ package governor
 import (
 	"context"
 	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 )
 
 const (
@@ -14,24 +16,18 @@ const (
 // until ctx ends. look is told whether they are held back already. What cannot be
 // read holds nothing back: told hears of it once.
 func (g *Governor) WatchDisks(ctx context.Context, look func(ctx context.Context, held bool) (cause string, err error), told func(error)) {
-	ticker := time.NewTicker(g.disks)
-	defer ticker.Stop()
 	failed := false
-	for {
+	watch := func(time.Time) {
 		cause, err := look(ctx, g.heldBy(diskHolder))
 		if err != nil && ctx.Err() == nil && !failed {
 			told(err)
 		}
-		failed = err != nil
-		if err == nil {
+		if failed = err != nil; !failed {
 			g.Hold(diskHolder, cause)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 	}
+	watch(time.Now())
+	orderly.Every(ctx, diskInterval, watch)
 }
 
 func (g *Governor) heldBy(holder string) bool {

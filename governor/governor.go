@@ -5,7 +5,6 @@
 package governor
 
 import (
-	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -29,8 +28,6 @@ type Options struct {
 	Told func(cause string)
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
-	// DiskInterval is how often WatchDisks looks; every 15 s if 0.
-	DiskInterval time.Duration
 }
 
 const (
@@ -54,7 +51,6 @@ const (
 type Governor struct {
 	told    func(string)
 	now     func() time.Time
-	disks   time.Duration // between two looks at them
 	limiter *rate.Limiter
 
 	mu       sync.Mutex
@@ -80,7 +76,7 @@ type Governor struct {
 // New returns a Governor.
 func New(o Options) *Governor {
 	g := &Governor{
-		told: o.Told, now: o.Now, disks: cmp.Or(o.DiskInterval, diskInterval), limiter: rate.NewLimiter(rate.Inf, 0),
+		told: o.Told, now: o.Now, limiter: rate.NewLimiter(rate.Inf, 0),
 		batch: o.BatchBytes, maxBatch: o.BatchBytes,
 		holds: make(map[string]string), wake: make(chan struct{}),
 	}

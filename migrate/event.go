@@ -12,6 +12,7 @@ type Kind string
 
 // The kinds of events.
 const (
+	Template    Kind = "template"    // Index is the index template, which was absent and is written
 	DayStarted  Kind = "day_started" // its first slice is about to be read; Bytes and Nodes are what is to come
 	DaySealed   Kind = "day_sealed"  // Nodes is the number of documents counted
 	DayCompact  Kind = "day_compact" // it is one segment a shard now, of Bytes in all

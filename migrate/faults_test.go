@@ -143,9 +143,6 @@ func (w *world) runHere(address string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rejects.Close()) }()
-	if _, err := to.EnsureTemplate(ctx); err != nil {
-		return err
-	}
 	parts := migrate.Parts{Source: from, Target: to, Checkpoint: record, Rejects: rejects}
 	_, err = migrate.New(parts, migrate.Options{Readers: 2, Senders: 2, BatchBytes: 64 << 10, Depth: node.Full}).Run(ctx)
 	return err

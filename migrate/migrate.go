@@ -127,16 +127,21 @@ func (m *Migration) orderly(ctx context.Context, work func(context.Context) erro
 	return m.summarize(time.Since(started)), err
 }
 
-// begin settles what the run goes by.
+// begin checks the target before anything else is written, and settles what the run
+// goes by. The checks have nothing to finish, so Stop ends them at once.
 func (m *Migration) begin(ctx context.Context, ours func(node.Day) bool) (*indices, error) {
-	t, err := settle(ctx, m.options, m.parts.Checkpoint, ours)
+	err := orderly.Run(ctx, orderly.Stop{Asked: m.options.Stop, Err: ErrInterrupted}, m.prepareTarget)
 	if err != nil {
 		return nil, err
 	}
-	if t.Shape.Codec != "" {
-		if err := m.parts.Target.CheckCodec(ctx, t.Shape.Codec); err != nil {
+	if codec := m.options.Shape.Codec; codec != "" {
+		if err := m.parts.Target.CheckCodec(ctx, codec); err != nil {
 			return nil, err
 		}
+	}
+	t, err := settle(ctx, m.options, m.parts.Checkpoint, ours)
+	if err != nil {
+		return nil, err
 	}
 	x := m.indices(t)
 	return x, x.forgetLost(ctx)
@@ -205,8 +210,8 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 			return err
 		}
 		if !green {
-			return hint.Add(fmt.Errorf("index %s has not all its replicas after %s", name, r.Replicas),
-				"all nodes are copied; look at _cluster/allocation/explain, and run again to wait again")
+			return hint.Add(fmt.Errorf("index %s still lacks replicas after %s", name, r.Replicas),
+				"all nodes are copied; _cluster/allocation/explain says what is missing; run again to keep waiting")
 		}
 	}
 	return nil

@@ -2,9 +2,12 @@ package migrate
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -20,21 +23,84 @@ func Origins(b checkpoint.Binding) target.Origins {
 	return origins
 }
 
-// Sighting is what both sides have of a sealed day.
-type Sighting struct {
-	Day       string
-	Rows      int64 // at the source
-	Rejected  int64 // of them, by the checkpoint
-	Documents int64 // in the day's index
-	Agree     bool  // the numbers do, and the sums of timestamps if nothing was rejected
+// Recognise finds out whether a source is the one of a checkpoint, and returns what the
+// checkpoint is to be bound to. A source on another server, or under another name, is a
+// *MovedError, unless the claim is that it moved and some days show the same data.
+// Any other difference is left to checkpoint.Open, which refuses it.
+func Recognise(ctx context.Context, parts Parts, state checkpoint.State, claim checkpoint.Binding) (checkpoint.Binding, error) {
+	moved, now, confirmed := claim, claim, claim.Moved
+	now.Moved = false
+	moved.Moved = true
+	_, err := state.Binding.Accept(now)
+	if _, otherwise := state.Binding.Accept(moved); err == nil || otherwise != nil {
+		return now, nil
+	}
+	seen, err := sight(ctx, parts.Source, parts.Target, state)
+	if err != nil {
+		return now, fmt.Errorf("compare the source with what was copied from another server: %w", err)
+	}
+	agree := len(seen) == 0 || slices.ContainsFunc(seen, func(s sighting) bool { return s.agree })
+	if agree && confirmed {
+		return moved, nil
+	}
+	server, _, _ := strings.Cut(parts.Source.Relation().ServerText, " on ")
+	return now, &MovedError{Agree: agree, before: state.Binding.Source, now: now.Source, server: server, seen: seen}
+}
+
+// MovedError means that a checkpoint is bound to a source on another server, or under
+// another name. Its text says what changed, what did not, and what both have.
+type MovedError struct {
+	Agree       bool // a day does, or none is sealed: it may be the same data
+	before, now checkpoint.Source
+	server      string
+	seen        []sighting
+}
+
+func (e *MovedError) Error() string {
+	var changed, same []string
+	for _, f := range [][3]string{
+		{"system identifier", e.before.System, e.now.System}, {"database", e.before.Database, e.now.Database}, {"table", e.before.Table, e.now.Table},
+	} {
+		if f[1] == f[2] || f[2] == "" {
+			same = append(same, f[0]+" "+f[1])
+			continue
+		}
+		changed = append(changed, fmt.Sprintf("%s %s, now %s", f[0], f[1], f[2]))
+	}
+	text := "the checkpoint is bound to another source: changed: " + strings.Join(changed, "; ") + " (" + e.server + ")"
+	if len(same) > 0 {
+		text += "; not changed: " + strings.Join(same, ", ")
+	}
+	for _, s := range e.seen {
+		text += "; " + s.String()
+	}
+	return text
+}
+
+// sighting is what both sides have of a sealed day.
+type sighting struct {
+	day       string
+	rows      int64 // at the source
+	rejected  int64 // of them, by the checkpoint
+	documents int64 // in the day's index
+	agree     bool  // the numbers do, and the sums of timestamps if nothing was rejected
+}
+
+func (s sighting) String() string {
+	agree := "differs"
+	if s.agree {
+		agree = "agrees"
+	}
+	return fmt.Sprintf("day %s %s: %s rows, %s of them rejected, %s documents",
+		s.day, agree, amount.Count(s.rows), amount.Count(s.rejected), amount.Count(s.documents))
 }
 
 // maxSightings is enough to tell the data of one server from that of another.
 const maxSightings = 3
 
-// Sight looks at some sealed days on both sides: the oldest, the newest and one
+// sight looks at some sealed days on both sides: the oldest, the newest and one
 // between. It tells whether a source on another server has the same data.
-func Sight(ctx context.Context, from *source.Source, to *target.Target, state checkpoint.State) (seen []Sighting, err error) {
+func sight(ctx context.Context, from *source.Source, to *target.Target, state checkpoint.State) (seen []sighting, err error) {
 	var sealed []string
 	for name, d := range state.Days {
 		if !d.Sealed.IsZero() && d.Dropped.IsZero() && d.Lost.IsZero() && d.Index != "" {
@@ -50,7 +116,7 @@ func Sight(ctx context.Context, from *source.Source, to *target.Target, state ch
 		if err != nil {
 			return nil, err
 		}
-		s := Sighting{Day: name, Rejected: state.Days[name].Fates[node.Rejected]}
+		s := sighting{day: name, rejected: state.Days[name].Fates[node.Rejected]}
 		rows, err := from.Moments(ctx, day.Start(), day.End())
 		if err != nil {
 			return nil, err
@@ -61,14 +127,14 @@ func Sight(ctx context.Context, from *source.Source, to *target.Target, state ch
 		}
 		same := true
 		for at, r := range rows {
-			s.Rows += r.Count
+			s.rows += r.Count
 			d := documents[at/1000]
 			same = same && r.Count == d.Count && r.Sum == d.Sum
 		}
 		for _, d := range documents {
-			s.Documents += d.Count
+			s.documents += d.Count
 		}
-		s.Agree = s.Rows-s.Rejected == s.Documents && (same || s.Rejected > 0)
+		s.agree = s.rows-s.rejected == s.documents && (same || s.rejected > 0)
 		seen = append(seen, s)
 	}
 	return seen, nil

@@ -120,9 +120,6 @@ func (w *world) runOn(address string, o once) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rejects.Close()) }()
-	if _, err := to.EnsureTemplate(ctx); err != nil {
-		return err
-	}
 	_, err = migrate.New(migrate.Parts{Source: from, Target: to, Checkpoint: record, Rejects: rejects}, migrate.Options{
 		Readers: 2, Senders: 1, Now: func(context.Context) (int64, error) { return o.now.UnixMicro(), nil },
 	}).Run(ctx)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -56,11 +55,7 @@ func (completeCommand) problems(found []string) []string { return found }
 
 // Run prints a candidate a line, a tab and what it is about.
 func (c *completeCommand) Run(_ context.Context, p *process) error {
-	parser, err := newParser(p, new(grammar), func(int) {})
-	if err != nil {
-		return err
-	}
-	for _, found := range complete(parser.Model.Node, c.Words) {
+	for _, found := range complete(p.model, c.Words) {
 		text, _, _ := strings.Cut(found.help, "\n")
 		if _, err := fmt.Fprintf(p.stdout, "%s\t%s\n", found.word, text); err != nil {
 			return err
@@ -74,40 +69,43 @@ type candidate struct{ word, help string }
 
 // complete returns what the last of the words can become. Nothing means that
 // it can be anything, for example a file.
-func complete(root *kong.Node, words []string) []candidate {
+func complete(root *kong.Node, words []string) (found []candidate) {
 	words = joined(words)
 	begun, before := "", words
 	if len(words) > 0 {
 		begun, before = words[len(words)-1], words[:len(words)-1]
 	}
-	verb := cmp.Or(verbIn(root, before), root)
+	verb := verbIn(root, before)
+	prefix, candidates := "", following(verb, begun)
 	if name, value, assigned := strings.Cut(begun, "="); assigned {
-		return matching(values(flagOf(verb, name)), name+"=", value)
+		prefix, begun, candidates = name+"=", value, values(flagOf(verb, name))
+	} else if len(before) > 0 && wantsValue(verb, before[len(before)-1]) {
+		candidates = values(flagOf(verb, before[len(before)-1]))
 	}
-	if len(before) > 0 {
-		if flag := flagOf(verb, before[len(before)-1]); flag != nil && !flag.IsBool() {
-			return matching(values(flag), "", begun)
+	for _, c := range candidates {
+		if strings.HasPrefix(c.word, begun) {
+			found = append(found, candidate{prefix + c.word, c.help})
 		}
 	}
-	return matching(following(root, verb, begun), "", begun)
+	return found
 }
 
 // joined puts together what bash takes apart: --flag, =, value.
 func joined(words []string) (result []string) {
 	for i, word := range words {
 		last := len(result) - 1
-		switch {
-		case word == "=" && last >= 0 && strings.HasPrefix(result[last], "--"), i > 0 && words[i-1] == "=" && last >= 0 && strings.HasSuffix(result[last], "="):
+		assigns := word == "=" && last >= 0 && strings.HasPrefix(result[last], "--")
+		if assigns || last >= 0 && words[i-1] == "=" && strings.HasSuffix(result[last], "=") {
 			result[last] += word
-		default:
-			result = append(result, word)
+			continue
 		}
+		result = append(result, word)
 	}
 	return result
 }
 
 // following are the words that may follow a verb, or the program's name.
-func following(root, verb *kong.Node, begun string) (found []candidate) {
+func following(verb *kong.Node, begun string) (found []candidate) {
 	if strings.HasPrefix(begun, "-") {
 		for _, group := range verb.AllFlags(true) {
 			for _, flag := range group {
@@ -116,11 +114,9 @@ func following(root, verb *kong.Node, begun string) (found []candidate) {
 		}
 		return found
 	}
-	if verb == root {
-		for _, child := range root.Children {
-			if !child.Hidden {
-				found = append(found, candidate{child.Name, child.Help})
-			}
+	for _, child := range verb.Children { // of the program; a verb has none
+		if !child.Hidden {
+			found = append(found, candidate{child.Name, child.Help})
 		}
 	}
 	for _, argument := range verb.Positional {
@@ -140,12 +136,32 @@ func values(of *kong.Value) (found []candidate) {
 	return found
 }
 
-// matching are the candidates that begin with what was typed.
-func matching(candidates []candidate, before, begun string) (found []candidate) {
-	for _, c := range candidates {
-		if strings.HasPrefix(c.word, begun) {
-			found = append(found, candidate{before + c.word, c.help})
+// verbIn is the verb of a command line, or the program where there is none in it.
+func verbIn(root *kong.Node, words []string) *kong.Node {
+	for _, word := range words {
+		for _, verb := range root.Children {
+			if verb.Name == word {
+				return verb
+			}
 		}
 	}
-	return found
+	return root
+}
+
+// flagOf is a flag that may stand behind a verb, nil if it has none of that name.
+func flagOf(verb *kong.Node, word string) *kong.Value {
+	for _, group := range verb.AllFlags(false) {
+		for _, flag := range group {
+			if "--"+flag.Name == word {
+				return flag.Value
+			}
+		}
+	}
+	return nil
+}
+
+// wantsValue says whether a word is a flag whose value has to follow.
+func wantsValue(verb *kong.Node, word string) bool {
+	flag := flagOf(verb, word)
+	return flag != nil && !flag.IsBool()
 }

@@ -1,3 +1,5 @@
+//go:build !nodemo
+
 package cli
 
 import (
@@ -8,11 +10,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
@@ -21,9 +24,15 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
+// demoVerb is in the grammar unless it is left out with the tag nodemo: the servers,
+// which Maven and a JDK have to be there for, are an eighth of the binary.
+type demoVerb struct {
+	Demo demoCommand `cmd:"" help:"See all of it work, on servers that it starts itself."`
+}
+
 // demoCommand shows the tool at work.
 type demoCommand struct {
-	outputFlags `embed:""`
+	outputFlags `embed:"" group:"Output"`
 
 	Source string `help:"PostgreSQL to use instead of starting one; table nodestore_demo is made there." placeholder:"URL"`
 	Target string `help:"OpenSearch to use instead of starting one; the alias nodestore_demo and its indices are made there." placeholder:"URL"`
@@ -44,7 +53,7 @@ Examples:
   nodestore-migrate demo --nodes 200000 --keep
   nodestore-migrate demo --source postgres://postgres@localhost/postgres --target http://localhost:9200
 
-Exit codes: 0 success; 1 failed, the error says what to do; 2 usage; 130 interrupted.`
+Exit codes: 0 success, 1 failed, 2 usage, 130 interrupted.`
 }
 
 func (c *demoCommand) problems(found []string) []string {
@@ -54,31 +63,87 @@ func (c *demoCommand) problems(found []string) []string {
 	return found
 }
 
+// demo is a demo while it runs.
+type demo struct {
+	*demoCommand
+	process        *process
+	source, target string
+	copying        *migrateCommand
+	undo           []func(context.Context) error // what takes it all down again, from the last on
+	farewell       []string                      // how to stop what is kept
+}
+
 // Run starts the servers, fills, copies, reads back, and removes it all.
 func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 	// A demo has nothing to finish: the first interrupt ends it.
 	ctx, cancel := p.untilStopped(ctx)
 	defer cancel()
-	servers := &demoServers{keep: c.Keep}
+	d := &demo{demoCommand: c, process: p, source: c.Source, target: c.Target}
 	defer func() {
 		if ctx.Err() != nil {
 			err = hint.Add(migrate.ErrInterrupted, "a demo cannot be resumed: run it again")
 		}
-		err = errors.Join(err, servers.stop())
+		for _, undo := range slices.Backward(d.undo) {
+			err = errors.Join(err, undo(context.WithoutCancel(ctx)))
+		}
 	}()
-	if err := servers.start(ctx, p, c); err != nil {
+	if err := d.start(ctx); err != nil {
 		return err
 	}
-	if err := c.fill(ctx, p, servers.source); err != nil {
+	if err := d.fill(ctx); err != nil {
 		return err
 	}
-	return c.copyAndRead(ctx, p, servers)
+	return d.copyAndRead(ctx)
 }
 
 // tell says what is happening.
-func (c *demoCommand) tell(p *process, text string) {
-	if !c.Quiet {
-		fmt.Fprintln(p.stderr, text)
+func (d *demo) tell(text string) {
+	if !d.Quiet {
+		fmt.Fprintln(d.process.stderr, text)
+	}
+}
+
+// atEnd remembers what to do at the end, unless everything is kept.
+func (d *demo) atEnd(undo func(context.Context) error) {
+	if !d.Keep {
+		d.undo = append(d.undo, undo)
+	}
+}
+
+// start starts the servers that were not given.
+func (d *demo) start(ctx context.Context) error {
+	if d.source == "" {
+		d.tell("Starting PostgreSQL (the first time Maven fetches it) ...")
+		server, err := testbed.StartPostgres(ctx, testbed.PostgresOptions{Detach: d.Keep})
+		if err != nil {
+			return err
+		}
+		d.source = server.URL()
+		d.started("PostgreSQL "+server.URL(), server)
+	}
+	if d.target == "" {
+		d.tell("Starting OpenSearch (the first time Maven fetches it) ...")
+		server, err := testbed.StartOpenSearch(ctx, testbed.OpenSearchOptions{Detach: d.Keep})
+		if err != nil {
+			return err
+		}
+		d.target = server.URL()
+		d.started("OpenSearch "+server.URL(), server)
+	}
+	return nil
+}
+
+// started has a server stopped at the end, or tells how to.
+func (d *demo) started(what string, server interface {
+	Stop() error
+	PID() int
+	Dir() string
+},
+) {
+	d.atEnd(func(context.Context) error { return server.Stop() })
+	if d.Keep {
+		d.farewell = append(d.farewell, fmt.Sprintf("%s stays; to end it: kill %d && rm -r %s", what, server.PID(), server.Dir()))
+		fmt.Fprintln(d.process.stderr, d.farewell[len(d.farewell)-1])
 	}
 }
 
@@ -86,77 +151,32 @@ func (c *demoCommand) tell(p *process, text string) {
 // so that the backend's cleanup could read the date of an index.
 const demoName = "nodestore_demo"
 
-// demoServers are the servers of a demo.
-type demoServers struct {
-	keep           bool
-	source, target string
-	stops          []func() error
-	farewell       []string // how to stop what is kept
-}
-
-func (s *demoServers) start(ctx context.Context, p *process, c *demoCommand) error {
-	if s.source, s.target = c.Source, c.Target; s.source == "" {
-		c.tell(p, "Starting PostgreSQL (the first time Maven fetches it) ...")
-		server, err := testbed.StartPostgres(ctx, testbed.PostgresOptions{Detach: c.Keep})
-		if err != nil {
-			return err
-		}
-		s.source = server.URL()
-		s.started(p, "PostgreSQL "+server.URL(), server)
-	}
-	if s.target == "" {
-		c.tell(p, "Starting OpenSearch (the first time Maven fetches it) ...")
-		server, err := testbed.StartOpenSearch(ctx, testbed.OpenSearchOptions{Detach: c.Keep})
-		if err != nil {
-			return err
-		}
-		s.target = server.URL()
-		s.started(p, "OpenSearch "+server.URL(), server)
-	}
-	return nil
-}
-
-// started remembers to stop a server, or tells how to.
-func (s *demoServers) started(p *process, what string, server interface {
-	Stop() error
-	PID() int
-	Dir() string
-},
-) {
-	if s.keep {
-		farewell := fmt.Sprintf("%s stays; to end it: kill %d && rm -r %s", what, server.PID(), server.Dir())
-		s.farewell = append(s.farewell, farewell)
-		fmt.Fprintln(p.stderr, farewell)
-		return
-	}
-	s.stops = append(s.stops, server.Stop)
-}
-
-func (s *demoServers) stop() error {
-	var errs []error
-	for _, stop := range s.stops {
-		errs = append(errs, stop())
-	}
-	return errors.Join(errs...)
-}
-
 // fill makes a table of its own, so that nothing that is there is touched.
-func (c *demoCommand) fill(ctx context.Context, p *process, server string) error {
-	conn, err := pgx.Connect(ctx, server)
+func (d *demo) fill(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, d.source)
 	if err != nil {
 		return hint.Add(fmt.Errorf("reach PostgreSQL: %w", err), "check --source")
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	until := time.Now().UTC().Truncate(time.Second)
-	c.tell(p, "Making "+count(int64(c.Nodes))+" events over ten days ...")
+	d.tell("Making " + amount.Count(int64(d.Nodes)) + " events over ten days ...")
 	if err := dropTable(ctx, conn); err != nil {
 		return err
+	}
+	if d.Source != "" { // else the server is removed as a whole
+		d.atEnd(func(ctx context.Context) error {
+			conn, err := pgx.Connect(ctx, d.Source)
+			if err != nil {
+				return err
+			}
+			return errors.Join(dropTable(ctx, conn), conn.Close(ctx))
+		})
 	}
 	if err := synth.CreateTable(ctx, conn, demoName); err != nil {
 		return err
 	}
 	_, err = synth.Fill(ctx, conn, demoName, synth.Options{
-		Seed: c.Seed, Rows: c.Nodes, From: until.AddDate(0, 0, -10), Until: until, Mix: synth.Everything(),
+		Seed: d.Seed, Rows: d.Nodes, From: until.AddDate(0, 0, -10), Until: until, Mix: synth.Everything(),
 	})
 	return err
 }
@@ -168,42 +188,45 @@ func dropTable(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-func (c *demoCommand) copyAndRead(ctx context.Context, p *process, servers *demoServers) (err error) {
+func (d *demo) copyAndRead(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "nodestore-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the checkpoint: %w", err)
 	}
+	d.atEnd(func(context.Context) error { return os.RemoveAll(dir) })
 	// The demo must not change what a real Sentry on that cluster uses.
-	demo := *p
-	demo.getenv = demoEnvironment
-	copying := &migrateCommand{
-		sourceFlags: sourceFlags{Source: servers.source, Region: "demo", Table: demoName},
-		targetFlags: targetFlags{Target: servers.target, Alias: demoName, Template: demoName, Index: demoName + "-{date}"},
-		outputFlags: c.outputFlags, Checkpoint: filepath.Join(dir, "demo.checkpoint"), Order: "newest", Check: "full", Overlap: migrate.DefaultOverlap,
+	process := *d.process
+	process.getenv = demoEnvironment
+	d.copying = &migrateCommand{
+		sidesFlags: sidesFlags{
+			sourceFlags{Source: d.source, Region: "demo", Table: demoName},
+			targetFlags{Target: d.target, Alias: demoName, Template: demoName, Index: demoName + "-{date}"},
+		},
+		recordFlag: recordFlag{filepath.Join(dir, "demo.checkpoint")}, outputFlags: d.outputFlags,
+		Order: "newest", Check: "full", Overlap: migrate.DefaultOverlap,
 	}
-	if !c.Keep {
-		defer func() {
-			err = errors.Join(err, c.clear(context.WithoutCancel(ctx), &demo, copying), os.RemoveAll(dir))
-		}()
+	drop := func(ctx context.Context) error { return d.dropIndices(ctx, &process) }
+	if d.Target != "" { // else the server is removed as a whole
+		d.atEnd(drop)
 	}
-	if err := copying.dropIndices(ctx, &demo); err != nil { // of a demo that was kept
+	if err := drop(ctx); err != nil { // of a demo that was kept
 		return err
 	}
-	r, err := copying.copy(ctx, &demo)
+	r, err := d.copying.copy(ctx, &process)
 	if err != nil {
 		return err
 	}
-	if err := c.readBack(ctx, &demo, copying); err != nil {
+	if err := d.readBack(ctx, &process); err != nil {
 		return err
 	}
-	if !c.Keep {
+	if !d.Keep {
 		r.RejectedFile = "" // it goes with the rest
 	}
-	if err := r.print(p, c.outputFlags); err != nil {
+	if err := r.print(d.process, d.outputFlags); err != nil {
 		return err
 	}
-	for _, line := range servers.farewell {
-		fmt.Fprintln(p.stderr, line)
+	for _, line := range d.farewell {
+		fmt.Fprintln(d.process.stderr, line)
 	}
 	return nil
 }
@@ -219,26 +242,9 @@ func demoEnvironment(name string) string {
 	return ""
 }
 
-// clear removes the table and the indices from servers that are not the demo's
-// own; those are removed as a whole.
-func (c *demoCommand) clear(ctx context.Context, p *process, copied *migrateCommand) error {
-	var errs []error
-	if c.Source != "" {
-		conn, err := pgx.Connect(ctx, c.Source)
-		if err == nil {
-			err = errors.Join(dropTable(ctx, conn), conn.Close(ctx))
-		}
-		errs = append(errs, err)
-	}
-	if c.Target != "" {
-		errs = append(errs, copied.dropIndices(ctx, p))
-	}
-	return errors.Join(errs...)
-}
-
 // dropIndices removes the demo's daily indices.
-func (c *migrateCommand) dropIndices(ctx context.Context, p *process) error {
-	config, err := c.targetFlags.config(ctx, p)
+func (d *demo) dropIndices(ctx context.Context, p *process) error {
+	config, err := d.copying.targetFlags.config(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -266,18 +272,18 @@ func (c *migrateCommand) dropIndices(ctx context.Context, p *process) error {
 const handful = 8
 
 // readBack reads some events as Sentry does and compares them with the source.
-func (c *demoCommand) readBack(ctx context.Context, p *process, copied *migrateCommand) (err error) {
-	s, err := copied.open(ctx, p, 1, nil)
+func (d *demo) readBack(ctx context.Context, p *process) (err error) {
+	s, err := d.copying.reach(ctx, p, 1, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	conn, err := pgx.Connect(ctx, copied.Source)
+	conn, err := pgx.Connect(ctx, d.source)
 	if err != nil {
 		return fmt.Errorf("reach PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	rows, err := conn.Query(ctx, "select id from "+demoName+" where data <> '' order by hashtext(id || $1::text) limit $2", fmt.Sprint(c.Seed), handful)
+	rows, err := conn.Query(ctx, "select id from "+demoName+" where data <> '' order by hashtext(id || $1::text) limit $2", fmt.Sprint(d.Seed), handful)
 	if err != nil {
 		return fmt.Errorf("choose events: %w", err)
 	}
@@ -285,13 +291,13 @@ func (c *demoCommand) readBack(ctx context.Context, p *process, copied *migrateC
 	if err != nil {
 		return fmt.Errorf("choose events: %w", err)
 	}
-	c.tell(p, fmt.Sprintf("Reading %d events back the way Sentry does ...", len(ids)))
+	d.tell(fmt.Sprintf("Reading %d events back the way Sentry does ...", len(ids)))
 	for _, id := range ids {
 		seen, err := compare(ctx, s, id)
 		if err != nil {
 			return err
 		}
-		if err := seen.print(p, c.outputFlags); err != nil {
+		if err := seen.print(p, d.outputFlags); err != nil {
 			return err
 		}
 	}
@@ -314,42 +320,43 @@ func (r readBack) print(p *process, o outputFlags) (err error) {
 		err = json.NewEncoder(p.stdout).Encode(r)
 	case o.Quiet:
 	case r.Reason != node.Accepted:
-		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s as it should be: %s\n", r.ID, "rejected", strings.ReplaceAll(string(r.Reason), "_", " "))
+		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s as it should be: %s\n", r.ID, "rejected", words(string(r.Reason)))
 	default:
-		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s from %s, the same bytes\n", r.ID, size(int64(r.Bytes)), r.Index)
+		_, err = fmt.Fprintf(p.stdout, "  %-40s %9s from %s, the same bytes\n", r.ID, amount.Size(int64(r.Bytes)), r.Index)
 	}
 	return err
 }
 
 // compare reads one event on both sides.
 func compare(ctx context.Context, s *session, id string) (readBack, error) {
+	r := readBack{Type: "read_back", ID: id}
 	var want []byte
-	var verdict node.Verdict
 	err := s.Source.Fetch(ctx, []string{id}, func(n node.Node) (err error) {
-		if _, verdict = node.NewChecker(node.Full).Append(nil, n.Data); verdict.Reason == node.Accepted {
+		_, verdict := node.NewChecker(node.Full).Append(nil, n.Data)
+		if r.Reason = verdict.Reason; r.Reason == node.Accepted {
 			want, err = node.Decode(nil, n.Data)
 		}
 		return err
 	})
 	if err != nil {
-		return readBack{}, err
+		return r, err
 	}
 	sight, err := s.Target.Read(ctx, id)
-	if err != nil {
-		return readBack{}, err
-	}
-	if sight.Data == nil && verdict.Reason != node.Accepted {
-		return readBack{Type: "read_back", ID: id, Reason: verdict.Reason}, nil
-	}
-	if sight.Data == nil {
-		return readBack{}, fmt.Errorf("read %q: Sentry would not find it", id)
+	switch {
+	case err != nil:
+		return r, err
+	case sight.Data == nil && r.Reason != node.Accepted:
+		return r, nil
+	case sight.Data == nil:
+		return r, fmt.Errorf("read %q: Sentry would not find it", id)
 	}
 	got, err := node.Decode(nil, sight.Data)
 	if err != nil {
-		return readBack{}, fmt.Errorf("read %q: %w", id, err)
+		return r, fmt.Errorf("read %q: %w", id, err)
 	}
 	if !bytes.Equal(got, want) {
-		return readBack{}, fmt.Errorf("read %q: the bytes are not those of the row", id)
+		return r, fmt.Errorf("read %q: the bytes are not those of the row", id)
 	}
-	return readBack{Type: "read_back", ID: id, Index: sight.Index, Bytes: len(got)}, nil
+	r.Index, r.Bytes = sight.Index, len(got)
+	return r, nil
 }

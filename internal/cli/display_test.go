@@ -78,8 +78,8 @@ func TestSummaryIsAligned(t *testing.T) {
   lost                          0
 this run sent                  12 nodes, 3.4 kB in 12h34m57s
 Rejected nodes are listed in a.rejected.jsonl.
-Not sealed: 1 day, incomplete or so young that Sentry may write to it; a later run of migrate seals it.
-Settings for loading still in force: on 1 index. Run again to resume, or with --restore-settings to give them back only.
+Not sealed: 1 day, incomplete or so recent that Sentry may still write to it; a later run of migrate seals it.
+Settings for loading still in force on 1 index: run again to resume, or with --restore-settings only to restore them.
 `
 	if got := r.text(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,12 +11,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/opensearch-project/opensearch-go/v4/signer"
+	"github.com/opensearch-project/opensearch-go/v4/signer/awsv2"
+
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
-	"github.com/nodestore-migrate/nodestore-migrate/migrate"
-	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
+
+// sidesFlags say between which two sides.
+type sidesFlags struct {
+	sourceFlags `embed:""`
+	targetFlags `embed:""`
+}
 
 // sourceFlags say where the nodes come from.
 type sourceFlags struct {
@@ -83,17 +91,12 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 		URLs: f.urls(), Username: f.TargetUsername, Password: p.getenv("NODESTORE_TARGET_PASSWORD"),
 		Fingerprint: f.TargetFingerprint, Insecure: f.TargetInsecure, Backend: backend, Waiting: p.waiting,
 	}
-	if f.TargetPasswordFile != "" {
-		content, err := os.ReadFile(f.TargetPasswordFile)
-		if err != nil {
-			return target.Config{}, hint.Add(fmt.Errorf("read --target-password-file: %w", err), "name a file that holds nothing but the password")
-		}
-		c.Password = strings.TrimRight(string(content), "\r\n")
-	}
+	var password []byte
 	for _, file := range []struct {
 		flag, name, remedy string
 		into               *[]byte
 	}{
+		{"--target-password-file", f.TargetPasswordFile, "name a file that holds nothing but the password", &password},
 		{"--target-ca", f.TargetCA, "name a PEM file of the certificate authority", &c.CA},
 		{"--target-cert", f.TargetCert, "name a PEM file of the client's certificate", &c.Certificate},
 		{"--target-key", f.TargetKey, "name a PEM file of the client's key", &c.Key},
@@ -105,8 +108,113 @@ func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, er
 			return target.Config{}, hint.Add(fmt.Errorf("read %s: %w", file.flag, err), file.remedy)
 		}
 	}
+	if f.TargetPasswordFile != "" {
+		c.Password = strings.TrimRight(string(password), "\r\n")
+	}
 	c.Signer, err = f.signer(ctx)
 	return c, err
+}
+
+// awsFlags sign requests for a cluster of Amazon's.
+type awsFlags struct {
+	TargetAWSRegion  string `name:"target-aws-region" help:"Sign requests with AWS Signature Version 4 for this region; credentials come from where AWS's own tools find them." env:"NODESTORE_TARGET_AWS_REGION" placeholder:"REGION" group:"Target"`
+	TargetAWSService string `name:"target-aws-service" help:"Service that requests are signed for." env:"NODESTORE_TARGET_AWS_SERVICE" default:"es" placeholder:"NAME" group:"Target"`
+}
+
+// signer returns what signs requests, or nil if they are not to be signed.
+func (f *awsFlags) signer(ctx context.Context) (signer.Signer, error) {
+	if f.TargetAWSRegion == "" {
+		return nil, nil
+	}
+	if f.TargetAWSService == "aoss" {
+		return nil, target.ErrServerless
+	}
+	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(f.TargetAWSRegion))
+	if err != nil {
+		return nil, fmt.Errorf("read AWS configuration: %w", err)
+	}
+	if _, err := found.Credentials.Retrieve(ctx); err != nil {
+		return nil, hint.Add(fmt.Errorf("find AWS credentials: %w", err),
+			"set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached")
+	}
+	return awsv2.NewSignerWithService(found, f.TargetAWSService)
+}
+
+// daysFlags say which days.
+type daysFlags struct {
+	Since dayValue `help:"First UTC day." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD"`
+	Until dayValue `help:"First UTC day that is left out." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD"`
+}
+
+func (f *daysFlags) problems(found []string) []string {
+	if f.Since.problem == nil && f.Until.problem == nil && f.Until.Day != 0 && f.Since.Day >= f.Until.Day {
+		found = append(found, fmt.Sprintf("--until %s is not after --since %s: there is no day between them", f.Until.Day, f.Since.Day))
+	}
+	return found
+}
+
+// retentionFlag and sendersFlag are what plan asks for what migrate does.
+type retentionFlag struct {
+	Retention retentionDays `help:"Days that Sentry keeps; older ones are counted, not copied. $SENTRY_EVENT_RETENTION_DAYS by default, else as it was last given; 0 keeps everything." env:"NODESTORE_RETENTION,SENTRY_EVENT_RETENTION_DAYS" placeholder:"DAYS"`
+}
+
+type sendersFlag struct {
+	Senders countValue `help:"Bulk requests under way at the same time." env:"NODESTORE_SENDERS" placeholder:"N"`
+}
+
+func (f *sendersFlag) senders() int { return cmp.Or(f.Senders.n, DefaultSenders()) }
+
+// objectFlag is of the verbs that print once.
+type objectFlag struct {
+	JSON bool `name:"json" help:"Print one JSON object, with every day." group:"Output"`
+}
+
+// shardFlags divide a migration among several processes.
+type shardFlags struct {
+	Shard  shardValue    `help:"Copy the part I of N, from 0, of a migration that N processes share; wants --checkpoint opensearch:NAME. The last one finishes it." env:"NODESTORE_SHARD" placeholder:"I/N"`
+	Shards int           `help:"In a Kubernetes Indexed Job: number of its pods (completions); $$JOB_COMPLETION_INDEX says which one this is." env:"NODESTORE_SHARDS" placeholder:"N"`
+	Job    string        `name:"job-completion-index" hidden:"" env:"JOB_COMPLETION_INDEX"`
+	Lease  time.Duration `help:"With --checkpoint opensearch:NAME: how long its holder may be silent before another process takes over; ${default} by default." env:"NODESTORE_LEASE" default:"15s" placeholder:"DURATION"`
+}
+
+// minLease is what a heart needs to beat in time.
+const minLease = 100 * time.Millisecond
+
+func (f *shardFlags) problems(found []string) []string {
+	if f.Shards < 0 || f.Shards > maxShards {
+		found = append(found, fmt.Sprintf("--shards: %d is not a whole number from 1 to %d", f.Shards, maxShards))
+	}
+	if f.Lease < minLease {
+		found = append(found, fmt.Sprintf("--lease: %s is less than %s", f.Lease, minLease))
+	}
+	if f.Shard.of != 0 {
+		if f.Shards != 0 && f.Shards != f.Shard.of {
+			found = append(found, fmt.Sprintf("--shard has %d parts, and --shards %d", f.Shard.of, f.Shards))
+		}
+		return found
+	}
+	index, err := strconv.Atoi(f.Job)
+	switch {
+	case f.Job == "" && f.Shards > 1:
+		found = append(found, "--shards: $JOB_COMPLETION_INDEX does not say which shard this is: give --shard I/N instead")
+	case f.Job != "" && f.Shards == 0:
+		found = append(found, "$JOB_COMPLETION_INDEX is set, so this is one of several pods: give their number with --shards")
+	case f.Job != "" && (err != nil || index < 0 || index >= f.Shards):
+		found = append(found, fmt.Sprintf("$JOB_COMPLETION_INDEX: %q is not a shard of %d", f.Job, f.Shards))
+	}
+	return found
+}
+
+// shard is this process's part; 0 of 1 if it is on its own.
+func (f *shardFlags) shard() (number, of int) {
+	switch {
+	case f.Shard.of > 0:
+		return f.Shard.number, f.Shard.of
+	case f.Shards > 1:
+		number, _ = strconv.Atoi(f.Job) // problems has looked at it
+		return number, f.Shards
+	}
+	return 0, 1
 }
 
 // lookPatience is for verbs that only look: their user wants to hear soon what
@@ -125,157 +233,6 @@ type outputFlags struct {
 
 	LogLevel slog.Level `help:"What a log gets, where there is no terminal or in --log-file: debug, info, warn or error. It is JSON, a line each." env:"NODESTORE_LOG_LEVEL" default:"info" placeholder:"LEVEL" group:"Output"`
 	LogFile  string     `help:"Also keep the log, as JSON, at the end of this file, beside the bar." env:"NODESTORE_LOG_FILE" placeholder:"FILE" group:"Output"`
-}
-
-// The types of flags below keep what is wrong with their value, so that all
-// wrong flags are named at once.
-
-// dayValue is a UTC day.
-type dayValue struct {
-	node.Day
-	problem error
-}
-
-// UnmarshalText reads YYYY-MM-DD.
-func (d *dayValue) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil // a variable that is set to nothing
-	}
-	d.Day, d.problem = node.ParseDay(string(text))
-	return nil
-}
-
-// countValue is a number of workers, 0 for the default.
-type countValue struct {
-	n       int
-	problem error
-}
-
-// maxWorkers is far beyond what any cluster gains from; it catches typing errors.
-const maxWorkers = 256
-
-// UnmarshalText reads a whole number from 1 to maxWorkers.
-func (c *countValue) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil // a variable that is set to nothing
-	}
-	var err error
-	if c.n, err = strconv.Atoi(string(text)); err != nil || c.n < 1 || c.n > maxWorkers {
-		c.problem = fmt.Errorf("%q is no whole number from 1 to %d", text, maxWorkers)
-	}
-	return nil
-}
-
-// retentionDays is a number of days: 0 if it was not given, or migrate.KeepAll.
-type retentionDays struct {
-	n       int
-	problem error
-}
-
-// maxRetention is a hundred years.
-const maxRetention = 36500
-
-// UnmarshalText reads a whole number of days.
-func (r *retentionDays) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil // a variable that is set to nothing
-	}
-	var err error
-	if r.n, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil || r.n < 0 || r.n > maxRetention {
-		r.problem = fmt.Errorf("%q is not a whole number of days from 0 (keep all) to %d", text, maxRetention)
-	}
-	if r.n == 0 {
-		r.n = migrate.KeepAll
-	}
-	return nil
-}
-
-// rejectedLimit is a share of a day, or a number of nodes.
-type rejectedLimit struct {
-	migrate.Budget
-	problem error
-}
-
-// UnmarshalText reads a share such as 5% or a whole number.
-func (l *rejectedLimit) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil // a variable that is set to nothing
-	}
-	if percent, ok := strings.CutSuffix(string(text), "%"); ok {
-		share, err := strconv.ParseFloat(percent, 64)
-		if l.Share = share / 100; err != nil || !(share > 0 && share <= 100) {
-			l.problem = fmt.Errorf("%q is not a share above 0%% and up to 100%%", text)
-		}
-		return nil
-	}
-	n, err := strconv.ParseInt(string(text), 10, 64)
-	if l.Nodes = &n; err != nil || n < 0 {
-		l.problem = fmt.Errorf("%q is neither a share such as 5%% nor a number of nodes", text)
-	}
-	return nil
-}
-
-// timeValue is a moment, in µs since 1970; 0 if it was not given.
-type timeValue struct {
-	micros  int64
-	problem error
-}
-
-// UnmarshalText reads RFC 3339, which names its time zone.
-func (v *timeValue) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil // a variable that is set to nothing
-	}
-	at, err := time.Parse(time.RFC3339Nano, string(text))
-	if err != nil {
-		v.problem = fmt.Errorf("%q is no time such as 2025-09-01T14:30:00Z", text)
-		//lint:ignore nilerr the problem is told when the flag is used
-		return nil
-	}
-	v.micros = at.UnixMicro()
-	return nil
-}
-
-// sizeValue is a number of bytes.
-type sizeValue struct {
-	bytes   int
-	problem error
-}
-
-const (
-	minBulkBytes = 64 << 10
-	maxBulkBytes = 90 << 20 // below http.max_content_length's default of 100 MiB
-)
-
-// UnmarshalText reads bytes, with KiB, MiB, kB or MB behind the number if need be.
-func (s *sizeValue) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil // a variable that is set to nothing
-	}
-	units := []struct {
-		suffix string
-		bytes  int
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"kB", 1e3}, {"MB", 1e6}, {"", 1}}
-	for _, unit := range units {
-		digits, ok := strings.CutSuffix(string(text), unit.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(digits))
-		if s.bytes = n * unit.bytes; err != nil || s.bytes < minBulkBytes || s.bytes > maxBulkBytes {
-			s.problem = fmt.Errorf("%q is no size from 64KiB to 90MiB", text)
-		}
-		return nil
-	}
-	return errors.New("unreachable: the empty suffix always fits")
-}
-
-// named adds a flag's problem, if it has one.
-func named(found []string, flag string, problem error) []string {
-	if problem == nil {
-		return found
-	}
-	return append(found, fmt.Sprintf("--%s: %s", flag, problem))
 }
 
 // DefaultReaders is the number of connections that read if --readers is not

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
@@ -13,10 +12,8 @@ import (
 
 // limitFlags bound what the cluster is asked to take.
 type limitFlags struct {
-	MaxMBPerSecond float64 `name:"max-mb-per-second" help:"Send at most so many megabytes a second." env:"NODESTORE_MAX_MB_PER_SECOND" placeholder:"MB" group:"Limits"`
-	Control        string  `help:"File that is watched for changes of the limits: lines such as paused = true, senders = 2, max-mb-per-second = 20." env:"NODESTORE_CONTROL" placeholder:"FILE" group:"Limits"`
-
-	diskInterval time.Duration // no flag; 0 means the governor's own
+	MaxMBPerSecond float64 `name:"max-mb-per-second" help:"Send at most so many megabytes a second." env:"NODESTORE_MAX_MB_PER_SECOND" placeholder:"MB"`
+	Control        string  `help:"File that is watched for changes of the limits: lines such as paused = true, senders = 2, max-mb-per-second = 20." env:"NODESTORE_CONTROL" placeholder:"FILE"`
 }
 
 func (f *limitFlags) problems(found []string) []string {
@@ -26,58 +23,44 @@ func (f *limitFlags) problems(found []string) []string {
 	return found
 }
 
-// governed is a governor with those that watch for it.
-type governed struct {
-	*governor.Governor
-	watchers sync.WaitGroup
-	cancel   context.CancelFunc
-}
-
-// govern makes the governor of a copy. Its watchers run until close.
-func (f *limitFlags) govern(o *migrate.Options, show *display) *governed {
-	batch := o.BatchBytes
-	if batch == 0 {
-		batch = migrate.DefaultBatchBytes
-	}
-	g := &governed{Governor: governor.New(governor.Options{
-		Limits:     governor.Limits{Senders: o.Senders, MBPerSecond: f.MaxMBPerSecond},
-		BatchBytes: batch, DiskInterval: f.diskInterval,
+// govern makes the governor of a copy.
+func (f *limitFlags) govern(o *migrate.Options, show *display) *governor.Governor {
+	g := governor.New(governor.Options{
+		Limits: governor.Limits{Senders: o.Senders, MBPerSecond: f.MaxMBPerSecond}, BatchBytes: o.BatchBytes,
 		Told: func(cause string) { show.event(migrate.Event{Kind: heldEvent, Cause: cause}) },
-	})}
+	})
 	o.Gate = g
 	return g
 }
 
-// heldEvent tells why nothing is sent; without a cause, that it resumes.
-const heldEvent migrate.Kind = "held"
-
-// watch starts those that hold the governor back: the cluster's disks, and the
-// control file if there is one.
-func (g *governed) watch(ctx context.Context, t *target.Target, control string, show *display) {
-	ctx, g.cancel = context.WithCancel(ctx)
-	warn := func(err error) { show.event(migrate.Event{Kind: migrate.Warning, Cause: err.Error()}) }
-	unknown := func(err error) {
-		show.event(migrate.Event{Kind: migrate.Warning, Cause: "the nodes' disks are not watched, so that a full one holds nothing back: " + err.Error()})
-	}
-	g.watchers.Go(func() {
-		g.WatchDisks(ctx, func(ctx context.Context, held bool) (string, error) { return noRoom(ctx, t, held) }, unknown)
-	})
-	if control == "" {
-		return
-	}
-	g.watchers.Go(func() {
-		g.WatchFile(ctx, control, func(l governor.Limits, err error) {
-			if err != nil {
-				warn(err)
-				return
-			}
-			show.event(migrate.Event{Kind: limitsEvent, Cause: limitsText(l)})
+// watch has the cluster's disks, and the control file if there is one, hold a governor
+// back until the returned function is called.
+func (f *limitFlags) watch(ctx context.Context, g *governor.Governor, t *target.Target, show *display) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	warn := func(text string) { show.event(migrate.Event{Kind: migrate.Warning, Cause: text}) }
+	watchers.Go(func() {
+		look := func(ctx context.Context, held bool) (string, error) { return noRoom(ctx, t, held) }
+		g.WatchDisks(ctx, look, func(err error) {
+			warn("the nodes' disks are not watched, so that a full one holds nothing back: " + err.Error())
 		})
 	})
+	if f.Control != "" {
+		watchers.Go(func() {
+			g.WatchFile(ctx, f.Control, func(l governor.Limits, err error) {
+				if err != nil {
+					warn(err.Error())
+					return
+				}
+				show.event(migrate.Event{Kind: limitsEvent, Cause: limitsText(l)})
+			})
+		})
+	}
+	return func() {
+		cancel()
+		watchers.Wait()
+	}
 }
-
-// limitsEvent tells of changed limits.
-const limitsEvent migrate.Kind = "limits"
 
 func limitsText(l governor.Limits) string {
 	text := fmt.Sprintf("at most %d senders", l.Senders)
@@ -88,14 +71,6 @@ func limitsText(l governor.Limits) string {
 		text += ", paused"
 	}
 	return text
-}
-
-// close ends the watchers.
-func (g *governed) close() {
-	if g.cancel != nil {
-		g.cancel()
-		g.watchers.Wait()
-	}
 }
 
 // noRoom says why a load has to wait for room on the nodes that may hold a daily index, or "".

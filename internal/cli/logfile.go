@@ -5,11 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
+
+// lineInterval is how often a log has a line about progress.
+const lineInterval = 5 * time.Second
 
 // logFile is the log that is kept beside what is shown. A disk that is full is
 // told of once and ends nothing. Its display's mutex guards it.
@@ -55,44 +57,4 @@ func (l *logFile) isDue() bool {
 		l.progress = time.Now()
 	}
 	return due
-}
-
-// written is a file that a flag names, to write it.
-type written struct{ flag, path string }
-
-// ownFiles adds a problem for each of them that is another one's, or belongs to
-// the checkpoint: what is written last would be all that is left.
-func ownFiles(found []string, checkpoint string, files ...written) []string {
-	base := besideCheckpoint(checkpoint)
-	taken := []written{
-		{"the checkpoint", checkpoint},
-		{"the checkpoint's lock", checkpoint + ".lock"},
-		{"the list of rejected nodes", rejectedFile(checkpoint)},
-		{"the list of findings", base + ".findings.jsonl"},
-		{"the rejected payloads", base + ".rejected-payloads.jsonl.zst"},
-	}
-	for _, f := range files {
-		if f.path == "" {
-			continue
-		}
-		for _, other := range taken {
-			if sameFile(f.path, other.path) {
-				found = append(found, fmt.Sprintf("%s: %s is %s: name a file of its own", f.flag, f.path, other.flag))
-			}
-		}
-		taken = append(taken, f)
-	}
-	return found
-}
-
-// sameFile says whether two names lead to one file. A device or a pipe is none.
-func sameFile(one, other string) bool {
-	a, err := os.Stat(one)
-	b, otherErr := os.Stat(other)
-	if err == nil && otherErr == nil {
-		return os.SameFile(a, b) && a.Mode().IsRegular()
-	}
-	one, err = filepath.Abs(one)
-	other, otherErr = filepath.Abs(other)
-	return err == nil && otherErr == nil && one == other
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -19,38 +20,18 @@ import (
 
 // metricFlags say where Prometheus finds the metrics.
 type metricFlags struct {
-	MetricsAddr string `help:"Serve Prometheus metrics at this address, under /metrics." env:"NODESTORE_METRICS_ADDR" placeholder:"HOST:PORT" group:"Output"`
+	MetricsAddr string `help:"Serve Prometheus metrics at this address, under /metrics." env:"NODESTORE_METRICS_ADDR" placeholder:"HOST:PORT"`
 }
 
 // metrics are read from the parts of a running copy whenever they are asked for.
 type metrics struct {
 	migration  *migrate.Migration
 	checkpoint *checkpoint.Checkpoint
-	governor   *governed
+	governor   *governor.Governor
 	events     *prometheus.CounterVec
 }
 
-// The metrics. Names and units follow Prometheus' conventions.
-var (
-	plannedBytes = describe("planned_bytes", "Bytes of data to be copied in all; an estimate until each day has begun.")
-	doneBytes    = describe("done_bytes", "Bytes of data that are copied, by earlier runs too.")
-	doneNodes    = describe("done_nodes", "Nodes that have their fate, by earlier runs too.")
-	sentBytes    = describe("sent_bytes_total", "Bytes of data that this run has sent.")
-	sentNodes    = describe("sent_nodes_total", "Nodes that this run has sent.")
-	fateNodes    = describe("nodes", "Nodes in the checkpoint by fate.", "fate")
-	stateDays    = describe("days", "Days in the checkpoint by state.", "state")
-	borrowed     = describe("borrowed_indices", "Indices whose settings are not yet given back.")
-	senders      = describe("senders_allowed", "Bulk requests that may be under way at present.")
-	active       = describe("senders_active", "Bulk requests that are under way.")
-	batchBytes   = describe("batch_bytes", "Size of a bulk request's body at present.")
-	held         = describe("held", "1 while no bulk request may start.")
-)
-
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("nodestore_migrate_"+name, help, labels, nil)
-}
-
-func newMetrics(m *migrate.Migration, c *checkpoint.Checkpoint, g *governed) *metrics {
+func newMetrics(m *migrate.Migration, c *checkpoint.Checkpoint, g *governor.Governor) *metrics {
 	return &metrics{migration: m, checkpoint: c, governor: g, events: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "nodestore_migrate_events_total",
 		Help: "Events such as waiting, retry, day_sealed, moved, vanished.",
@@ -65,45 +46,41 @@ func (m *metrics) Describe(descriptions chan<- *prometheus.Desc) {
 	prometheus.DescribeByCollect(m, descriptions)
 }
 
-// Collect is part of prometheus.Collector.
+// Collect is part of prometheus.Collector. Names and units follow Prometheus'
+// conventions.
 func (m *metrics) Collect(values chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		values <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	send := func(kind prometheus.ValueType, name, help string, value int64, labels prometheus.Labels) {
+		d := prometheus.NewDesc("nodestore_migrate_"+name, help, nil, labels)
+		values <- prometheus.MustNewConstMetric(d, kind, float64(value))
 	}
-	p := m.migration.Progress()
-	gauge(plannedBytes, float64(p.PlannedBytes))
-	gauge(doneBytes, float64(p.DoneBytes))
-	gauge(doneNodes, float64(p.DoneNodes))
-	values <- prometheus.MustNewConstMetric(sentBytes, prometheus.CounterValue, float64(p.SentBytes))
-	values <- prometheus.MustNewConstMetric(sentNodes, prometheus.CounterValue, float64(p.SentNodes))
-	g := m.governor.State()
-	gauge(senders, float64(g.Senders))
-	gauge(active, float64(g.Active))
-	gauge(batchBytes, float64(g.BatchBytes))
-	isHeld := 0.0
-	if g.Held != "" {
-		isHeld = 1
-	}
-	gauge(held, isHeld)
+	gauge := func(name, help string, value int64) { send(prometheus.GaugeValue, name, help, value, nil) }
+	p, g := m.migration.Progress(), m.governor.State()
+	gauge("planned_bytes", "Bytes of data to be copied in all; an estimate until each day has begun.", p.PlannedBytes)
+	gauge("done_bytes", "Bytes of data that are copied, by earlier runs too.", p.DoneBytes)
+	gauge("done_nodes", "Nodes that have their fate, by earlier runs too.", p.DoneNodes)
+	send(prometheus.CounterValue, "sent_bytes_total", "Bytes of data that this run has sent.", p.SentBytes, nil)
+	send(prometheus.CounterValue, "sent_nodes_total", "Nodes that this run has sent.", p.SentNodes, nil)
+	gauge("senders_allowed", "Bulk requests that may be under way at present.", int64(g.Senders))
+	gauge("senders_active", "Bulk requests that are under way.", int64(g.Active))
+	gauge("batch_bytes", "Size of a bulk request's body at present.", int64(g.BatchBytes))
+	gauge("held", "1 while no bulk request may start.", map[bool]int64{true: 1}[g.Held != ""])
 	var fates node.Fates
-	var open, sealed, loans int
+	var loans int64
+	days, name := map[string]int64{"open": 0, "sealed": 0}, map[bool]string{true: "open", false: "sealed"}
 	m.checkpoint.View(func(state *checkpoint.State) {
 		for _, d := range state.Days {
 			fates.Add(d.Fates)
-			if d.Sealed.IsZero() {
-				open++
-				continue
-			}
-			sealed++
+			days[name[d.Sealed.IsZero()]]++
 		}
-		loans = len(state.Borrowed)
+		loans = int64(len(state.Borrowed))
 	})
+	gauge("borrowed_indices", "Indices whose settings are not yet restored.", loans)
 	for fate, n := range fates {
-		gauge(fateNodes, float64(n), node.Fate(fate).String())
+		send(prometheus.GaugeValue, "nodes", "Nodes in the checkpoint by fate.", n, prometheus.Labels{"fate": node.Fate(fate).String()})
 	}
-	gauge(stateDays, float64(open), "open")
-	gauge(stateDays, float64(sealed), "sealed")
-	gauge(borrowed, float64(loans))
+	for state, n := range days {
+		send(prometheus.GaugeValue, "days", "Days in the checkpoint by state.", n, prometheus.Labels{"state": state})
+	}
 }
 
 // serve serves the metrics until the returned function is called.

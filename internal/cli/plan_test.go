@@ -86,7 +86,7 @@ func TestPlanRefusesWrongFlags(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
 	p := &process{stdout: &stderr, stderr: &stderr, getenv: func(string) string { return "" }, stop: make(chan struct{})}
-	code := run(t.Context(), p, []string{"plan", "--target", "opensearch", "--mb-per-second", "-1", "--senders", "0", "--since", "soon"})
+	code := run(t.Context(), p, []string{"plan", "--target", "opensearch", "--mb-per-second=-1", "--senders", "0", "--since", "soon"})
 	for _, flag := range []string{"--target", "--mb-per-second", "--senders", "--since"} {
 		if code != exitUsage || !strings.Contains(stderr.String(), flag) {
 			t.Errorf("exit code %d, %s is not named in %q", code, flag, &stderr)

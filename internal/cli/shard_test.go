@@ -36,14 +36,14 @@ func TestShardFlags(t *testing.T) {
 		{"", []string{"--shard", "1/0"}, "--shard:"},
 		{"", []string{"--shard", "2/4", "--shards", "5"}, "--shard has 4 parts, and --shards 5"},
 		{"", []string{"--shards", "4"}, "$JOB_COMPLETION_INDEX does not say"},
-		{"4", []string{"--shards", "4"}, "$JOB_COMPLETION_INDEX: \"4\" is no shard of 4"},
-		{"x", []string{"--shards", "4"}, "$JOB_COMPLETION_INDEX: \"x\" is no shard of 4"},
+		{"4", []string{"--shards", "4"}, "$JOB_COMPLETION_INDEX: \"4\" is not a shard of 4"},
+		{"x", []string{"--shards", "4"}, "$JOB_COMPLETION_INDEX: \"x\" is not a shard of 4"},
 		{"1", nil, "$JOB_COMPLETION_INDEX is set"},
-		{"", []string{"--shards=-1"}, "--shards: -1 is no whole number"},
+		{"", []string{"--shards=-1"}, "--shards: -1 is not a whole number"},
 		{"", []string{"--lease", "1ms"}, "--lease: 1ms is less than 100ms"},
 		{"", []string{"--checkpoint", "opensearch:"}, "the index has no name"},
 		{"", []string{"--rejected-payloads"}, "payloads are not kept in an index"},
-		{"", []string{"--shard", "1/2", "--checkpoint", "a.checkpoint"}, "several machines share no file"},
+		{"", []string{"--shard", "1/2", "--checkpoint", "a.checkpoint"}, "several machines cannot share a file"},
 	} {
 		t.Run(strings.Join(append(test.flags, test.job), " "), func(t *testing.T) {
 			t.Setenv("JOB_COMPLETION_INDEX", test.job)
@@ -65,7 +65,7 @@ func TestShardFlags(t *testing.T) {
 	}
 }
 
-// Who finishes has made the checkpoint of the whole and not yet gathered the
+// Whoever finishes has made the checkpoint of the whole and not yet gathered the
 // shards' into it: what they did is shown.
 func TestStatusBeforeGathering(t *testing.T) {
 	t.Parallel()
@@ -108,7 +108,7 @@ func TestStatusBeforeGathering(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state, err := readState(ctx, "opensearch:"+team.Records.Index(), to)
+	state, err := recordFlag{"opensearch:" + team.Records.Index()}.read(ctx, to)
 	if err != nil || len(state.Days) != 2 || state.Day(20_001).Bytes != 7 {
 		t.Errorf("%+v, %v; want two days", state.Days, err)
 	}

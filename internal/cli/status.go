@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/migrate"
-	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
@@ -19,16 +16,16 @@ import (
 // while another process runs.
 type statusCommand struct {
 	targetFlags `embed:""`
+	recordFlag  `embed:"" group:"Status"`
+	objectFlag  `embed:""`
 
-	Checkpoint string `help:"File that records what is done, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Status"`
-	JSON       bool   `name:"json" help:"Print one JSON object, with every day." group:"Output"`
-	Watch      bool   `help:"Print it again every two seconds, until Ctrl-C." group:"Output"`
+	Watch bool `help:"Print it again every two seconds, until Ctrl-C." group:"Output"`
 }
 
 // Help is the long help of the verb.
 func (statusCommand) Help() string {
 	return `Shows what the checkpoint records: a calendar of the days, what remains, what is being waited for, and which
-index settings are not given back yet. With --target it also asks the cluster. It changes nothing, and works
+index settings are not restored yet. With --target it also asks the cluster. It changes nothing, and works
 while another process runs.
 
 Examples:
@@ -40,7 +37,7 @@ Examples:
 }
 
 func (c *statusCommand) problems(found []string) []string {
-	_, onTarget := checkpointIndex(c.Checkpoint)
+	_, onTarget := c.index()
 	if c.Target == "" && !onTarget {
 		return found
 	}
@@ -65,21 +62,15 @@ func (c *statusCommand) Run(ctx context.Context, p *process) error {
 	if err := w.print(ctx); err != nil || !c.Watch {
 		return err
 	}
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil // that is how watching ends
-		case <-ticker.C:
-			if err := w.print(ctx); err != nil && ctx.Err() == nil {
-				fmt.Fprintln(p.stderr, "not known at present:", err) // it may come back: a server that starts again
-			}
-			if p.unread() {
-				return nil
-			}
+	orderly.Every(ctx, watchInterval, func(time.Time) {
+		if err := w.print(ctx); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(p.stderr, "not known at present:", err) // it may come back: a server that starts again
 		}
-	}
+		if p.unread() {
+			cancel()
+		}
+	})
+	return nil // that is how watching ends
 }
 
 // openTarget opens the target, if one is to be asked. Its alias and the names of
@@ -93,7 +84,7 @@ func (c *statusCommand) openTarget(ctx context.Context, p *process) (*target.Tar
 		return nil, err
 	}
 	config.Patience = lookPatience
-	if _, ok := checkpointIndex(c.Checkpoint); !ok {
+	if _, ok := c.index(); !ok {
 		state, err := checkpoint.Read(c.Checkpoint)
 		if err != nil {
 			return nil, err
@@ -113,7 +104,7 @@ type watcher struct {
 }
 
 func (w *watcher) print(ctx context.Context) error {
-	state, err := readState(ctx, w.command.Checkpoint, w.target)
+	state, err := w.command.read(ctx, w.target)
 	if err != nil {
 		return err
 	}
@@ -150,180 +141,4 @@ func (w *watcher) estimate(s *status) {
 	if s.Active = time.Since(s.Saved) < fresh; s.Active && rate > 0 && s.RemainingBytes > 0 {
 		s.BytesPerSecond, s.SecondsLeft = rate, float64(s.RemainingBytes)/rate
 	}
-}
-
-// status is what a checkpoint and, if it was asked, a target tell.
-type status struct {
-	Type           string             `json:"type"` // "status"
-	Binding        checkpoint.Binding `json:"binding"`
-	Started        time.Time          `json:"started"`
-	Saved          time.Time          `json:"saved"`
-	Active         bool               `json:"active"` // saved within the last minute
-	CopiedUntil    time.Time          `json:"copied_until,omitzero"`
-	Days           []statusDay        `json:"days"` // oldest first
-	States         map[string]int     `json:"states"`
-	Fates          node.Fates         `json:"fates"`
-	Bytes          int64              `json:"bytes"`
-	RemainingBytes int64              `json:"remaining_bytes_estimated"`
-	BytesPerSecond float64            `json:"bytes_per_second,omitempty"`
-	SecondsLeft    float64            `json:"seconds_left,omitempty"` // absent until it means something
-	Waiting        []string           `json:"waiting"`                // what is being waited for
-	Borrowed       []statusBorrowed   `json:"borrowed"`               // settings that are not given back yet
-	Asked          bool               `json:"target_asked"`
-}
-
-type statusDay struct {
-	Day      string     `json:"day"`
-	State    string     `json:"state"`
-	Index    string     `json:"index,omitempty"`
-	Nodes    int64      `json:"nodes"`
-	Bytes    int64      `json:"bytes"`
-	Planned  int64      `json:"planned_bytes,omitempty"`
-	Rejected int64      `json:"rejected"`
-	Fates    node.Fates `json:"fates"`
-	// Documents and Health are the target's; -1 and "" if it has no such index
-	// or was not asked.
-	Documents int64  `json:"documents"`
-	Health    string `json:"health,omitempty"`
-}
-
-type statusBorrowed struct {
-	Index    string    `json:"index"`
-	Since    time.Time `json:"since"`
-	Settings []string  `json:"settings"`
-}
-
-// The states of a day, in the order of its life.
-const (
-	dayPlanned  = "planned"
-	dayCopying  = "copying"
-	dayCaughtUp = "caught_up" // all is copied that was there at the last pass
-	daySealed   = "sealed"
-	dayVerified = "verified"
-	dayDropped  = "dropped" // its index is gone, as the retention says
-	dayLost     = "lost"    // its index is gone, and no retention covers it
-	dayOld      = "out_of_retention"
-)
-
-func dayStates() []string {
-	return []string{dayPlanned, dayCopying, dayCaughtUp, daySealed, dayVerified, dayDropped, dayLost, dayOld}
-}
-
-func newStatus(state *checkpoint.State, now time.Time) *status {
-	s := &status{
-		Type: "status", Binding: state.Binding, Started: state.Started, Saved: state.Saved,
-		Days: []statusDay{}, States: map[string]int{}, Waiting: []string{}, Borrowed: []statusBorrowed{},
-	}
-	if state.CopyUntil != 0 {
-		s.CopiedUntil = time.UnixMicro(state.CopyUntil).UTC()
-	}
-	if state.Unbounded != nil {
-		s.Fates.Add(*state.Unbounded)
-	}
-	for _, name := range slices.Sorted(maps.Keys(state.Days)) {
-		day, err := node.ParseDay(name)
-		if err != nil {
-			continue // checkpoint.Read has refused such a file
-		}
-		s.addDay(state, day, now)
-	}
-	for _, index := range slices.Sorted(maps.Keys(state.Borrowed)) {
-		loan := state.Borrowed[index]
-		s.Borrowed = append(s.Borrowed, statusBorrowed{index, loan.At, slices.Sorted(maps.Keys(loan.Settings))})
-	}
-	return s
-}
-
-func (s *status) addDay(state *checkpoint.State, day node.Day, now time.Time) {
-	name := day.String()
-	record := state.Days[name]
-	d := statusDay{
-		Day: name, State: stateOf(state, day), Index: record.Index, Nodes: record.Fates.Sum(), Bytes: record.Bytes,
-		Planned: record.Planned, Rejected: record.Fates[node.Rejected], Fates: record.Fates, Documents: -1,
-	}
-	s.Days = append(s.Days, d)
-	s.States[d.State]++
-	s.Fates.Add(record.Fates)
-	s.Bytes += record.Bytes
-	if d.State == dayPlanned || d.State == dayCopying {
-		s.RemainingBytes += max(record.Planned-record.Bytes, 0)
-	}
-	opens := time.UnixMicro(day.End()).UTC().Add(migrate.DefaultOverlap)
-	if d.State == dayCaughtUp && opens.After(now) {
-		s.Waiting = append(s.Waiting, fmt.Sprintf("%s: Sentry may write to it until %s UTC; it is sealed by a run after that", name, opens.Format("2006-01-02 15:04")))
-	}
-}
-
-// stateOf tells how far a day is.
-func stateOf(state *checkpoint.State, day node.Day) string {
-	record := state.Days[day.String()]
-	end := min(day.End(), max(state.CopyUntil, day.Start()))
-	_, loading := state.Borrowed[target.Backend{Index: state.Binding.Target.Index}.IndexOf(day)]
-	switch {
-	case !record.Lost.IsZero():
-		return dayLost
-	case !record.Dropped.IsZero():
-		return dayDropped
-	case !record.Sealed.IsZero() && state.Verify != nil && state.Verify.Days[day.String()] != nil && state.Verify.Days[day.String()].Result != nil:
-		return dayVerified
-	case !record.Sealed.IsZero():
-		return daySealed
-	case len(record.Done) > 0 && len(record.Done.Missing(day.Start(), end)) == 0:
-		return dayCaughtUp
-	case len(record.Done) > 0:
-		return dayCopying
-	case record.Fates[node.OutOfRetention] > 0:
-		return dayOld
-	case loading:
-		return dayCopying
-	}
-	return dayPlanned
-}
-
-// ask completes the status with what the target says.
-func (s *status) ask(ctx context.Context, to *target.Target) error {
-	if cluster := to.Identity().ClusterUUID; cluster != s.Binding.Target.Cluster {
-		return &checkpoint.MismatchError{Field: "target cluster", Recorded: s.Binding.Target.Cluster, Given: cluster}
-	}
-	s.Asked = true
-	existing, err := to.Existing(ctx)
-	if err != nil {
-		return err
-	}
-	there := make(map[string]target.Existing, len(existing))
-	for _, e := range existing {
-		there[e.Name] = e
-	}
-	missing := 0
-	for i := range s.Days {
-		d := &s.Days[i]
-		e, ok := there[d.Index]
-		if !ok {
-			continue
-		}
-		d.Documents, d.Health = e.Docs, e.Health
-		if e.Health != "green" && (d.State == daySealed || d.State == dayVerified) {
-			missing++
-		}
-		if len(e.Blocks) > 0 {
-			s.Waiting = append(s.Waiting, fmt.Sprintf("%s refuses writes: %v", e.Name, e.Blocks))
-		}
-	}
-	if missing > 0 {
-		s.Waiting = append(s.Waiting, fmt.Sprintf("replicas of %d sealed indices are not all there yet", missing))
-	}
-	return s.askDisks(ctx, to)
-}
-
-// askDisks says why a load has to wait for room.
-func (s *status) askDisks(ctx context.Context, to *target.Target) error {
-	why, err := noRoom(ctx, to, false)
-	switch {
-	case target.NotTold(err):
-		s.Waiting = append(s.Waiting, "not known for the nodes' disks: the cluster does not let this user look at them")
-		return nil
-	case why != "":
-		s.Waiting = append(s.Waiting, "room: "+why)
-	}
-	return err
 }

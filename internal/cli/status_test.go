@@ -90,7 +90,7 @@ func runStatus(t *testing.T, command statusCommand) string {
 func TestStatusOfEachState(t *testing.T) {
 	t.Parallel()
 	var got status
-	if err := json.Unmarshal([]byte(runStatus(t, statusCommand{Checkpoint: recorded(t), JSON: true})), &got); err != nil {
+	if err := json.Unmarshal([]byte(runStatus(t, statusCommand{recordFlag: recordFlag{recorded(t)}, objectFlag: objectFlag{true}})), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{dayCopying, dayOld, dayDropped, dayPlanned, dayCopying, dayVerified, daySealed, dayCaughtUp}
@@ -121,10 +121,10 @@ func TestStatusOfEachState(t *testing.T) {
 
 func TestStatusForAPerson(t *testing.T) {
 	t.Parallel()
-	text := runStatus(t, statusCommand{Checkpoint: recorded(t)})
+	text := runStatus(t, statusCommand{recordFlag: recordFlag{recorded(t)}})
 	for _, want := range []string{
 		"from     region us, database sentry, table public.nodestore_node\n", "last saved", ": a run is under way",
-		"p planned 1, c copying 2, u caught up 1, S sealed 1, V verified 1, x dropped 1, o out of retention 1; ! has rejected nodes\n",
+		"p planned 1, c copying 2, u caught up 1, S sealed 1, V verified 1, x dropped 1, o out of retention 1\n",
 		"  copying                     2 nodes     2.0 MB of about 10.0 MB\n", ", 7 rejected\n", "7 rejected on 1 day\n",
 		"remains  about 40.0 MB at 1", "waiting  " + lastDay().String(),
 		"NOT RESTORED  sentry-" + (lastDay() - 3).String() + ": index.number_of_replicas, index.refresh_interval, since ",
@@ -138,7 +138,7 @@ func TestStatusForAPerson(t *testing.T) {
 	}
 }
 
-// Settings that are not given back are red where there are colours, and so are
+// Settings that are not restored are red where there are colours, and so are
 // days with rejected nodes.
 func TestStatusInRed(t *testing.T) {
 	t.Parallel()
@@ -168,7 +168,7 @@ func TestStatusAfterTheDay(t *testing.T) {
 
 func TestStatusWithoutACheckpoint(t *testing.T) {
 	t.Parallel()
-	command := statusCommand{Checkpoint: filepath.Join(t.TempDir(), "none")}
+	command := statusCommand{recordFlag: recordFlag{filepath.Join(t.TempDir(), "none")}}
 	err := command.Run(t.Context(), &process{getenv: func(string) string { return "" }, stop: make(chan struct{})})
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
@@ -180,7 +180,7 @@ func TestStatusWatch(t *testing.T) {
 	t.Parallel()
 	stop, out := make(chan struct{}), &stopper{}
 	out.stop = stop
-	command := statusCommand{Checkpoint: recorded(t), Watch: true, JSON: true}
+	command := statusCommand{recordFlag: recordFlag{recorded(t)}, Watch: true, objectFlag: objectFlag{true}}
 	err := command.Run(context.WithoutCancel(t.Context()), &process{stdout: out, getenv: func(string) string { return "" }, stop: stop})
 	if err != nil || out.prints != 2 {
 		t.Errorf("%d prints, %v", out.prints, err)
@@ -196,7 +196,7 @@ func TestStatusWatchOutlivesWhatGoesAway(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	out := writer(func() {
+	out := writer(func([]byte) {
 		if prints++; prints == 1 {
 			rename(path, path+".away")
 			return
@@ -204,11 +204,11 @@ func TestStatusWatchOutlivesWhatGoesAway(t *testing.T) {
 		close(stop)
 	})
 	missed := 0
-	said := writer(func() {
+	said := writer(func([]byte) {
 		missed++
 		rename(path+".away", path)
 	})
-	command := statusCommand{Checkpoint: path, Watch: true, JSON: true}
+	command := statusCommand{recordFlag: recordFlag{path}, Watch: true, objectFlag: objectFlag{true}}
 	err := command.Run(context.WithoutCancel(t.Context()), &process{stdout: out, stderr: said, getenv: func(string) string { return "" }, stop: stop})
 	if err != nil || prints != 2 || missed != 1 {
 		t.Errorf("%d prints, %d missed, %v", prints, missed, err)
@@ -216,10 +216,10 @@ func TestStatusWatchOutlivesWhatGoesAway(t *testing.T) {
 }
 
 // writer is called at each write.
-type writer func()
+type writer func(text []byte)
 
 func (w writer) Write(p []byte) (int, error) {
-	w()
+	w(p)
 	return len(p), nil
 }
 

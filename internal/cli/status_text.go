@@ -2,9 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -18,13 +20,11 @@ func newPaint(p *process) paint {
 	return paint{terminal: p.screen, colour: p.screen && p.getenv("NO_COLOR") == ""}
 }
 
-func (p paint) red(text string) string { return p.in("31", text) }
-
-func (p paint) in(code, text string) string {
+func (p paint) red(text string) string {
 	if !p.colour {
 		return text
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return "\x1b[31m" + text + "\x1b[0m"
 }
 
 // statusText is the status for a person.
@@ -37,7 +37,11 @@ func statusText(s *status, p paint) string {
 	}
 	fmt.Fprintf(&out, "from     %sdatabase %s, table %s\n", region, from.Database, from.Table)
 	fmt.Fprintf(&out, "to       cluster %s, alias %s, indices %s\n", to.Cluster, to.Alias, to.Index)
-	fmt.Fprintf(&out, "begun    %s UTC, last saved %s UTC%s\n\n", s.Started.UTC().Format(time.DateTime), s.Saved.UTC().Format(time.DateTime), activeText(s))
+	active := ""
+	if s.Active {
+		active = ": a run is under way, or has just ended"
+	}
+	fmt.Fprintf(&out, "begun    %s UTC, last saved %s UTC%s\n\n", s.Started.UTC().Format(time.DateTime), s.Saved.UTC().Format(time.DateTime), active)
 	calendarText(&out, s, p)
 	dayLines(&out, s, p)
 	totalsText(&out, s)
@@ -45,42 +49,28 @@ func statusText(s *status, p paint) string {
 		fmt.Fprintf(&out, "waiting  %s\n", what)
 	}
 	for _, b := range s.Borrowed {
-		fmt.Fprintf(&out, "%s\n", p.red(fmt.Sprintf("NOT RESTORED  %s: %s, since %s UTC", b.Index, strings.Join(b.Settings, ", "), b.Since.UTC().Format(time.DateTime))))
+		fmt.Fprintln(&out, p.red(fmt.Sprintf("NOT RESTORED  %s: %s, since %s UTC", b.Index, strings.Join(b.Settings, ", "), b.Since.UTC().Format(time.DateTime))))
 	}
 	if len(s.Borrowed) > 0 && !s.Active {
-		fmt.Fprintf(&out, "%s\n", p.red("No run is under way that would give them back: run migrate, or migrate --restore-settings."))
+		fmt.Fprintln(&out, p.red("No run is under way that would restore them: run migrate, or migrate --restore-settings."))
 	}
 	return out.String()
 }
 
-func activeText(s *status) string {
-	if s.Active {
-		return ": a run is under way, or has just ended"
-	}
-	return ""
-}
+// stateSymbol is a state of a day, as the calendar shows it.
+type stateSymbol struct{ state, symbol string }
 
-// symbols of the days' states in the calendar.
-func symbol(state string) string {
-	switch state {
-	case dayPlanned:
-		return "p"
-	case dayCopying:
-		return "c"
-	case dayCaughtUp:
-		return "u"
-	case daySealed:
-		return "S"
-	case dayVerified:
-		return "V"
-	case dayDropped:
-		return "x"
-	case dayLost:
-		return "L"
-	case dayOld:
-		return "o"
+func stateSymbols() []stateSymbol {
+	return []stateSymbol{
+		{dayPlanned, "p"},
+		{dayCopying, "c"},
+		{dayCaughtUp, "u"},
+		{daySealed, "S"},
+		{dayVerified, "V"},
+		{dayDropped, "x"},
+		{dayLost, "L"},
+		{dayOld, "o"},
 	}
-	return "?"
 }
 
 // calendarText prints one line for each month that has a day.
@@ -89,56 +79,37 @@ func calendarText(out *strings.Builder, s *status, p paint) {
 		fmt.Fprintf(out, "No day has been begun yet.\n\n")
 		return
 	}
-	byDay := make(map[string]statusDay, len(s.Days))
-	for _, d := range s.Days {
-		byDay[d.Day] = d
+	symbols, legend := map[string]string{}, []string{}
+	for _, x := range stateSymbols() {
+		symbols[x.state] = x.symbol
+		if n := s.States[x.state]; n > 0 {
+			legend = append(legend, fmt.Sprintf("%s %s %d", x.symbol, words(x.state), n))
+		}
 	}
 	fmt.Fprintf(out, "%9s1   5    10   15   20   25   30\n", "")
-	month := s.Days[0].Day[:len("2006-01")]
-	for _, d := range append(s.Days, statusDay{Day: "9999-99-99"}) {
-		if d.Day[:len(month)] == month {
-			continue
+	for days := s.Days; len(days) > 0; {
+		month := days[0].Day[:len("2006-01")]
+		line := strings.Split(strings.Repeat(".", 31), "")
+		rejectedDays, rejected := int64(0), int64(0)
+		for ; len(days) > 0 && strings.HasPrefix(days[0].Day, month); days = days[1:] {
+			d := days[0]
+			n, _ := strconv.Atoi(d.Day[len("2006-01-"):]) // of a day that newStatus has parsed
+			if line[n-1] = symbols[d.State]; d.Rejected > 0 {
+				line[n-1] = p.red(line[n-1])
+				rejectedDays++
+				rejected += d.Rejected
+			}
 		}
-		out.WriteString(monthText(month, byDay, p))
-		month = d.Day[:len(month)]
-	}
-	var legend []string
-	for _, state := range dayStates() {
-		if n := s.States[state]; n > 0 {
-			legend = append(legend, fmt.Sprintf("%s %s %d", symbol(state), words(state), n))
+		fmt.Fprintf(out, "%s  %s", month, strings.Join(line, ""))
+		if rejected > 0 {
+			fmt.Fprintf(out, "  %s rejected on %s", amount.Count(rejected), amount.Of(rejectedDays, "day"))
 		}
+		out.WriteByte('\n')
 	}
-	fmt.Fprintf(out, "%9s%s; ! has rejected nodes\n\n", "", strings.Join(legend, ", "))
-}
-
-func monthText(month string, byDay map[string]statusDay, p paint) string {
-	line := month + "  "
-	for n := 1; n <= 31; n++ {
-		d, ok := byDay[fmt.Sprintf("%s-%02d", month, n)]
-		switch {
-		case !ok:
-			line += "."
-		case d.Rejected > 0:
-			line += p.red(symbol(d.State))
-		default:
-			line += symbol(d.State)
-		}
+	if p.colour {
+		legend = append(legend, p.red("red")+" has rejected nodes")
 	}
-	return line + rejectedOf(month, byDay) + "\n"
-}
-
-func rejectedOf(month string, byDay map[string]statusDay) string {
-	days, nodes := 0, int64(0)
-	for name, d := range byDay {
-		if strings.HasPrefix(name, month) && d.Rejected > 0 {
-			days++
-			nodes += d.Rejected
-		}
-	}
-	if days == 0 {
-		return ""
-	}
-	return fmt.Sprintf("  %s rejected on %s", count(nodes), plural(int64(days), "day"))
+	fmt.Fprintf(out, "%9s%s\n\n", "", strings.Join(legend, ", "))
 }
 
 // shownLines is how many days are listed one by one: those that are not done.
@@ -154,15 +125,15 @@ func dayLines(out *strings.Builder, s *status, p paint) {
 		if lines++; lines > shownLines {
 			continue
 		}
-		fmt.Fprintf(out, "%s  %-16s %12s nodes %10s", d.Day, words(d.State), count(d.Nodes), size(d.Bytes))
+		fmt.Fprintf(out, "%s  %-16s %12s nodes %10s", d.Day, words(d.State), amount.Count(d.Nodes), amount.Size(d.Bytes))
 		if (d.State == dayPlanned || d.State == dayCopying) && d.Planned > d.Bytes {
-			fmt.Fprintf(out, " of about %s", size(d.Planned))
+			fmt.Fprintf(out, " of about %s", amount.Size(d.Planned))
 		}
 		if s.Asked && d.Documents >= 0 {
-			fmt.Fprintf(out, ", %s documents, %s", count(d.Documents), d.Health)
+			fmt.Fprintf(out, ", %s documents, %s", amount.Count(d.Documents), d.Health)
 		}
 		if d.Rejected > 0 {
-			out.WriteString(p.red(fmt.Sprintf(", %s rejected", count(d.Rejected))))
+			out.WriteString(p.red(fmt.Sprintf(", %s rejected", amount.Count(d.Rejected))))
 		}
 		out.WriteByte('\n')
 	}
@@ -175,11 +146,11 @@ func dayLines(out *strings.Builder, s *status, p paint) {
 }
 
 func totalsText(out *strings.Builder, s *status) {
-	fmt.Fprintf(out, "done     %s nodes, %s: ", count(s.Fates.Sum()), size(s.Bytes))
+	fmt.Fprintf(out, "done     %s nodes, %s: ", amount.Count(s.Fates.Sum()), amount.Size(s.Bytes))
 	var fates []string
 	for fate, n := range s.Fates {
 		if n > 0 {
-			fates = append(fates, count(n)+" "+words(node.Fate(fate).String()))
+			fates = append(fates, amount.Count(n)+" "+words(node.Fate(fate).String()))
 		}
 	}
 	fmt.Fprintln(out, strings.Join(fates, ", "))
@@ -189,10 +160,10 @@ func totalsText(out *strings.Builder, s *status) {
 	if s.RemainingBytes == 0 {
 		return
 	}
-	fmt.Fprintf(out, "remains  about %s", size(s.RemainingBytes))
+	fmt.Fprintf(out, "remains  about %s", amount.Size(s.RemainingBytes))
 	if s.SecondsLeft > 0 {
 		left := time.Duration(s.SecondsLeft * float64(time.Second))
-		fmt.Fprintf(out, " at %s/s: %s, until %s UTC", size(int64(s.BytesPerSecond)), roughly(left), s.Saved.UTC().Add(left).Format("15:04"))
+		fmt.Fprintf(out, " at %s/s: %s, until %s UTC", amount.Size(int64(s.BytesPerSecond)), amount.Roughly(left), s.Saved.UTC().Add(left).Format("15:04"))
 	}
 	out.WriteByte('\n')
 }

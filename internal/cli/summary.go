@@ -2,14 +2,15 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
@@ -18,7 +19,7 @@ import (
 type result struct {
 	migrate.Summary
 	Reasons map[node.Reason]int64 `json:"rejected_by_reason"`
-	partial bool                  // of a shard: who finishes tells of its rejected nodes again
+	partial bool                  // of a shard: whoever finishes tells of its rejected nodes again
 }
 
 // newResult counts the rejected nodes of all runs, by what their list says.
@@ -38,13 +39,6 @@ func newResult(ctx context.Context, s migrate.Summary, list *migrate.Rejects) (r
 		return r, fmt.Errorf("count rejected nodes in %s: %w", s.RejectedFile, err)
 	}
 	return r, nil
-}
-
-// add counts what this process did before, on another checkpoint.
-func (r *result) add(before migrate.Summary) {
-	r.Run.Nodes += before.Run.Nodes
-	r.Run.Bytes += before.Run.Bytes
-	r.Seconds += before.Seconds
 }
 
 // print writes the result to standard output: for a program one JSON object,
@@ -68,33 +62,33 @@ func (r result) verdict() error {
 // text is the summary for a person. Its columns hold numbers of 12 digits.
 func (r result) text() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "read              %15s nodes, %s, of %d days (%d sealed)\n", count(r.Read), size(r.Bytes), r.Days, r.Sealed)
+	fmt.Fprintf(&out, "read              %15s nodes, %s, of %d days (%d sealed)\n", amount.Count(r.Read), amount.Size(r.Bytes), r.Days, r.Sealed)
 	for fate, n := range r.Fates {
-		fmt.Fprintf(&out, "  %-16s%15s", strings.ReplaceAll(node.Fate(fate).String(), "_", " "), count(n))
+		fmt.Fprintf(&out, "  %-16s%15s", words(node.Fate(fate).String()), amount.Count(n))
 		if node.Fate(fate) == node.Rejected && n > 0 {
 			out.WriteString("  (" + r.reasons() + ")")
 		}
 		out.WriteByte('\n')
 	}
-	fmt.Fprintf(&out, "this run sent     %15s nodes, %s in %s\n", count(r.Run.Nodes), size(r.Run.Bytes), duration(r.Seconds))
+	fmt.Fprintf(&out, "this run sent     %15s nodes, %s in %s\n", amount.Count(r.Run.Nodes), amount.Size(r.Run.Bytes), amount.Took(r.Seconds))
 	if r.Fates[node.Rejected] > 0 && r.RejectedFile != "" {
 		fmt.Fprintf(&out, "Rejected nodes are listed in %s.\n", r.RejectedFile)
 	}
 	if open := r.Days - r.Sealed; open > 0 {
-		fmt.Fprintf(&out, "Not sealed: %s, incomplete or so young that Sentry may write to it; a later run of migrate seals it.\n", plural(int64(open), "day"))
+		fmt.Fprintf(&out, "Not sealed: %s, incomplete or so recent that Sentry may still write to it; a later run of migrate seals it.\n", amount.Of(int64(open), "day"))
 	}
 	for _, lost := range r.Lost {
-		fmt.Fprintf(&out, "LOST: day %s, %s nodes: index %s is gone, and no retention covers it. --copy-again %[1]s copies it again.\n", lost.Day, count(lost.Nodes), lost.Index)
+		fmt.Fprintf(&out, "LOST: day %s, %s nodes: index %s is gone, and no retention covers it; --copy-again %[1]s copies it again.\n", lost.Day, amount.Count(lost.Nodes), lost.Index)
 	}
 	if r.Doubled > 0 {
-		fmt.Fprintf(&out, "DOUBLED: %s in more than one index, which Sentry cannot open. If it writes to OpenSearch already, --switched-at says since when.\n", plural(r.Doubled, "node"))
+		fmt.Fprintf(&out, "DOUBLED: %s in more than one index, which Sentry cannot open; if it writes to OpenSearch already, --switched-at says since when.\n", amount.Of(r.Doubled, "node"))
 	}
 	if r.Missing > 0 {
-		fmt.Fprintf(&out, "MISSING: %s without a document: Sentry deleted them since the switch, or they were committed late. --copy-missing copies them.\n", plural(r.Missing, "row"))
+		fmt.Fprintf(&out, "MISSING: %s without a document: Sentry deleted them since the switch, or they were committed late; --copy-missing copies them.\n", amount.Of(r.Missing, "row"))
 	}
 	if r.Borrowed > 0 {
-		fmt.Fprintf(&out, "Settings for loading still in force: on %s. Run again to resume, or with --restore-settings to give them back only.\n",
-			plural(int64(r.Borrowed), "index"))
+		fmt.Fprintf(&out, "Settings for loading still in force on %s: run again to resume, or with --restore-settings only to restore them.\n",
+			amount.Of(int64(r.Borrowed), "index"))
 	}
 	return out.String()
 }
@@ -102,33 +96,11 @@ func (r result) text() string {
 // reasons lists the reasons to reject, the most frequent first.
 func (r result) reasons() string {
 	sorted := slices.SortedFunc(maps.Keys(r.Reasons), func(a, b node.Reason) int {
-		if n := r.Reasons[b] - r.Reasons[a]; n != 0 {
-			return int(n)
-		}
-		return strings.Compare(string(a), string(b))
+		return cmp.Or(cmp.Compare(r.Reasons[b], r.Reasons[a]), cmp.Compare(a, b))
 	})
-	parts := make([]string, 0, len(sorted))
-	for _, reason := range sorted {
-		parts = append(parts, count(r.Reasons[reason])+" "+strings.ReplaceAll(string(reason), "_", " "))
+	parts := make([]string, len(sorted))
+	for i, reason := range sorted {
+		parts[i] = amount.Count(r.Reasons[reason]) + " " + words(string(reason))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// duration writes seconds as a person says them.
-func duration(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	if d < 10*time.Second {
-		return d.Round(10 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
-func plural(n int64, one string) string {
-	switch {
-	case n == 1:
-		return "1 " + one
-	case one == "index":
-		return count(n) + " indices"
-	}
-	return count(n) + " " + one + "s"
 }

@@ -5,16 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint/onindex"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
-	"github.com/nodestore-migrate/nodestore-migrate/source"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
 	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
@@ -22,14 +25,12 @@ import (
 
 // verifyCommand proves what was copied, or lists what is wrong.
 type verifyCommand struct {
-	sourceFlags `embed:""`
-	targetFlags `embed:""`
-	outputFlags `embed:""`
+	sidesFlags  `embed:""`
+	recordFlag  `embed:"" group:"Verify"`
+	daysFlags   `embed:"" group:"Verify"`
+	outputFlags `embed:"" group:"Output"`
 
-	Checkpoint     string       `help:"File that records what is done, or opensearch:NAME, an index on the target." env:"NODESTORE_CHECKPOINT" default:"nodestore-migrate.checkpoint" placeholder:"FILE" group:"Verify"`
 	Level          string       `help:"How much is compared: ${enum}." enum:"counts,ids,sample,full" default:"sample" group:"Verify"`
-	Since          dayValue     `help:"First UTC day to compare." env:"NODESTORE_SINCE" placeholder:"YYYY-MM-DD" group:"Verify"`
-	Until          dayValue     `help:"First UTC day not to compare." env:"NODESTORE_UNTIL" placeholder:"YYYY-MM-DD" group:"Verify"`
 	Confidence     percentValue `help:"Of the statement about the sample; ${default} by default." default:"95%" placeholder:"PERCENT" group:"Sample"`
 	MaxDefects     percentValue `help:"Share of defects that a clean sample rules out, which sets its size; ${default} by default." default:"0.003%" placeholder:"PERCENT" group:"Sample"`
 	Seed           uint64       `help:"Which nodes are drawn: the same seed draws the same, until a sample has found a defect." default:"1" placeholder:"N" group:"Sample"`
@@ -61,16 +62,7 @@ Examples:
 }
 
 func (c *verifyCommand) problems(found []string) []string {
-	found = c.targetFlags.problems(found)
-	found = named(found, "since", c.Since.problem)
-	found = named(found, "until", c.Until.problem)
-	found = named(found, "confidence", c.Confidence.problem)
-	found = named(found, "max-defects", c.MaxDefects.problem)
-	found = named(found, "subset", c.Subset.problem)
-	found = named(found, "workers", c.Workers.problem)
-	if c.Since.problem == nil && c.Until.problem == nil && c.Until.Day != 0 && c.Since.Day >= c.Until.Day {
-		found = append(found, fmt.Sprintf("--until %s is not after --since %s: there is no day between them", c.Until.Day, c.Since.Day))
-	}
+	found = c.daysFlags.problems(c.targetFlags.problems(found))
 	if c.Subset.Of != 0 && c.Level != string(verify.Full) {
 		found = append(found, "--subset goes with --level full")
 	}
@@ -93,7 +85,7 @@ func (c *verifyCommand) problems(found []string) []string {
 		}
 		files = append(files, written{"--report", name})
 	}
-	return ownFiles(found, c.Checkpoint, files...)
+	return c.ownFiles(found, files...)
 }
 
 // These make the exit code 3. The summary has said what was found.
@@ -119,7 +111,7 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 	s, err := c.open(opening, p, show)
 	opened()
 	if err != nil {
-		return advised(err)
+		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
@@ -130,11 +122,15 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 		return migrate.ErrInterrupted
 	}
 	if err != nil {
-		return advised(err)
+		return err
 	}
 	found.Command, found.NextSteps = withoutPasswords(p.args), Steps(found)
-	if err := c.writeReports(found); err != nil {
-		return errors.Join(err, v.Undelivered(ctx))
+	var writeErr error
+	for _, name := range c.Report { // all that can be written
+		writeErr = errors.Join(writeErr, report.Write(found, name))
+	}
+	if writeErr != nil {
+		return errors.Join(writeErr, v.Undelivered(ctx))
 	}
 	if err := c.print(p, s, found); err != nil {
 		return err
@@ -149,11 +145,10 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 }
 
 func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options {
-	base := besideCheckpoint(c.Checkpoint)
 	o := verify.Options{
 		Level: verify.Level(c.Level), Since: c.Since.Day, Until: c.Until.Day,
 		Confidence: c.Confidence.share, MaxDefects: c.MaxDefects.share, Seed: c.Seed, Subset: c.Subset.Subset,
-		Workers: c.Workers.n, RejectedList: rejectedFile(c.Checkpoint), Findings: base + ".findings.jsonl",
+		Workers: c.Workers.n, RejectedList: c.rejected(), Findings: c.findings(),
 		GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event,
 	}
 	switch {
@@ -168,45 +163,67 @@ func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options 
 	return o
 }
 
-// open reaches both sides. It makes no checkpoint where there is none.
-func (c *verifyCommand) open(ctx context.Context, p *process, show *verifyDisplay) (s *session, err error) {
-	s = &session{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
+// open reaches both sides, and opens the checkpoint. It makes none where there is none.
+func (c *verifyCommand) open(ctx context.Context, p *process, show *verifyDisplay) (*session, error) {
+	index, onTarget := c.index()
+	if !onTarget {
+		if _, err := checkpoint.Read(c.Checkpoint); err != nil {
+			return nil, err
 		}
-	}()
-	_, onIndex := checkpointIndex(c.Checkpoint)
-	if !onIndex {
-		_, err = checkpoint.Read(c.Checkpoint)
 	}
-	if err != nil {
-		return s, err
-	}
-	config, err := c.targetFlags.config(ctx, p)
-	if err != nil {
-		return s, err
-	}
-	config.Waiting = func(cause string, pause time.Duration) {
+	s, err := c.reach(ctx, p, c.Workers.n+1, func(cause string, pause time.Duration) {
 		show.event(verify.Event{Kind: verify.Waiting, Cause: cause, Pause: pause})
-	}
-	if s.Source, err = source.Open(ctx, c.sourceFlags.config(p, c.Workers.n+1)); err != nil {
-		return s, err
-	}
-	if s.Target, err = target.Open(ctx, config); err != nil {
-		return s, err
-	}
-	if onIndex {
-		return s, c.openIndex(ctx, s, rejectedFile(c.Checkpoint))
-	}
-	medium, err := checkpoint.OpenFile(c.Checkpoint)
+	})
 	if err != nil {
-		return s, err
+		return nil, err
 	}
-	if s.Checkpoint, err = checkpoint.Open(ctx, medium, s.binding(c.Region)); err != nil {
-		return s, errors.Join(err, medium.Close())
+	if onTarget {
+		err = c.openWhole(ctx, s, index)
+	} else {
+		err = s.openFile(ctx, c.Checkpoint)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// openWhole opens the checkpoint of a migration as a whole in an index, and puts a copy
+// of its list of rejected nodes into the working directory.
+func (c *verifyCommand) openWhole(ctx context.Context, s *session, index string) error {
+	team := migrate.Team{Source: s.Source, Target: s.Target, Records: s.Target.Records(index), Binding: s.bound, Shards: 1}
+	place := onindex.Place{Records: team.Records, Key: team.Whole()}
+	_, begun, err := team.Look(ctx)
+	if begun {
+		_, err = team.Join(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	state, err := readIndex(ctx, place)
+	if !begun || errors.Is(err, fs.ErrNotExist) || err == nil && state.CopyUntil == 0 {
+		return hint.Add(fmt.Errorf("index %s has no checkpoint of a migration to alias %s", index, s.Target.Backend().Alias),
+			"run migrate with the same --checkpoint first; the last of several shards has to finish it")
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := s.openIndex(ctx, place); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(c.rejected(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		err = onindex.EachRejected(ctx, place, s.rejectsSize().List, func(lines []byte) error {
+			_, err := file.Write(lines)
+			return err
+		})
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		return hint.Add(fmt.Errorf("copy the list of rejected nodes: %w", err),
+			"the list is copied into the working directory: make room there and run the same command again")
+	}
+	return nil
 }
 
 // verifySummary is the last line of --json.
@@ -221,14 +238,6 @@ type verifySummary struct {
 	Findings verify.FindingsReport `json:"findings"`
 	Bound    *verify.Bound         `json:"bound,omitempty"`
 	Seconds  float64               `json:"seconds"`
-}
-
-// writeReports writes all that can be written.
-func (c *verifyCommand) writeReports(r *verify.Report) (err error) {
-	for _, name := range c.Report {
-		err = errors.Join(err, report.Write(r, name))
-	}
-	return err
 }
 
 // print prints the summary.
@@ -258,14 +267,14 @@ func verifyText(r *verify.Report) string {
 	fmt.Fprintln(&out, r.Verdict.Sentence)
 	for _, class := range verify.Classes() {
 		if n := r.Findings.Counts[class]; n > 0 {
-			fmt.Fprintf(&out, "  %-14s%12s\n", strings.ReplaceAll(string(class), "_", " "), count(n))
+			fmt.Fprintf(&out, "  %-14s%12s\n", words(string(class)), amount.Count(n))
 		}
 	}
 	if r.Findings.Total > 0 {
 		fmt.Fprintf(&out, "They are listed in %s.\n", r.Findings.File)
 	}
 	for _, d := range r.Lost {
-		fmt.Fprintf(&out, "  lost day %s, index %s, rows: %s\n", d.Day, d.Index, count(d.Rows))
+		fmt.Fprintf(&out, "  lost day %s, index %s, rows: %s\n", d.Day, d.Index, amount.Count(d.Rows))
 	}
 	for _, reason := range r.Verdict.Because {
 		fmt.Fprintln(&out, "Not yet safe to drop the old table:", reason)

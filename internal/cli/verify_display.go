@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -20,23 +21,20 @@ type verifyDisplay struct {
 // returned function is called.
 func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
 	quiet := onUser1(func() {
-		d.line(jsonLine(struct {
+		d.mu.Lock()
+		last := d.last
+		d.mu.Unlock()
+		d.state(struct {
 			Type string `json:"type"` // "state"
 			verify.Progress
-			Event verify.Event `json:"last_event"` // what is going on
-		}{"state", v.Progress(), d.lastEvent()}))
+			Event verify.Event `json:"last_event"`
+		}{"state", v.Progress(), last})
 	})
 	still := d.tick(func(now time.Time) { d.progress(now, v.Progress()) })
 	return func() {
 		quiet()
 		still()
 	}
-}
-
-func (d *verifyDisplay) lastEvent() verify.Event {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.last
 }
 
 // verifyProgress is a line of `--json`.
@@ -52,13 +50,15 @@ func (d *verifyDisplay) progress(now time.Time, p verify.Progress) {
 	defer d.mu.Unlock()
 	d.window.add(now, p.Nodes)
 	rate, left := d.window.rate(), d.window.left(p.Nodes, p.PlannedNodes)
-	d.show(verifyProgress{"progress", p, rate, left.Seconds()}, p.Nodes, p.PlannedNodes, comparedText(p, rate, left),
-		"done_nodes", p.Nodes, "planned_nodes", p.PlannedNodes, "nodes_per_second", int64(rate))
+	d.show(p.Nodes, p.PlannedNodes, news{
+		verifyProgress{"progress", p, rate, left.Seconds()},
+		slog.LevelInfo, comparedText(p, rate, left),
+		[]any{"done_nodes", p.Nodes, "planned_nodes", p.PlannedNodes, "nodes_per_second", int64(rate)},
+	})
 }
 
 func comparedText(p verify.Progress, rate float64, left time.Duration) string {
-	text := fmt.Sprintf("%s/~%s nodes, %s, %s/s", count(p.Nodes), count(max(p.PlannedNodes, p.Nodes)), size(p.Bytes), count(int64(rate)))
-	return text + leftText(left)
+	return fmt.Sprintf("%s/~%s nodes, %s, %s/s%s", amount.Count(p.Nodes), amount.Count(max(p.PlannedNodes, p.Nodes)), amount.Size(p.Bytes), amount.Count(int64(rate)), leftText(left))
 }
 
 // verifyEvent is a line of `--json`.
@@ -72,36 +72,16 @@ func (d *verifyDisplay) event(e verify.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last = e
-	if e.Kind == verify.Repairing && d.events == nil {
-		d.record(slog.LevelInfo, e.Cause, "event", e.Kind)
-		if d.bar != nil {
-			d.write(d.bar.Clear())
-		}
-		_, err := fmt.Fprintln(d.stdout, e.Cause) // what a repair does, or would do, is a result
-		d.write(err)
-		return
-	}
-	level := slog.LevelInfo
+	n := news{verifyEvent{"event", time.Now().UTC(), e}, slog.LevelInfo, verifyEventText(e), []any{"event", e.Kind, "day", e.Day}}
 	if e.Kind == verify.Waiting || e.Kind == verify.DayCompared && e.Findings > 0 {
-		level = slog.LevelWarn
+		n.level = slog.LevelWarn
 	}
-	d.tell(verifyEvent{"event", time.Now().UTC(), e}, level, verifyEventText(e), "event", e.Kind, "day", e.Day)
-}
-
-func verifyEventText(e verify.Event) string {
-	switch e.Kind {
-	case verify.DayStarted:
-		return fmt.Sprintf("%s: %s nodes to compare", e.Day, count(e.Nodes))
-	case verify.DayCompared:
-		return fmt.Sprintf("%s: compared, findings: %s", e.Day, count(e.Findings))
-	case verify.Resumed:
-		return "resuming the verification that was interrupted"
-	case verify.LookingAgain:
-		return fmt.Sprintf("nodes that do not look right: %s; looking again", count(e.Nodes))
-	case verify.Waiting:
-		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
-	case verify.Repairing:
-		return e.Cause
+	d.record(n)
+	switch {
+	case e.Kind == verify.Repairing && d.events == nil:
+		d.clear()
+		_, _ = fmt.Fprintln(d.stdout, e.Cause) // what a repair does, or would do, is a result
+	case d.bar == nil || e.Kind != verify.DayStarted: // a bar shows that as well
+		d.tell(n)
 	}
-	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net"
@@ -44,7 +45,7 @@ func idle(t *testing.T) *work {
 	return &work{
 		migrateCommand: &migrateCommand{}, session: &session{Parts: migrate.Parts{Checkpoint: c}},
 		show:     &display{stderr: io.Discard},
-		governor: &governed{Governor: governor.New(governor.Options{Limits: governor.Limits{Senders: 4}, BatchBytes: 8 << 20})},
+		governor: governor.New(governor.Options{Limits: governor.Limits{Senders: 4}, BatchBytes: 8 << 20}),
 	}
 }
 
@@ -146,8 +147,9 @@ func TestDashboard(t *testing.T) {
 
 func TestUser1PrintsTheState(t *testing.T) {
 	w := idle(t)
-	lines := make(chan string, 1)
-	stop := onUser1(func() { lines <- w.state(migrate.Progress{DoneNodes: 3}) })
+	lines := make(chan []byte, 1)
+	w.show.stderr = writer(func(line []byte) { lines <- bytes.Clone(line) })
+	stop := onUser1(func() { w.show.state(w.state(migrate.Progress{DoneNodes: 3})) })
 	defer stop()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
@@ -157,7 +159,7 @@ func TestUser1PrintsTheState(t *testing.T) {
 		DoneNodes int64
 		Governor  governor.State
 	}
-	if err := json.Unmarshal([]byte(<-lines), &state); err != nil {
+	if err := json.Unmarshal(<-lines, &state); err != nil {
 		t.Fatal(err)
 	}
 	if state.Type != "state" || state.DoneNodes != 3 || state.Governor.Limits.Senders != 4 {

@@ -1,0 +1,5 @@
+//go:build nodemo
+
+package cli
+
+type demoVerb struct{}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/nodestore-migrate/nodestore-migrate/governor"
+	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+)
+
+// work is a migration while it runs.
+type work struct {
+	*migrateCommand
+	process  *process
+	session  *session
+	options  migrate.Options
+	show     *display
+	governor *governor.Governor
+}
+
+// garbagePercent keeps garbage small beside what is in use. Batches are nearly all of
+// that, and stay for the whole copy: with Go's usual 100 % the heap grows to twice
+// their size before it is looked at (promise 8). With 4 readers and 8 senders the peak
+// is 160 instead of 200 MiB, at some 30 collections of a millisecond in 2.8 GB.
+const garbagePercent = 20
+
+// migration is Run or RunShard.
+type migration func(*migrate.Migration, context.Context) (migrate.Summary, error)
+
+// run runs a migration on the open checkpoint, or only restores settings. Meanwhile it
+// answers Prometheus, and a person who sends SIGUSR1.
+func (w *work) run(ctx context.Context, run migration) (r result, err error) {
+	debug.SetGCPercent(garbagePercent)
+	s := w.session
+	m := migrate.New(s.Parts, w.options)
+	if w.RestoreSettings {
+		ctx, cancel := w.process.untilStopped(ctx)
+		defer cancel()
+		return r, m.RestoreSettings(ctx)
+	}
+	if w.MetricsAddr != "" {
+		metrics := newMetrics(m, s.Checkpoint, w.governor)
+		served, serveErr := metrics.serve(w.MetricsAddr)
+		if serveErr != nil {
+			return r, serveErr
+		}
+		defer func() { err = errors.Join(err, served()) }()
+		w.show.hear(metrics.event)
+	}
+	defer onUser1(func() { w.show.state(w.state(m.Progress())) })()
+	defer w.watch(ctx, w.governor, s.Target, w.show)()
+	stop := w.show.tick(func(now time.Time) { w.show.progress(now, m.Progress()) })
+	summary, err := run(m, ctx)
+	stop()
+	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {
+		return r, err
+	}
+	r, countErr := newResult(ctx, summary, s.Rejects)
+	return r, errors.Join(countErr, err)
+}
+
+// workState is the state of a copy, for whoever sends SIGUSR1.
+type workState struct {
+	Type string `json:"type"` // "state"
+	migrate.Progress
+	Governor governor.State `json:"governor"`
+}
+
+func (w *work) state(p migrate.Progress) workState {
+	return workState{"state", p, w.governor.State()}
+}
