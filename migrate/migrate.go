@@ -16,7 +16,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
-	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
@@ -26,14 +25,6 @@ type Migration struct {
 	options  Options
 	progress progress
 	ledger   *ledger
-}
-
-// Parts are what a Migration works with. They stay the caller's to close.
-type Parts struct {
-	Source     *source.Source
-	Target     *target.Target
-	Checkpoint *checkpoint.Checkpoint
-	Rejects    *Rejects
 }
 
 // New prepares a migration. Nothing is read or written yet.
@@ -130,7 +121,11 @@ func (m *Migration) orderly(ctx context.Context, work func(context.Context) erro
 // begin checks the target before anything else is written, and settles what the run
 // goes by. The checks have nothing to finish, so Stop ends them at once.
 func (m *Migration) begin(ctx context.Context, ours func(node.Day) bool) (*indices, error) {
-	err := orderly.Run(ctx, orderly.Stop{Asked: m.options.Stop, Err: ErrInterrupted}, m.prepareTarget)
+	var origins target.Origins
+	m.ledger.View(func(state *checkpoint.State) { origins = Origins(state.Binding) })
+	err := orderly.Run(ctx, orderly.Stop{Asked: m.options.Stop, Err: ErrInterrupted}, func(ctx context.Context) error {
+		return prepareTarget(ctx, m.parts.Target, origins, m.options.Notify)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -13,16 +13,6 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
-// Origins are those of the source that a checkpoint is bound to: what it is, and
-// what it was on other servers.
-func Origins(b checkpoint.Binding) target.Origins {
-	var origins target.Origins
-	for _, s := range append([]checkpoint.Source{b.Source}, b.Earlier...) {
-		origins = append(origins, target.Origin{System: s.System, Database: s.Database, Table: s.Table, Region: s.Region})
-	}
-	return origins
-}
-
 // Recognise finds out whether a source is the one of a checkpoint, and returns what the
 // checkpoint is to be bound to. A source on another server, or under another name, is a
 // *MovedError, unless the claim is that it moved and some days show the same data.
@@ -33,6 +23,7 @@ func Recognise(ctx context.Context, parts Parts, state checkpoint.State, claim c
 	moved.Moved = true
 	_, err := state.Binding.Accept(now)
 	if _, otherwise := state.Binding.Accept(moved); err == nil || otherwise != nil {
+		//lint:ignore nilerr opening the checkpoint says it
 		return now, nil
 	}
 	seen, err := sight(ctx, parts.Source, parts.Target, state)

@@ -11,6 +11,14 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
+// Parts are what a Migration works with. They stay the caller's to close.
+type Parts struct {
+	Source     *source.Source
+	Target     *target.Target
+	Checkpoint *checkpoint.Checkpoint
+	Rejects    *Rejects
+}
+
 // run is what every part of a run works with.
 type run struct {
 	terms

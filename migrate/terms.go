@@ -229,3 +229,13 @@ func (t terms) swept(before, now int64) int64 {
 	}
 	return min(now, t.Until.Start())
 }
+
+// Origins are those of the source that a checkpoint is bound to: what it is, and
+// what it was on other servers.
+func Origins(b checkpoint.Binding) target.Origins {
+	var origins target.Origins
+	for _, s := range append([]checkpoint.Source{b.Source}, b.Earlier...) {
+		origins = append(origins, target.Origin{System: s.System, Database: s.Database, Table: s.Table, Region: s.Region})
+	}
+	return origins
+}

@@ -48,14 +48,6 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 	return w.run(ctx, c.whatToDo())
 }
 
-// whatToDo is what a process on its own does with a migration.
-func (c *migrateCommand) whatToDo() migration {
-	if c.CompactOnly {
-		return (*migrate.Migration).CompactOnly
-	}
-	return (*migrate.Migration).Run
-}
-
 // open reaches both sides, and opens the checkpoint if it is a file.
 func (c *migrateCommand) open(ctx context.Context, p *process, readers int, waiting func(string, time.Duration)) (s *session, err error) {
 	if s, err = c.reach(ctx, p, readers+1, waiting); err != nil { // one more connection prepares the next day meanwhile

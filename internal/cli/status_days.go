@@ -25,6 +25,9 @@ type status struct {
 	States         map[string]int     `json:"states"`
 	Fates          node.Fates         `json:"fates"`
 	Bytes          int64              `json:"bytes"`
+	Compact        int                `json:"compact"`                   // days that are, verified or not
+	StoredPerByte  float64            `json:"stored_per_byte,omitempty"` // bytes on disk for each of payload, of the days that are compact
+	Shape          checkpoint.Shape   `json:"shape,omitzero"`            // of the indices of past days, where not the template's
 	RemainingBytes int64              `json:"remaining_bytes_estimated"`
 	BytesPerSecond float64            `json:"bytes_per_second,omitempty"`
 	SecondsLeft    float64            `json:"seconds_left,omitempty"` // absent until it means something
@@ -48,6 +51,11 @@ type statusDay struct {
 	Health    string `json:"health,omitempty"`
 }
 
+// done reports whether nothing is to be copied any more, and all of it is there.
+func (d statusDay) done() bool {
+	return d.State == daySealed || d.State == dayCompact || d.State == dayVerified
+}
+
 type statusBorrowed struct {
 	Index    string    `json:"index"`
 	Since    time.Time `json:"since"`
@@ -60,6 +68,7 @@ const (
 	dayCopying  = "copying"
 	dayCaughtUp = "caught_up" // all is copied that was there at the last pass
 	daySealed   = "sealed"
+	dayCompact  = "compact" // sealed, and merged to one segment a shard
 	dayVerified = "verified"
 	dayDropped  = "dropped" // its index is gone, as the retention says
 	dayLost     = "lost"    // its index is gone, and no retention covers it
@@ -69,7 +78,7 @@ const (
 func newStatus(state *checkpoint.State, now time.Time) *status {
 	s := &status{
 		Type: "status", Binding: state.Binding, Started: state.Started, Saved: state.Saved,
-		Days: []statusDay{}, States: map[string]int{}, Waiting: []string{}, Borrowed: []statusBorrowed{},
+		Shape: state.Shape, Days: []statusDay{}, States: map[string]int{}, Waiting: []string{}, Borrowed: []statusBorrowed{},
 	}
 	if state.CopyUntil != 0 {
 		s.CopiedUntil = time.UnixMicro(state.CopyUntil).UTC()
@@ -77,6 +86,7 @@ func newStatus(state *checkpoint.State, now time.Time) *status {
 	if state.Unbounded != nil {
 		s.Fates.Add(*state.Unbounded)
 	}
+	var stored, payload int64 // of compact days
 	for _, name := range slices.Sorted(maps.Keys(state.Days)) {
 		day, err := node.ParseDay(name)
 		if err != nil {
@@ -91,6 +101,10 @@ func newStatus(state *checkpoint.State, now time.Time) *status {
 		s.States[d.State]++
 		s.Fates.Add(record.Fates)
 		s.Bytes += record.Bytes
+		if !record.Compact.IsZero() && !record.Gone() {
+			s.Compact++
+			stored, payload = stored+record.Stored, payload+record.Bytes
+		}
 		if d.State == dayPlanned || d.State == dayCopying {
 			s.RemainingBytes += max(record.Planned-record.Bytes, 0)
 		}
@@ -98,6 +112,9 @@ func newStatus(state *checkpoint.State, now time.Time) *status {
 		if d.State == dayCaughtUp && opens.After(now) {
 			s.Waiting = append(s.Waiting, fmt.Sprintf("%s: Sentry may write to it until %s UTC; a run after that seals it", name, opens.Format("2006-01-02 15:04")))
 		}
+	}
+	if payload > 0 {
+		s.StoredPerByte = float64(stored) / float64(payload)
 	}
 	for _, index := range slices.Sorted(maps.Keys(state.Borrowed)) {
 		loan := state.Borrowed[index]
@@ -118,6 +135,8 @@ func stateOf(state *checkpoint.State, day node.Day) string {
 		return dayDropped
 	case !record.Sealed.IsZero() && state.Verify != nil && state.Verify.Days[day.String()] != nil && state.Verify.Days[day.String()].Result != nil:
 		return dayVerified
+	case !record.Compact.IsZero():
+		return dayCompact
 	case !record.Sealed.IsZero():
 		return daySealed
 	case len(record.Done) > 0 && len(record.Done.Missing(day.Start(), end)) == 0:
@@ -154,7 +173,7 @@ func (s *status) ask(ctx context.Context, to *target.Target) error {
 			continue
 		}
 		d.Documents, d.Health = e.Docs, e.Health
-		if e.Health != "green" && (d.State == daySealed || d.State == dayVerified) {
+		if e.Health != "green" && d.done() {
 			missing++
 		}
 		if len(e.Blocks) > 0 {

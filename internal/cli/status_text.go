@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
@@ -66,6 +68,7 @@ func stateSymbols() []stateSymbol {
 		{dayCopying, "c"},
 		{dayCaughtUp, "u"},
 		{daySealed, "S"},
+		{dayCompact, "C"},
 		{dayVerified, "V"},
 		{dayDropped, "x"},
 		{dayLost, "L"},
@@ -119,7 +122,7 @@ func dayLines(out *strings.Builder, s *status, p paint) {
 	lines := 0
 	for i := len(s.Days) - 1; i >= 0; i-- {
 		d := s.Days[i]
-		if (d.State == daySealed || d.State == dayVerified || d.State == dayOld) && d.Rejected == 0 {
+		if (d.done() || d.State == dayOld) && d.Rejected == 0 {
 			continue
 		}
 		if lines++; lines > shownLines {
@@ -154,6 +157,16 @@ func totalsText(out *strings.Builder, s *status) {
 		}
 	}
 	fmt.Fprintln(out, strings.Join(fates, ", "))
+	if s.Compact > 0 {
+		fmt.Fprintf(out, "compact  %s, %.2f bytes on disk for each of payload\n", amount.Of(int64(s.Compact), "day"), s.StoredPerByte)
+	}
+	if s.Shape != (checkpoint.Shape{}) {
+		shards := "as many shards as the template says"
+		if s.Shape.Shards > 0 {
+			shards = amount.Of(int64(s.Shape.Shards), "shard")
+		}
+		fmt.Fprintf(out, "shape    past days have codec %s and %s\n", cmp.Or(s.Shape.Codec, "of the template"), shards)
+	}
 	if !s.CopiedUntil.IsZero() {
 		fmt.Fprintf(out, "covers   what Sentry wrote until %s UTC\n", s.CopiedUntil.Format(time.DateTime))
 	}

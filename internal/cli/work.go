@@ -29,6 +29,14 @@ const garbagePercent = 20
 // migration is Run or RunShard.
 type migration func(*migrate.Migration, context.Context) (migrate.Summary, error)
 
+// whatToDo is what a process on its own does with a migration.
+func (c *migrateCommand) whatToDo() migration {
+	if c.CompactOnly {
+		return (*migrate.Migration).CompactOnly
+	}
+	return (*migrate.Migration).Run
+}
+
 // run runs a migration on the open checkpoint, or only restores settings. Meanwhile it
 // answers Prometheus, and a person who sends SIGUSR1.
 func (w *work) run(ctx context.Context, run migration) (r result, err error) {

@@ -198,10 +198,10 @@ func atTerminal(dir, args string, watch func(text string) error) (string, error)
 			err = watch(text.String())
 		}
 	}
-	if ended := cmd.Wait(); err == io.EOF && ended != nil && (cmd.ProcessState.ExitCode() != 3 || !strings.HasPrefix(args, "migrate")) {
+	if ended := cmd.Wait(); errors.Is(err, io.EOF) && ended != nil && (cmd.ProcessState.ExitCode() != 3 || !strings.HasPrefix(args, "migrate")) {
 		err = ended // some nodes are rejected, which is what 3 says
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("run %s: %w: %s", args, err, screen(text.String()))
 	}
 	return "$ nodestore-migrate " + strings.Replace(args, " --target", " \\\n    --target", 1) + "\n" + screen(text.String()), nil
