@@ -5,29 +5,20 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // Binding is the one source and the one target that a checkpoint belongs to.
 // Documents do not say which region they came from, so two regions behind one
 // alias could never be told apart again: the binding is fixed by the first run.
 type Binding struct {
-	Source Source `json:"source"`
-	Target Target `json:"target"`
+	Source node.Origin `json:"source"`
+	Target Target      `json:"target"`
 	// Earlier are the sources that had the same data before it moved to this one.
-	Earlier []Source `json:"earlier_sources,omitempty"`
+	Earlier []node.Origin `json:"earlier_sources,omitempty"`
 	// Moved, of a run: its source has the same data, on another server or under
 	// another name.
 	Moved bool `json:"-"`
-}
-
-// Source identifies the relation that is read. It holds no address and no
-// credentials: these may change between runs.
-type Source struct {
-	System   string `json:"system,omitempty"` // pg_control_system().system_identifier; "" if it may not be asked for
-	Database string `json:"database"`
-	Table    string `json:"table"`
-	Region   string `json:"region,omitempty"` // "" if it is not known
 }
 
 // Target identifies where the nodes go.
@@ -42,6 +33,7 @@ type MismatchError struct {
 	Field    string // such as "source database"
 	Recorded string // the value that the checkpoint is bound to
 	Given    string // the value of this run
+	Movable  bool   // the same data can have another: Binding.Moved says that it is the same
 }
 
 func (e *MismatchError) Error() string {
@@ -75,18 +67,14 @@ func (b Binding) Accept(run Binding) (Binding, error) {
 		if f.mayBeUnknown && *f.given == "" {
 			continue
 		}
-		switch movable := strings.HasPrefix(f.name, "source ") && f.name != "source region"; {
-		case *f.recorded == *f.given:
-		case movable && run.Moved:
-			*f.recorded, moved = *f.given, true
-		case movable:
-			return b, hint.Add(&MismatchError{f.name, *f.recorded, *f.given},
-				"if this is the same data on another server, confirm that with migrate --source-moved; "+
-					"else give the source of the first run, or start another migration with another --checkpoint")
-		default:
-			return b, hint.Add(&MismatchError{f.name, *f.recorded, *f.given},
-				"give the source and target of the first run, or start another migration with another --checkpoint")
+		movable := strings.HasPrefix(f.name, "source ") && f.name != "source region"
+		if *f.recorded == *f.given {
+			continue
 		}
+		if !movable || !run.Moved {
+			return b, &MismatchError{f.name, *f.recorded, *f.given, movable}
+		}
+		*f.recorded, moved = *f.given, true
 	}
 	if moved {
 		b.Earlier = append(slices.Clone(b.Earlier), before)

@@ -105,7 +105,14 @@ func (c *Checkpoint) Update(ctx context.Context, change func(*State)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	number, err := c.apply(change)
+	c.mu.Lock()
+	err := c.err
+	if err == nil {
+		change(&c.state)
+		c.changes++
+	}
+	number := c.changes
+	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -114,50 +121,29 @@ func (c *Checkpoint) Update(ctx context.Context, change func(*State)) error {
 	return c.save(context.WithoutCancel(ctx), number)
 }
 
-// apply returns the number of the change, which save wants.
-func (c *Checkpoint) apply(change func(*State)) (uint64, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return 0, c.err
-	}
-	change(&c.state)
-	c.changes++
-	return c.changes, nil
-}
-
 // save writes all changes so far, unless an earlier write covered number.
 func (c *Checkpoint) save(ctx context.Context, number uint64) error {
-	data, changes, err := c.pending(number)
-	if err != nil || data == nil {
-		return err
-	}
-	err = c.medium.Write(ctx, data)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.saved >= number {
+		return nil
+	}
+	if c.err != nil {
+		return c.err
+	}
+	data, err := c.state.encode()
+	if err != nil {
+		return c.fail(err)
+	}
+	changes := c.changes
+	c.mu.Unlock() // others may change and view the state meanwhile
+	err = c.medium.Write(ctx, data)
+	c.mu.Lock()
 	if err != nil {
 		return c.fail(fmt.Errorf("save checkpoint: %w", err))
 	}
 	c.durable, c.saved = data, changes
 	return nil
-}
-
-// pending returns the document to write and the number of the last change in
-// it, or nil if the change is durable.
-func (c *Checkpoint) pending(number uint64) ([]byte, uint64, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.saved >= number {
-		return nil, 0, nil
-	}
-	if c.err != nil {
-		return nil, 0, c.err
-	}
-	data, err := c.state.encode()
-	if err != nil {
-		return nil, 0, c.fail(err)
-	}
-	return data, c.changes, nil
 }
 
 // fail makes err final and goes back to the durable state, so that View never

@@ -37,7 +37,7 @@ const childUpdaters = 4
 const nobody = 65534
 
 var binding = checkpoint.Binding{
-	Source: checkpoint.Source{System: "7412", Database: "sentry", Table: "nodestore_node", Region: "de"},
+	Source: node.Origin{System: "7412", Database: "sentry", Table: "nodestore_node", Region: "de"},
 	Target: checkpoint.Target{Cluster: "kZ1c", Alias: "sentry", Index: "sentry-{date}"},
 }
 

@@ -59,39 +59,41 @@ func resolve(path string) (string, error) {
 	return target, err
 }
 
-func acquire(path string) (*os.File, error) {
-	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+func acquire(path string) (lock *os.File, err error) {
+	if lock, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, advise(err)
 	}
-	if err := claim(lock); err != nil {
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		err = held(lock)
+	case err != nil:
+		err = advise(&fs.PathError{Op: "flock", Path: lock.Name(), Err: err})
+	default:
+		err = advise(sign(lock))
+	}
+	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
 }
 
-func claim(lock *os.File) error {
-	err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return held(lock)
-	}
-	if err != nil {
-		return advise(&fs.PathError{Op: "flock", Path: lock.Name(), Err: err})
-	}
-	return advise(sign(lock))
-}
-
 // sign writes into the lock file who holds it, for the message of the next.
 func sign(lock *os.File) error {
+	if err := lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(lock, Holder())
+	return err
+}
+
+// Holder is this process, for people.
+func Holder() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "an unnamed host"
 	}
-	if err := lock.Truncate(0); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(lock, "process %d on %s\n", os.Getpid(), host)
-	return err
+	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
 }
 
 func held(lock *os.File) error {
@@ -99,10 +101,14 @@ func held(lock *os.File) error {
 	if err != nil {
 		return errors.Join(ErrHeld, err)
 	}
-	err = ErrHeld
-	// The holder may not have signed yet.
-	if name := strings.TrimSpace(string(holder)); name != "" {
-		err = fmt.Errorf("%w: %s", ErrHeld, name)
+	return HeldBy(strings.TrimSpace(string(holder))) // which may not have signed yet
+}
+
+// HeldBy is the ErrHeld that names a holder, "" if it is not known.
+func HeldBy(holder string) error {
+	err := ErrHeld
+	if holder != "" {
+		err = fmt.Errorf("%w: %s", ErrHeld, holder)
 	}
 	return hint.Add(err, "wait for the other run or stop it; nodestore-migrate status shows how far it is")
 }
@@ -188,6 +194,13 @@ func (f *file) Close() error {
 	return err
 }
 
+// PlaceError says that the file system has no place for a checkpoint under its
+// name: no such directory, or one that this user may not write to.
+type PlaceError struct{ Err error }
+
+func (e *PlaceError) Error() string { return e.Err.Error() }
+func (e *PlaceError) Unwrap() error { return e.Err }
+
 // advise adds what an operator can do about the file system's refusal.
 func advise(err error) error {
 	switch {
@@ -195,7 +208,7 @@ func advise(err error) error {
 		return hint.Add(err, "make room where the checkpoint is and run the same command again: it resumes where it was")
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
-		return hint.Add(err, "name with --checkpoint a file in a directory that exists and that this user may write to")
+		return &PlaceError{err}
 	}
 	return err
 }

@@ -67,17 +67,7 @@ func (rs Ranges) Missing(from, to int64) []Range {
 }
 
 // Contains says whether all of r is in the set. An empty r always is.
-func (rs Ranges) Contains(r Range) bool {
-	return len(rs.Missing(r.From, r.To)) == 0
-}
-
-// Sum is the number of microseconds in the set.
-func (rs Ranges) Sum() (micros int64) {
-	for _, r := range rs {
-		micros += r.To - r.From
-	}
-	return micros
-}
+func (rs Ranges) Contains(r Range) bool { return len(rs.Missing(r.From, r.To)) == 0 }
 
 // check says what keeps a decoded set from being one.
 func (rs Ranges) check() error {

@@ -141,14 +141,19 @@ func (s *State) Day(day node.Day) *Day {
 	return s.Days[name]
 }
 
+// NoneError says that there is no checkpoint. It is fs.ErrNotExist.
+type NoneError struct{ Err error }
+
+func (e *NoneError) Error() string { return "read checkpoint: " + e.Err.Error() }
+func (e *NoneError) Unwrap() error { return e.Err }
+
 // Read returns the state in the file at path without taking its lock, so it
 // also answers while a run holds it. Without a file the error is
-// fs.ErrNotExist.
+// a *NoneError.
 func Read(path string) (State, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, hint.Add(fmt.Errorf("read checkpoint: %w", err),
-			"no migration has begun here; name the file of one with --checkpoint")
+		return State{}, &NoneError{err}
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("read checkpoint: %w", err)

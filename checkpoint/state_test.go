@@ -11,10 +11,11 @@ import (
 	"testing"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 var bound = Binding{
-	Source: Source{System: "7412", Database: "sentry", Table: "nodestore_node", Region: "de"},
+	Source: node.Origin{System: "7412", Database: "sentry", Table: "nodestore_node", Region: "de"},
 	Target: Target{Cluster: "kZ1c", Alias: "sentry", Index: "sentry-{date}"},
 }
 
@@ -123,8 +124,8 @@ func TestUnknownField(t *testing.T) {
 func TestReadOfNothing(t *testing.T) {
 	t.Parallel()
 	_, err := Read(filepath.Join(t.TempDir(), "a.checkpoint"))
-	if !errors.Is(err, fs.ErrNotExist) || hint.Of(err) == "" {
-		t.Errorf("read = %v, want fs.ErrNotExist with a hint", err)
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("read = %v, want fs.ErrNotExist", err)
 	}
 }
 
@@ -136,19 +137,19 @@ func TestBinding(t *testing.T) {
 		want   MismatchError
 	}{
 		"the same":       {func(*Binding) {}, MismatchError{}},
-		"system":         {func(b *Binding) { b.Source.System = "8" }, MismatchError{"source system", "7412", "8"}},
+		"system":         {func(b *Binding) { b.Source.System = "8" }, MismatchError{"source system", "7412", "8", true}},
 		"unknown system": {func(b *Binding) { b.Source.System = "" }, MismatchError{}},
-		"database":       {func(b *Binding) { b.Source.Database = "us" }, MismatchError{"source database", "sentry", "us"}},
-		"table":          {func(b *Binding) { b.Source.Table = "old" }, MismatchError{"source table", "nodestore_node", "old"}},
-		"region":         {func(b *Binding) { b.Source.Region = "us" }, MismatchError{"source region", "de", "us"}},
+		"database":       {func(b *Binding) { b.Source.Database = "us" }, MismatchError{"source database", "sentry", "us", true}},
+		"table":          {func(b *Binding) { b.Source.Table = "old" }, MismatchError{"source table", "nodestore_node", "old", true}},
+		"region":         {func(b *Binding) { b.Source.Region = "us" }, MismatchError{"source region", "de", "us", false}},
 		"unknown region": {func(b *Binding) { b.Source.Region = "" }, MismatchError{}},
-		"cluster":        {func(b *Binding) { b.Target.Cluster = "x" }, MismatchError{"target cluster", "kZ1c", "x"}},
-		"alias":          {func(b *Binding) { b.Target.Alias = "us" }, MismatchError{"target alias", "sentry", "us"}},
-		"index":          {func(b *Binding) { b.Target.Index = "us-{date}" }, MismatchError{"target index", "sentry-{date}", "us-{date}"}},
-		"no database":    {func(b *Binding) { b.Source.Database = "" }, MismatchError{"source database", "sentry", ""}},
+		"cluster":        {func(b *Binding) { b.Target.Cluster = "x" }, MismatchError{"target cluster", "kZ1c", "x", false}},
+		"alias":          {func(b *Binding) { b.Target.Alias = "us" }, MismatchError{"target alias", "sentry", "us", false}},
+		"index":          {func(b *Binding) { b.Target.Index = "us-{date}" }, MismatchError{"target index", "sentry-{date}", "us-{date}", false}},
+		"no database":    {func(b *Binding) { b.Source.Database = "" }, MismatchError{"source database", "sentry", "", true}},
 		"unknown system, other table": {
 			func(b *Binding) { b.Source.System, b.Source.Table = "", "old" },
-			MismatchError{"source table", "nodestore_node", "old"},
+			MismatchError{"source table", "nodestore_node", "old", true},
 		},
 	}
 	for name, test := range tests {
@@ -164,8 +165,8 @@ func TestBinding(t *testing.T) {
 				return
 			}
 			mismatch, ok := errors.AsType[*MismatchError](err)
-			if !ok || *mismatch != test.want || hint.Of(err) == "" {
-				t.Errorf("open = %v, want %v with a hint", err, &test.want)
+			if !ok || *mismatch != test.want {
+				t.Errorf("open = %v, want %v", err, &test.want)
 			}
 		})
 	}
@@ -177,7 +178,7 @@ func TestBindingOfASourceThatMoved(t *testing.T) {
 	run := bound
 	run.Source.System, run.Source.Database, run.Moved = "8", "restored", true
 	state, err := openOver(t, document(t), run)
-	if want := []Source{bound.Source}; err != nil || state.Binding.Source != run.Source || !reflect.DeepEqual(state.Binding.Earlier, want) {
+	if want := []node.Origin{bound.Source}; err != nil || state.Binding.Source != run.Source || !reflect.DeepEqual(state.Binding.Earlier, want) {
 		t.Errorf("open = %+v, %v", state.Binding, err)
 	}
 	if again, err := state.Binding.Accept(run); err != nil || len(again.Earlier) != 1 {

@@ -1,8 +1,6 @@
 package governor
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +37,7 @@ func (g *Governor) WatchFile(ctx context.Context, path string, told func(Limits,
 			told(g.Limits(), err)
 		case err == nil && limits != applied:
 			applied = limits
-			g.SetLimits(limits)
+			g.setLimits(limits)
 			told(limits, nil)
 		}
 		lastError = fmt.Sprint(err)
@@ -48,6 +46,7 @@ func (g *Governor) WatchFile(ctx context.Context, path string, told func(Limits,
 	orderly.Every(ctx, controlInterval, look)
 }
 
+// readLimits reads a control file. What it does not say is as in given.
 func readLimits(path string, given Limits) (Limits, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,28 +55,19 @@ func readLimits(path string, given Limits) (Limits, error) {
 	if err != nil {
 		return given, fmt.Errorf("read control file: %w", err)
 	}
-	limits, err := parseLimits(content, given)
-	if err != nil {
-		return given, fmt.Errorf("read control file %s: %w", path, err)
-	}
-	return limits, nil
-}
-
-// parseLimits reads a control file. What it does not say is as in given.
-func parseLimits(content []byte, given Limits) (Limits, error) {
-	limits := given
-	lines := bufio.NewScanner(bytes.NewReader(content))
-	for number := 1; lines.Scan(); number++ {
-		text := strings.TrimSpace(lines.Text())
+	limits, number := given, 0
+	for line := range strings.Lines(string(content)) {
+		number++
+		text := strings.TrimSpace(line)
 		if text == "" || strings.HasPrefix(text, "#") {
 			continue
 		}
 		name, value, _ := strings.Cut(text, "=")
 		if err := limits.set(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
-			return given, fmt.Errorf("line %d: %w", number, err)
+			return given, fmt.Errorf("read control file %s: line %d: %w", path, number, err)
 		}
 	}
-	return limits, lines.Err()
+	return limits, nil
 }
 
 func (l *Limits) set(name, value string) (err error) {

@@ -23,7 +23,7 @@ func (g *Governor) WatchDisks(ctx context.Context, look func(ctx context.Context
 			told(err)
 		}
 		if failed = err != nil; !failed {
-			g.Hold(diskHolder, cause)
+			g.hold(diskHolder, cause)
 		}
 	}
 	watch(time.Now())

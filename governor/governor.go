@@ -26,8 +26,6 @@ type Options struct {
 	// Told, if set, hears each cause once when requests begin to be held back,
 	// and "" when they are not any more. It is called without locks held.
 	Told func(cause string)
-	// Now is the clock; time.Now if nil.
-	Now func() time.Time
 }
 
 const (
@@ -50,7 +48,6 @@ const (
 // Governor is used by several goroutines.
 type Governor struct {
 	told    func(string)
-	now     func() time.Time
 	limiter *rate.Limiter
 
 	mu       sync.Mutex
@@ -76,23 +73,19 @@ type Governor struct {
 // New returns a Governor.
 func New(o Options) *Governor {
 	g := &Governor{
-		told: o.Told, now: o.Now, limiter: rate.NewLimiter(rate.Inf, 0),
+		told: o.Told, limiter: rate.NewLimiter(rate.Inf, 0), allowed: firstSenders,
 		batch: o.BatchBytes, maxBatch: o.BatchBytes,
 		holds: make(map[string]string), wake: make(chan struct{}),
 	}
 	if g.told == nil {
 		g.told = func(string) {}
 	}
-	if g.now == nil {
-		g.now = time.Now
-	}
-	g.allowed = firstSenders
-	g.SetLimits(o.Limits)
+	g.setLimits(o.Limits)
 	return g
 }
 
-// SetLimits changes what the operator allows.
-func (g *Governor) SetLimits(l Limits) {
+// setLimits changes what the operator allows.
+func (g *Governor) setLimits(l Limits) {
 	g.mu.Lock()
 	g.limits = l
 	g.allowed = max(min(g.allowed, l.Senders), 1)
@@ -107,7 +100,7 @@ func (g *Governor) SetLimits(l Limits) {
 	if l.Paused {
 		cause = "paused by the operator"
 	}
-	g.Hold("operator", cause)
+	g.hold("operator", cause)
 }
 
 // Limits returns what the operator allows.
@@ -117,8 +110,8 @@ func (g *Governor) Limits() Limits {
 	return g.limits
 }
 
-// Hold keeps new requests back for a cause, until the same holder gives "".
-func (g *Governor) Hold(holder, cause string) {
+// hold keeps new requests back for a cause, until the same holder gives "".
+func (g *Governor) hold(holder, cause string) {
 	g.mu.Lock()
 	if cause == "" {
 		delete(g.holds, holder)
@@ -207,7 +200,7 @@ func (g *Governor) Leave(bytes int, took time.Duration) {
 // adapt ends a span and takes a step: up while each step brings more, one back
 // when it did not, down when requests have become slow. The caller holds mu.
 func (g *Governor) adapt() {
-	now := g.now()
+	now := time.Now()
 	if g.begun.IsZero() {
 		g.begun = now
 	}
@@ -257,7 +250,7 @@ func (g *Governor) PushedBack() {
 	} else {
 		g.batch = max(g.batch/2, min(minBatchBytes, g.maxBatch))
 	}
-	g.undo, g.rest = nil, g.now().Add(retry)
+	g.undo, g.rest = nil, time.Now().Add(retry)
 }
 
 // BatchBytes is how large a request's body should be at present.

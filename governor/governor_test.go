@@ -102,7 +102,7 @@ func TestNeverMoreThanAllowed(t *testing.T) {
 			}
 		}()
 		cluster(g, 10, 2, 10*time.Second)
-		g.SetLimits(Limits{Senders: 1})
+		g.setLimits(Limits{Senders: 1})
 		<-done
 	})
 }
@@ -129,7 +129,7 @@ func TestPausedUntilResumed(t *testing.T) {
 		entered := make(chan error)
 		go func() { entered <- g.Enter(t.Context(), mebibyte) }()
 		synctest.Wait()
-		g.SetLimits(Limits{Senders: 2})
+		g.setLimits(Limits{Senders: 2})
 		if err := <-entered; err != nil {
 			t.Error(err)
 		}

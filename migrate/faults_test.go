@@ -149,9 +149,8 @@ func (w *world) runHere(address string) (err error) {
 }
 
 func (w *world) binding(from *source.Source, to *target.Target) checkpoint.Binding {
-	identity := from.Identity()
 	return checkpoint.Binding{
-		Source: checkpoint.Source{System: identity.System, Database: identity.Database, Table: identity.Table},
+		Source: from.Origin(""),
 		Target: checkpoint.Target{Cluster: to.Identity().ClusterUUID, Alias: w.prefix, Index: w.prefix + "-{date}"},
 	}
 }

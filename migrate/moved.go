@@ -42,7 +42,7 @@ func Recognise(ctx context.Context, parts Parts, state checkpoint.State, claim c
 // another name. Its text says what changed, what did not, and what both have.
 type MovedError struct {
 	Agree       bool // a day does, or none is sealed: it may be the same data
-	before, now checkpoint.Source
+	before, now node.Origin
 	server      string
 	seen        []sighting
 }

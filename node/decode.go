@@ -10,12 +10,12 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// MaxInner bounds what Decode inflates to, in bytes. PostgreSQL's text holds
+// maxInner bounds what Decode inflates to, in bytes. PostgreSQL's text holds
 // at most 1 GB, and deflate can make a thousand times as much of it.
-const MaxInner = 1 << 30
+const maxInner = 1 << 30
 
-// ErrTooLarge is a payload that inflates to more than MaxInner bytes.
-var ErrTooLarge = errors.New("inner bytes exceed 1 GiB")
+// errTooLarge is a payload that inflates to more than maxInner bytes.
+var errTooLarge = errors.New("inner bytes exceed 1 GiB")
 
 // Decoder decodes payloads as Sentry's reader does. It reuses its buffers: have
 // one for each goroutine. The zero value is ready to use.
@@ -38,7 +38,7 @@ func (d *Decoder) Decode(dst, data []byte) ([]byte, error) {
 	if d.stream, err = appendDecoded(d.stream[:0], data); err != nil {
 		return dst, fmt.Errorf("decode base64: %w", err)
 	}
-	out, err := d.appendInflated(dst, d.stream, MaxInner)
+	out, err := d.appendInflated(dst, d.stream, maxInner)
 	if err != nil {
 		return dst, fmt.Errorf("inflate zlib: %w", err)
 	}
@@ -72,7 +72,7 @@ func (f *inflater) appendInflated(dst, stream []byte, limit int) ([]byte, error)
 		dst = dst[:len(dst)+n]
 		switch {
 		case len(dst)-start > limit:
-			return dst, ErrTooLarge
+			return dst, errTooLarge
 		case err == io.EOF:
 			return dst, nil
 		case err != nil:

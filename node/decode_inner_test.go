@@ -20,7 +20,7 @@ func TestAppendInflatedLimit(t *testing.T) {
 	if out, err := f.appendInflated([]byte("kept"), stream.Bytes(), 100_000); err != nil || len(out) != 100_004 {
 		t.Errorf("%d bytes, %v at the limit", len(out), err)
 	}
-	if out, err := f.appendInflated(nil, stream.Bytes(), 99_999); !errors.Is(err, ErrTooLarge) || len(out) > 200_000 {
+	if out, err := f.appendInflated(nil, stream.Bytes(), 99_999); !errors.Is(err, errTooLarge) || len(out) > 200_000 {
 		t.Errorf("%d bytes, %v over the limit", len(out), err)
 	}
 }

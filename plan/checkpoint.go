@@ -48,9 +48,9 @@ func (r *earlier) check(ctx context.Context) {
 
 // checkBinding asks package checkpoint whether a run would be accepted.
 func (r *earlier) checkBinding() error {
-	from, to, backend := r.source.Identity(), r.target.Identity(), r.target.Backend()
+	to, backend := r.target.Identity(), r.target.Backend()
 	_, err := r.state.Binding.Accept(checkpoint.Binding{
-		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: r.config.Region},
+		Source: r.source.Origin(r.config.Region),
 		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
 	})
 	return err

@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -98,6 +99,10 @@ type Config struct {
 	Probe          bool     // measure with real nodes and a scratch index
 	Senders        int      // bulk requests at the same time, for the measurement
 	BytesPerSecond float64  // to expect; 0: not given
+
+	// Remedy says what to do about an error, in the words of who asks for the
+	// plan; hint.Of if nil.
+	Remedy func(error) string
 }
 
 // Record is where the checkpoint of an earlier run may be.
@@ -112,6 +117,9 @@ type Record struct {
 // Make makes a plan. What is wrong with either side is part of the plan; an
 // error is returned only when ctx ends before the plan is complete.
 func Make(ctx context.Context, config Config) (Plan, error) {
+	if config.Remedy == nil {
+		config.Remedy = hint.Of
+	}
 	r := &run{config: config, plan: Plan{Type: "plan", Days: []Day{}}}
 	defer r.close()
 	from, to := &sourceSide{r}, &targetSide{run: r}

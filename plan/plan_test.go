@@ -151,15 +151,15 @@ func openRefusals() []refusal {
 		{name: "no such database", change: database("nowhere"), side: Source, check: "open", detail: "does not exist", remedy: "usually called postgres or sentry"},
 		{
 			name: "no such table", change: func(c *Config) { c.Source.Table = "nodestore" },
-			side: Source, check: "open", detail: "no table nodestore", remedy: "did you mean public.nodestore_node?",
+			side: Source, check: "open", detail: "no table nodestore",
 		},
 		{
 			name: "missing column", sql: `alter table nodestore_node rename data to payload`,
-			side: Source, check: "open", detail: "no column data", remedy: "check --table",
+			side: Source, check: "open", detail: "no column data",
 		},
 		{
 			name: "unusable type", sql: `alter table nodestore_node alter "timestamp" type text`,
-			side: Source, check: "open", detail: "want timestamp with time zone", remedy: "migrate from a view",
+			side: Source, check: "open", detail: "want timestamp with time zone",
 		},
 		{
 			name: "row security", sql: `alter table nodestore_node enable row level security; alter table nodestore_node force row level security`,
@@ -173,31 +173,31 @@ func sourceRefusals() []refusal {
 	return []refusal{
 		{
 			name: "control silo", sql: `delete from sentry_organization`,
-			side: Source, check: "silo", detail: "is a control silo", remedy: "the database of a region in --source",
+			side: Source, check: "silo", detail: "is a control silo",
 		},
 		{
 			name: "control silo without the table", sql: `delete from sentry_organization; drop table nodestore_node`,
-			side: Source, check: "open", detail: "is a control silo", remedy: "the database of a region in --source",
+			side: Source, check: "open", detail: "is a control silo",
 		},
 		{
 			name: "several regions",
 			sql: `create table sentry_organizationmapping (organization_id bigint, region_name varchar(48));
 				insert into sentry_organizationmapping values (1, 'us'), (2, 'de')`,
-			side: Source, check: "silo", detail: "serves several regions (de, us)", remedy: "a database of its own",
+			side: Source, check: "silo", detail: "serves several regions (de, us)",
 		},
 		{
 			name: "nodestore alone", sql: `drop table auth_user, sentry_organization`,
-			side: Source, check: "silo", detail: "no other table of Sentry", remedy: "--region NAME",
+			side: Source, check: "silo", detail: "no other table of Sentry",
 		},
 		{
 			name: "silo that may not be seen", state: func(w *world) { w.asRole("nodestore_node") },
-			side: Source, check: "silo", detail: "no privilege on auth_user, sentry_organization", remedy: "grant the role SELECT",
+			side: Source, check: "silo", detail: "no privilege on auth_user, sentry_organization",
 		},
 		{
 			name: "another region", sql: `create table sentry_organizationmapping (organization_id bigint, region_name varchar(48));
 				insert into sentry_organizationmapping values (1, 'us')`,
 			change: func(c *Config) { c.Region = "de" },
-			side:   Source, check: "silo", detail: `belongs to region "us"`, remedy: "--region",
+			side:   Source, check: "silo", detail: `belongs to region "us"`,
 		},
 		{
 			name:   "a view that cannot be read",
@@ -345,7 +345,7 @@ func checkpointRefusals() []refusal {
 		{
 			name:  "checkpoint of another source",
 			state: write(`{"format":1,"binding":{"source":{"database":"other","table":"public.nodestore_node"},"target":{}},"days":{},"borrowed":{}}`),
-			side:  Checkpoint, check: "binding", detail: `bound to source database "other"`, remedy: "another --checkpoint",
+			side:  Checkpoint, check: "binding", detail: `bound to source database "other"`,
 		},
 	}
 }

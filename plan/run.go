@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -62,12 +61,12 @@ func (r *run) unknown(side Side, name, detail, remedy string) {
 
 // refuse makes an error a no-go.
 func (r *run) refuse(side Side, name string, err error) {
-	r.noGo(side, name, err.Error(), hint.Of(err))
+	r.noGo(side, name, err.Error(), r.config.Remedy(err))
 }
 
 // unseen records what could not be looked at, with the consequence for the plan.
 func (r *run) unseen(side Side, name string, err error, consequence string) {
-	r.unknown(side, name, err.Error()+": "+consequence, hint.Of(err))
+	r.unknown(side, name, err.Error()+": "+consequence, r.config.Remedy(err))
 }
 
 // refuseUnlessHidden refuses, unless the error only says that this user may not look.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
@@ -84,7 +83,7 @@ func siloText(kind source.SiloKind) string {
 }
 
 func (s *sourceSide) checkRelation(ctx context.Context) {
-	r, id := s.source.Relation(), s.source.Identity()
+	r, id := s.source.Relation(), s.source.Origin(s.config.Region)
 	s.plan.Relation = &Relation{
 		Name: id.Table, Kind: string(r.Kind), Encoding: string(r.Encoding), Server: r.ServerText,
 		Rows: r.Rows, Standby: r.InRecovery, tables: r.Tables,
@@ -259,7 +258,7 @@ func (s *sourceSide) checkDays(ctx context.Context) {
 	for _, size := range sizes {
 		s.plan.Days = append(s.plan.Days, s.day(size))
 		if err := size.Unreadable; err != nil {
-			s.warn(Source, "damage", fmt.Sprintf("day %s: %v: such rows are rejected", size.Day, err), hint.Of(err))
+			s.warn(Source, "damage", fmt.Sprintf("day %s: %v: such rows are rejected", size.Day, err), s.config.Remedy(err))
 		}
 	}
 	if len(sizes) == 0 {

@@ -201,8 +201,8 @@ func (t *targetSide) checkOrigin(ctx context.Context) {
 // origins begin with what migrate would write into its indices: what this run does
 // not know is taken from the checkpoint.
 func (t *targetSide) origins() target.Origins {
-	id := t.source.Identity()
-	origin := target.Origin{System: id.System, Database: id.Database, Table: id.Table, Region: t.config.Region}
+	id := t.source.Origin(t.config.Region)
+	origin := target.Origin{System: id.System, Database: id.Database, Table: id.Table, Region: id.Region}
 	if t.state == nil {
 		return target.Origins{origin}
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -77,16 +78,12 @@ func (s *Source) EntriesApart(ctx context.Context, span Slice, visit func(Entry)
 
 // FetchApart is Fetch for ids of which Fetch gave up some as Damaged.
 func (s *Source) FetchApart(ctx context.Context, ids []string, v Apart) error {
-	known := s.idList(ids)
-	if known == "" {
-		return nil
-	}
 	a := &apart{Source: s, Apart: v, id: `"id"`}
-	rows, err := a.list(ctx, `"id" in (`+known+") and "+inRange(minMicros, maxMicros))
+	rows, err := a.list(ctx, s.sql.withIDs(ids))
 	switch {
 	case err == nil:
 		return a.divide(ctx, rows)
-	case !divisible(err):
+	case !divisible(err) || len(ids) == 0:
 		return err
 	case len(ids) == 1:
 		return a.bad(Bad{ID: []byte(ids[0])}, err)
@@ -97,9 +94,6 @@ func (s *Source) FetchApart(ctx context.Context, ids []string, v Apart) error {
 	}
 	return s.FetchApart(ctx, ids[half:], v)
 }
-
-// divisible says that a part of what was asked for can be read.
-func divisible(err error) bool { return Damaged(err) || TooLong(err) }
 
 // apart is one reading that isolates bad rows.
 type apart struct {
@@ -117,26 +111,16 @@ type rowKey struct {
 	id     string
 }
 
-// span reads [from, to), or what of it can be read: each part as a whole, before
-// it is handed over.
-func (a *apart) span(from, to int64, read func(from, to int64) (handOver func() error, err error)) error {
-	handOver, err := read(from, to)
-	half := middle(from, to)
-	switch {
-	case err == nil:
-		return handOver()
-	case !divisible(err):
-		return err
-	case half <= from || half >= to:
+// span reads [from, to), down to single microseconds. In one that cannot be read
+// there is a row of which not even the id can be read.
+func (a *apart) span(from, to int64, read func(from, to int64) (deliver func() error, err error)) error {
+	parts := halving{width: 1, read: read, alone: func(from int64, err error) error {
 		if a.lost++; a.lost > maxLost {
 			return err
 		}
 		return a.bad(Bad{Micros: from}, err)
-	}
-	if err := a.span(from, half, read); err != nil {
-		return err
-	}
-	return a.span(half, to, read)
+	}}
+	return parts.span(from, to)
 }
 
 // list returns the keys of rows, by time.
@@ -192,11 +176,7 @@ func (a *apart) where(rows []rowKey) string {
 		}
 		ids = append(ids, r.id)
 	}
-	among := "false"
-	if len(ids) > 0 {
-		among = a.id + " in (" + a.idList(ids) + ")"
-	}
-	return inRange(rows[0].micros, rows[len(rows)-1].micros+1) + a.also + " and (" + among + null + ")"
+	return fmt.Sprintf("%s%s and (%s in (%s)%s)", inRange(rows[0].micros, rows[len(rows)-1].micros+1), a.also, a.id, a.sql.idList(ids), null)
 }
 
 // bad hands over a row that cannot be read. One that takes too long by itself

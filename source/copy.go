@@ -16,7 +16,9 @@ const (
 	// less than 1 GiB. A longer row means that the stream is not what it says.
 	maxRowBytes = 1 << 30
 
-	maxFields = 3
+	// copyFields is how many fields each row has: id, timestamp, and something
+	// more, or null.
+	copyFields = 3
 )
 
 type copyState uint8
@@ -31,13 +33,12 @@ const (
 // rows. Rows that lie whole in one Write, as PostgreSQL sends them, are not
 // copied: their fields point into the caller's buffer.
 type copyParser struct {
-	fields int                  // of each row, at most maxFields
-	row    func([][]byte) error // a null is nil; the fields are valid during the call
+	row func([][]byte) error // a null is nil; the fields are valid during the call
 
 	state   copyState
 	count   int64 // rows that were handed over
 	carry   []byte
-	current [maxFields][]byte
+	current [copyFields][]byte
 }
 
 // Write parses p and what was left over from the last call.
@@ -116,8 +117,8 @@ func (c *copyParser) next(p []byte) (used int, err error) {
 		c.state = copyEnd
 		return 2, nil
 	}
-	if fields != c.fields {
-		return 0, fmt.Errorf("row %d of binary COPY has %d fields, want %d", c.count+1, fields, c.fields)
+	if fields != copyFields {
+		return 0, fmt.Errorf("row %d of binary COPY has %d fields, want %d", c.count+1, fields, copyFields)
 	}
 	used = 2
 	for i := range fields {
@@ -140,5 +141,5 @@ func (c *copyParser) next(p []byte) (used int, err error) {
 		used += length
 	}
 	c.count++
-	return used, c.row(c.current[:fields])
+	return used, c.row(c.current[:])
 }

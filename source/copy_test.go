@@ -41,7 +41,7 @@ func threeRows() [][][]byte {
 // parsePieces parses a stream that arrives cut at the given offsets and renders
 // each row; "-" is a null.
 func parsePieces(stream []byte, cuts ...int) (rows []string, err error) {
-	parser := &copyParser{fields: 3, row: func(fields [][]byte) error {
+	parser := &copyParser{row: func(fields [][]byte) error {
 		var text []string
 		for _, field := range fields {
 			if field == nil {
@@ -130,7 +130,7 @@ func TestCopyOfWholeRowsNeitherCopiesNorAllocates(t *testing.T) {
 	stream := copyStream(threeRows()[:1]...)
 	header, row := stream[:copyHeaderBytes], stream[copyHeaderBytes:len(stream)-2]
 	inPlace := false
-	parser := &copyParser{fields: 3, row: func(fields [][]byte) error {
+	parser := &copyParser{row: func(fields [][]byte) error {
 		inPlace = &fields[0][0] == &row[6]
 		return nil
 	}}
@@ -150,7 +150,7 @@ func TestCopyOfWholeRowsNeitherCopiesNorAllocates(t *testing.T) {
 func TestCopyStopsAtTheVisitorsError(t *testing.T) {
 	t.Parallel()
 	stop, calls := errors.New("stop"), 0
-	parser := &copyParser{fields: 3, row: func([][]byte) error { calls++; return stop }}
+	parser := &copyParser{row: func([][]byte) error { calls++; return stop }}
 	if _, err := parser.Write(copyStream(threeRows()...)); !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("%d calls, %v", calls, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -22,8 +21,8 @@ type DaySize struct {
 // explainsAtOnce bounds the length of one message and the time of one transaction.
 const explainsAtOnce = 100
 
-// Days returns the days with at least one row in [from, to), microseconds since
-// 1970, oldest first. Their sizes are estimates; no row is counted.
+// Days returns the days with at least one row in [from, to), oldest first. Their
+// sizes are estimates; no row is counted.
 func (s *Source) Days(ctx context.Context, from, to int64) ([]DaySize, error) {
 	sizes, err := s.findDays(ctx, from, to)
 	if err != nil || len(sizes) == 0 {
@@ -63,25 +62,23 @@ func spread(sizes []DaySize, total float64, rows []float64) {
 }
 
 // findDays takes a day that cannot be looked at for one that has rows.
-func (s *Source) findDays(ctx context.Context, from, to int64) ([]DaySize, error) {
-	days, err := s.askDays(ctx, from, to)
-	if err == nil || !brokenPage(err) && !TooLong(err) {
-		return days, err
+func (s *Source) findDays(ctx context.Context, from, to int64) (days []DaySize, err error) {
+	parts := halving{
+		width: node.Day(1).Start(),
+		read: func(from, to int64) (func() error, error) {
+			found, err := s.askDays(ctx, from, to)
+			return func() error { days = append(days, found...); return nil }, err
+		},
+		alone: func(from int64, err error) error {
+			if !brokenPage(err) {
+				return err
+			}
+			days = append(days, DaySize{Day: node.DayOf(max(from, minMicros)), Unreadable: err})
+			return nil
+		},
 	}
-	first, last := node.DayOf(max(from, minMicros)), node.DayOf(min(to, maxMicros)-1)
-	switch {
-	case first >= last && TooLong(err):
-		return nil, err
-	case first >= last:
-		return []DaySize{{Day: first, Unreadable: err}}, nil
-	}
-	half := (last - (last-first)/2).Start()
-	days, err = s.findDays(ctx, from, half)
-	if err != nil {
-		return nil, err
-	}
-	later, err := s.findDays(ctx, half, to)
-	return append(days, later...), err
+	err = parts.span(from, to)
+	return days, err
 }
 
 // askDays skips from the first row of a day to the first row after it: one
@@ -99,19 +96,13 @@ func (s *Source) askDays(ctx context.Context, from, to int64) ([]DaySize, error)
 			  from days where days.day is not null
 			) select day from days where day is not null`, s.sql.relation, inRange(from, to))
 	}
-	results, err := s.query(ctx, "find days", s.sql.settings+sql)
-	if err != nil {
-		return nil, err
-	}
 	var days []DaySize
-	for _, row := range results[len(results)-1] {
-		micros, err := parseTimestamp(row[0])
-		if err != nil {
-			return nil, fmt.Errorf("find days: %w", err)
-		}
-		days = append(days, DaySize{Day: node.DayOf(micros)})
-	}
-	return days, nil
+	var start int64
+	err := s.queryEach(ctx, "find days", s.sql.settings+sql, func() error {
+		days = append(days, DaySize{Day: node.DayOf(start)})
+		return nil
+	}, micros{&start})
+	return days, err
 }
 
 // estimate returns the planner's number of rows for each condition.
@@ -122,7 +113,7 @@ func (s *Source) estimate(ctx context.Context, conditions []string) ([]float64, 
 		for _, condition := range part {
 			fmt.Fprintf(&sql, "explain (format json) select 1 from %s where %s;\n", s.sql.relation, condition)
 		}
-		plans, err := s.explain(ctx, sql.String())
+		plans, err := s.explain(ctx, s.sql.relation, sql.String())
 		if err != nil {
 			return nil, err
 		}
@@ -148,45 +139,12 @@ func (s *Source) averageBytes() float64 {
 	return float64(s.relation.Bytes) / float64(s.relation.Rows)
 }
 
-// Count counts the rows of [from, to), microseconds since 1970. It reads no
-// payload. What cannot be read in a microsecond counts as one.
-func (s *Source) Count(ctx context.Context, from, to int64) (total int64, err error) {
-	a := &apart{Source: s, Apart: Apart{Bad: func(Bad) error { total++; return nil }}}
-	err = a.span(from, to, func(from, to int64) (func() error, error) {
-		n, err := s.count(ctx, from, to)
-		return func() error { total += n; return nil }, err
-	})
-	return total, err
-}
-
-func (s *Source) count(ctx context.Context, from, to int64) (int64, error) {
-	const what = "count rows"
-	row, err := s.queryRow(ctx, what, s.sql.settings+"select count(*) from "+s.sql.relation+" where "+inRange(from, to))
-	if err != nil {
-		return 0, err
-	}
-	count, err := strconv.ParseInt(row[0], 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", what, err)
-	}
-	return count, nil
-}
-
-// Bounds returns the first and the last timestamp, in microseconds since 1970,
+// Bounds returns the first and the last timestamp,
 // of the rows that have one in the years 0001 to 9999; ok is false if none has.
 func (s *Source) Bounds(ctx context.Context) (first, last int64, ok bool, err error) {
-	const what = "find first and last timestamp"
-	row, err := s.queryRow(ctx, what, s.sql.settings+fmt.Sprintf(
-		`select (select min("timestamp") from %[1]s where %[2]s), (select max("timestamp") from %[1]s where %[2]s)`,
-		s.sql.relation, inRange(minMicros, maxMicros)))
-	if err != nil || row[0] == "" || row[1] == "" {
-		return 0, 0, false, err
-	}
-	if first, err = parseTimestamp(row[0]); err != nil {
-		return 0, 0, false, fmt.Errorf("%s: %w", what, err)
-	}
-	if last, err = parseTimestamp(row[1]); err != nil {
-		return 0, 0, false, fmt.Errorf("%s: %w", what, err)
-	}
-	return first, last, true, nil
+	err = s.queryRow(ctx, "find first and last timestamp", s.sql.settings+fmt.Sprintf(
+		`select first, last, first is not null from (
+		   select (select min("timestamp") from %[1]s where %[2]s) as first, (select max("timestamp") from %[1]s where %[2]s) as last) bounds`,
+		s.sql.relation, inRange(minMicros, maxMicros)), micros{&first}, micros{&last}, &ok)
+	return first, last, ok, err
 }

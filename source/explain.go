@@ -32,9 +32,10 @@ func (p plan) literal() string {
 	return "(" + textLiteral(p.Schema) + "," + textLiteral(p.Relation) + ")"
 }
 
-// explain returns the plans of the EXPLAIN statements in sql, in their order.
-func (s *Source) explain(ctx context.Context, sql string) ([]plan, error) {
-	results, err := s.query(ctx, "plan a query of "+s.sql.relation, sql)
+// explain returns the plans of the EXPLAIN statements in sql, which are about a
+// relation, in their order.
+func (s *server) explain(ctx context.Context, relation, sql string) ([]plan, error) {
+	results, err := s.query(ctx, "plan a query of "+relation, sql)
 	if err != nil {
 		return nil, err
 	}
@@ -42,10 +43,10 @@ func (s *Source) explain(ctx context.Context, sql string) ([]plan, error) {
 	for _, rows := range results {
 		var one []struct{ Plan plan }
 		if err := json.Unmarshal([]byte(rows[0][0]), &one); err != nil {
-			return nil, fmt.Errorf("read plan of a query of %s: %w", s.sql.relation, err)
+			return nil, fmt.Errorf("read plan of a query of %s: %w", relation, err)
 		}
 		if len(one) != 1 {
-			return nil, fmt.Errorf("read plan of a query of %s: %d plans for one statement", s.sql.relation, len(one))
+			return nil, fmt.Errorf("read plan of a query of %s: %d plans for one statement", relation, len(one))
 		}
 		plans = append(plans, one[0].Plan)
 	}

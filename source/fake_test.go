@@ -90,7 +90,7 @@ func TestOpenExplainsWhatTheServerSays(t *testing.T) {
 	}{
 		{"wrong password", "disable", "SQLSTATE 28P01", "PGPASSWORD", false, refuse("28P01")},
 		{"not allowed", "disable", "SQLSTATE 28000", "pg_hba.conf", false, refuse("28000")},
-		{"full", "disable", "SQLSTATE 53300", "--readers", true, refuse("53300")},
+		{"full", "disable", "SQLSTATE 53300", "", true, refuse("53300")},
 		{"starting", "disable", "SQLSTATE 57P03", "", true, refuse("57P03")},
 		{"hangs up", "disable", "EOF", "check host and port", true, func(*pgproto3.Backend) {}},
 		{"unknown CA", "verify-full", "certificate", "sslrootcert", false, refuse("XX000")},

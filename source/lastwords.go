@@ -12,6 +12,9 @@ import (
 // maxLastWords is longer than what a pooler says before it hangs up.
 const maxLastWords = 512
 
+// wordsKey is where a connection's lastWords are in its custom data.
+const wordsKey = "last words"
+
 // lastWords remembers the last bytes that came over a connection. A pooler that
 // ends a statement does so in the middle of a message of the server's, whose
 // rest its own error seems to be.

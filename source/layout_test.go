@@ -36,7 +36,7 @@ func TestDailyPartitionsWithoutABTree(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 			d := day(t, "2024-01-12")
-			plans, err := s.explain(t.Context(), s.sql.settings+"explain (verbose, format json) select 1 from "+s.sql.relation+" where "+inRange(d.Start(), d.End()))
+			plans, err := s.explain(t.Context(), table, s.sql.settings+"explain (verbose, format json) select 1 from "+s.sql.relation+" where "+inRange(d.Start(), d.End()))
 			if err != nil || len(plans) != 1 {
 				t.Fatalf("%v, %v", plans, err)
 			}
@@ -86,7 +86,7 @@ func TestPartitionsThatAreDetachedMeanwhile(t *testing.T) {
 		const days = 40
 		db.exec(scripted(days))
 		s := db.open("nodestore_node")
-		s.opened = false // ask once
+		s.version = 0 // ask once
 		done := make(chan struct{})
 		questions := []func() error{
 			func() error { return s.Stream(t.Context(), minMicros, maxMicros, func(node.Node) error { return nil }) },

@@ -164,16 +164,16 @@ func TestPgbouncersOwnLimits(t *testing.T) {
 		settings string
 		class    class
 	}{
-		"query_timeout":   {"query_timeout = 1", smaller},
-		"max_client_conn": {"max_client_conn = 0", again},
+		"query_timeout":   {"query_timeout = 1", tooLong},
+		"max_client_conn": {"max_client_conn = 0", full},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config, _, err := parse(bouncer(t, db, test.settings))
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &Source{pool: newPool(config, 1, nil), prologue: prologue}
-			defer s.Close()
+			s := &server{pool: newPool(config, 1, nil), prologue: prologue}
+			defer s.pool.close()
 			_, err = s.query(t.Context(), "sleep", "select pg_sleep(20)")
 			if classOf(err) != test.class {
 				t.Errorf("class %d: %v", classOf(err), err)

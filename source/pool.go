@@ -26,12 +26,14 @@ const (
 	// restTime is how long a place is not used after the server had no
 	// connection free for it.
 	restTime = time.Minute
-	// freshTime is how long a connection is taken for alive without asking.
-	freshTime = time.Second
+	// trustTime is how long a connection is taken for alive without asking.
+	trustTime = time.Second
 )
 
 // pool is a number of places for connections, each of which is made on its
-// first use: one call after another needs only one.
+// first use: one call after another needs only one. Where the server gives
+// fewer, callers wait for those that there are; pgxpool's number is fixed, and
+// it gives the server's refusal to the caller.
 type pool struct {
 	config *pgconn.Config
 	warn   func(string)
@@ -43,9 +45,6 @@ type pool struct {
 	resting []*time.Timer // of places that are not used
 	warned  bool
 }
-
-// wordsKey is where a connection's lastWords are in its custom data.
-const wordsKey = "last words"
 
 type idle struct {
 	conn  *pgconn.PgConn
@@ -93,7 +92,7 @@ func (p *pool) rest(err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || p.open == 0 || judge(pg).remedy != occupied {
+	if !ok || p.open == 0 || !Full(err) {
 		return false
 	}
 	p.resting = append(p.resting, time.AfterFunc(restTime, func() { p.places <- struct{}{} }))
@@ -109,18 +108,23 @@ func (p *pool) rest(err error) bool {
 // of failing a call.
 func (p *pool) connection(ctx context.Context) (*pgconn.PgConn, error) {
 	for {
-		last, ok := p.take()
-		if !ok {
+		p.mu.Lock()
+		count := len(p.idle)
+		if count == 0 {
+			p.open++
+			p.mu.Unlock()
 			break
 		}
-		if !last.conn.IsClosed() && (time.Since(last.since) < freshTime || last.conn.Ping(ctx) == nil) {
+		last := p.idle[count-1]
+		p.idle = p.idle[:count-1]
+		p.mu.Unlock()
+		if !last.conn.IsClosed() && (time.Since(last.since) < trustTime || last.conn.Ping(ctx) == nil) {
 			return last.conn, nil
 		}
 		if err := p.discard(ctx, last.conn); err != nil {
 			return nil, err
 		}
 	}
-	p.count(1)
 	config, words := p.config.Copy(), &lastWords{}
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		words.Reader = r
@@ -128,28 +132,11 @@ func (p *pool) connection(ctx context.Context) (*pgconn.PgConn, error) {
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		p.count(-1)
+		p.closed()
 		return nil, connectFailure(ctx, config, err)
 	}
 	conn.CustomData()[wordsKey] = words
 	return conn, nil
-}
-
-func (p *pool) count(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open += n
-}
-
-func (p *pool) take() (last idle, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.idle) == 0 {
-		return idle{}, false
-	}
-	last = p.idle[len(p.idle)-1]
-	p.idle = p.idle[:len(p.idle)-1]
-	return last, true
 }
 
 func (p *pool) release(conn *pgconn.PgConn) {
@@ -159,10 +146,16 @@ func (p *pool) release(conn *pgconn.PgConn) {
 	p.places <- struct{}{}
 }
 
+func (p *pool) closed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+}
+
 // discard waits until the server no longer counts conn, which is closed in the
 // background after an error.
 func (p *pool) discard(ctx context.Context, conn *pgconn.PgConn) error {
-	p.count(-1)
+	p.closed()
 	_ = conn.Close(ctx) // nothing is in flight: a broken connection is as closed as a healthy one
 	select {
 	case <-conn.CleanupDone():
@@ -175,24 +168,20 @@ func (p *pool) discard(ctx context.Context, conn *pgconn.PgConn) error {
 // close takes every place that does not rest, so it returns when no call is in
 // progress.
 func (p *pool) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-	defer cancel()
-	for range cap(p.places) - p.wake() {
-		<-p.places
-	}
-	for _, i := range p.idle {
-		_ = p.discard(ctx, i.conn) // pgconn itself gives up after 15 seconds
-	}
-}
-
-// wake ends the rest of places, and returns how many never come back by it.
-func (p *pool) wake() (ended int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	places := cap(p.places)
 	for _, timer := range p.resting {
 		if timer.Stop() {
-			ended++
+			places--
 		}
 	}
-	return ended
+	p.mu.Unlock()
+	for range places {
+		<-p.places
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout) // pgconn itself gives up after 15 seconds
+	defer cancel()
+	for _, i := range p.idle {
+		_ = p.discard(ctx, i.conn)
+	}
 }

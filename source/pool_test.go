@@ -25,7 +25,7 @@ func TestOpeningAndLookingNeedsOneConnection(t *testing.T) {
 		}
 		defer s.Close()
 		condition(t, s)
-		if _, err := s.Silo(t.Context()); err != nil {
+		if _, err := siloOf(t.Context(), s.server, "public"); err != nil {
 			t.Error(err)
 		}
 		if n := db.exec(ourConnections)[0][0]; n != "1" {

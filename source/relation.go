@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
@@ -48,194 +47,173 @@ type Relation struct {
 	InRecovery       bool     // the server is a standby
 }
 
-// Identity tells which data a source is, the same on a standby and its primary.
-type Identity struct {
-	System   string // the cluster's system identifier, "" where the role may not see it
-	Database string
-	Table    string // schema.name
+// NoTableError says that there is no such table.
+type NoTableError struct {
+	Table, Database string
+	SearchPath      string
+	Near            string // tables whose name looks like that of one, "" if there is none
 }
 
-// oldestServer is the first version that has date_trunc with a time zone; older
-// ones get no fixes any more.
-const oldestServer = 120000
-
-func (s *Source) inspect(ctx context.Context, table string) error {
-	if err := s.inspectServer(ctx); err != nil {
-		return err
-	}
-	oid, err := s.findTable(ctx, table)
-	if err != nil {
-		return err
-	}
-	if err := s.inspectColumns(ctx, oid); err != nil {
-		return err
-	}
-	if err := s.inspectSize(ctx); err != nil {
-		return err
-	}
-	if err := s.inspectIndexes(ctx, oid); err != nil {
-		return err
-	}
-	return s.inspectIdentity(ctx)
+func (e *NoTableError) Error() string {
+	return fmt.Sprintf("no table %s in database %q, search path %s", e.Table, e.Database, e.SearchPath)
 }
 
-// inspectServer uses no prologue, since other products refuse parts of it. Only
-// isolation and access are set: a role's default may be what a standby does not have.
-func (s *Source) inspectServer(ctx context.Context) error {
-	conn, err := s.pool.acquire(ctx)
+// ColumnError says that a relation is not a nodestore's: a column is not there,
+// or of a type that cannot be read.
+type ColumnError struct {
+	Relation, Column string
+	Has, Want        string // its type, "" if it is not there, and those that can be read
+}
+
+func (e *ColumnError) Error() string {
+	if e.Has == "" {
+		return fmt.Sprintf("%s has no column %s", e.Relation, e.Column)
+	}
+	return fmt.Sprintf("column %s of %s is %s, want %s", e.Column, e.Relation, e.Has, e.Want)
+}
+
+// inspected is what there is to know of a relation before it is read.
+type inspected struct {
+	relation Relation
+	origin   node.Origin // its region is the operator's to name
+	sql      statements
+}
+
+// inspection finds that out, step by step.
+type inspection struct {
+	*server
+	inspected
+	oid string
+}
+
+func inspect(ctx context.Context, server *server, table string) (inspected, error) {
+	s := &inspection{server: server}
+	s.relation.ServerVersion, s.relation.ServerText = server.version, server.text
+	if err := s.findTable(ctx, table); err != nil {
+		return inspected{}, err
+	}
+	for _, step := range []func(context.Context) error{s.columns, s.size, s.idIndexes, s.timeIndexes, s.system} {
+		if err := step(ctx); err != nil {
+			return inspected{}, err
+		}
+	}
+	return s.inspected, nil
+}
+
+func (s *inspection) findTable(ctx context.Context, table string) error {
+	var kind string
+	found := false
+	err := s.queryEach(ctx, "find table "+table, fmt.Sprintf(
+		`select c.oid, n.nspname, c.relname, c.relkind, pg_is_in_recovery(), current_database()
+		 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass(%s)`, textLiteral(table)),
+		func() error { found = true; return nil },
+		&s.oid, &s.relation.Schema, &s.relation.Name, &kind, &s.relation.InRecovery, &s.origin.Database)
 	if err != nil {
 		return err
 	}
-	defer s.pool.release(conn)
-	const what = "read server version"
-	results, err := conn.Exec(ctx, "set transaction isolation level read committed, read only; select version(), current_setting('server_version_num')").ReadAll()
-	if err != nil {
-		return queryFailure(ctx, what, err)
+	if !found {
+		return s.noTable(ctx, table)
 	}
-	last := len(results) - 1
-	if last < 0 || len(results[last].Rows) != 1 {
-		return fmt.Errorf("%s: the server did not answer with one row", what)
+	kinds := map[string]Kind{"r": Table, "p": Partitioned, "v": View}
+	if s.relation.Kind = kinds[kind]; s.relation.Kind == "" {
+		return hint.Add(fmt.Errorf("%s is not a table or a view (relkind %s)", table, kind),
+			"name the table that Sentry itself reads")
 	}
-	row := textRows(results[last].Rows)[0]
-	s.relation.ServerText = row[0]
-	s.relation.ServerVersion, err = strconv.Atoi(row[1])
-	if err != nil || !strings.HasPrefix(row[0], "PostgreSQL") || s.relation.ServerVersion < oldestServer {
-		return hint.Add(fmt.Errorf("%s: %.60q is not PostgreSQL 12 or newer", what, row[0]),
-			"connect to the PostgreSQL server that Sentry uses; a server older than 12 has to be upgraded first")
-	}
-	if s.relation.ServerVersion >= 170000 {
-		s.prologue += prologue17
-	}
-	s.opened = true
+	s.sql.relation = quoteIdentifier(s.relation.Schema) + "." + quoteIdentifier(s.relation.Name)
+	s.origin.Table = s.relation.Schema + "." + s.relation.Name
 	return nil
 }
 
-func (s *Source) findTable(ctx context.Context, table string) (oid string, err error) {
-	results, err := s.query(ctx, "find table "+table, fmt.Sprintf(
-		`select c.oid, n.nspname, c.relname, c.relkind, pg_is_in_recovery()
-		 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass(%s)`, textLiteral(table)))
-	if err != nil {
-		return "", err
-	}
-	if len(results[0]) == 0 {
-		return "", s.noSuchTable(ctx, table)
-	}
-	row := results[0][0]
-	s.relation.Schema, s.relation.Name, s.relation.InRecovery = row[1], row[2], row[4] == "t"
-	kinds := map[string]Kind{"r": Table, "p": Partitioned, "v": View}
-	kind, ok := kinds[row[3]]
-	if !ok {
-		return "", hint.Add(fmt.Errorf("%s is not a table or a view (relkind %s)", table, row[3]),
-			"name the table that Sentry itself reads")
-	}
-	s.relation.Kind = kind
-	s.sql.relation = quoteIdentifier(row[1]) + "." + quoteIdentifier(row[2])
-	return row[0], nil
-}
-
-func (s *Source) noSuchTable(ctx context.Context, table string) error {
-	row, err := s.queryRow(ctx, "find similar tables",
+func (s *inspection) noTable(ctx context.Context, table string) error {
+	missing := NoTableError{Table: table}
+	err := s.queryRow(ctx, "find similar tables",
 		`select current_database(), current_schemas(false), (select string_agg(name, ', ') from (
 		   select format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		   where c.relkind in ('r', 'p', 'v') and c.relname ilike '%nodestore%' and not c.relispartition
-		   order by 1 limit 5) near)`)
+		   order by 1 limit 5) near)`, &missing.Database, &missing.SearchPath, &missing.Near)
 	if err != nil {
 		return err
 	}
-	silo, err := s.Silo(ctx)
+	silo, err := siloOf(ctx, s.server, "")
 	if err != nil {
 		return err
 	}
 	if silo.Kind == ControlSilo {
-		return silo.controlError()
+		return &SiloError{Silo: silo}
 	}
-	remedy := "no table here has nodestore in its name: check that this is the database of the Sentry region, not of its control silo"
-	if row[2] != "" {
-		remedy = "did you mean " + row[2] + "? Name it with --table"
-	}
-	return hint.Add(fmt.Errorf("no table %s in database %q, search path %s", table, row[0], row[1]), remedy)
+	return &missing
 }
 
-// inspectColumns checks that the columns exist, may be read, and have types
+// columns checks that the columns exist, may be read, and have types
 // whose binary form is known.
-func (s *Source) inspectColumns(ctx context.Context, oid string) error {
-	results, err := s.query(ctx, "read columns of "+s.sql.relation, fmt.Sprintf(
+func (s *inspection) columns(ctx context.Context) error {
+	types := map[string]string{}
+	var name, kind, role string
+	var column, schema bool
+	err := s.queryEach(ctx, "read columns of "+s.sql.relation, fmt.Sprintf(
 		`select a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null),
 		        has_column_privilege(a.attrelid, a.attnum, 'select'), has_schema_privilege(c.relnamespace, 'usage'), quote_ident(current_user)
 		 from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_class c on c.oid = a.attrelid
-		 where a.attrelid = %s and a.attname in ('id', 'data', 'timestamp') and not a.attisdropped`, oid))
+		 where a.attrelid = %s and a.attname in ('id', 'data', 'timestamp') and not a.attisdropped`, s.oid), func() error {
+		types[name] = kind
+		if column && schema {
+			return nil
+		}
+		return hint.Add(fmt.Errorf("role %s may not read column %s of %s", role, name, s.sql.relation),
+			fmt.Sprintf("run: GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %[2]s;",
+				quoteIdentifier(s.relation.Schema), role, s.sql.relation))
+	}, &name, &kind, &column, &schema, &role)
 	if err != nil {
 		return err
 	}
-	types := map[string]string{}
-	for _, row := range results[0] {
-		types[row[0]] = row[1]
-		if row[2] != "t" || row[3] != "t" {
-			return hint.Add(fmt.Errorf("role %s may not read column %s of %s", row[4], row[0], s.sql.relation),
-				fmt.Sprintf("run: GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %[2]s;",
-					quoteIdentifier(s.relation.Schema), row[4], s.sql.relation))
-		}
-	}
 	for _, name := range []string{"id", "data", "timestamp"} {
 		if types[name] == "" {
-			return hint.Add(fmt.Errorf("%s has no column %s", s.sql.relation, name),
-				"a nodestore table has the columns id, data and timestamp: check --table")
+			return &ColumnError{Relation: s.sql.relation, Column: name}
 		}
 	}
-	return s.chooseTypes(types)
-}
-
-func (s *Source) chooseTypes(types map[string]string) error {
-	s.sql.id = `"id"`
+	s.sql.id, s.relation.Encoding = `"id"`, Text
 	switch types["id"] {
 	case "text", "character varying":
 	case "character", "bpchar", "uuid":
 		s.sql.id, s.sql.uuid = `"id"::text`, types["id"] == "uuid"
 	default:
-		return s.typeError("id", types["id"], "text")
+		return &ColumnError{s.sql.relation, "id", types["id"], "text"}
 	}
 	switch types["data"] {
 	case "text", "character varying":
-		s.relation.Encoding = Text
 	case "bytea":
 		s.relation.Encoding = Bytea
 	default:
-		return s.typeError("data", types["data"], "text or bytea")
+		return &ColumnError{s.sql.relation, "data", types["data"], "text or bytea"}
 	}
-	if types["timestamp"] != "timestamp with time zone" {
-		return s.typeError("timestamp", types["timestamp"], "timestamp with time zone")
+	if has, want := types["timestamp"], "timestamp with time zone"; has != want {
+		return &ColumnError{s.sql.relation, "timestamp", has, want}
 	}
 	return nil
 }
 
-func (s *Source) typeError(column, has, want string) error {
-	return hint.Add(fmt.Errorf("column %s of %s is %s, want %s", column, s.sql.relation, has, want),
-		fmt.Sprintf("migrate from a view that has column %s as %s, and name it with --table", column, want))
-}
-
-func (s *Source) inspectIndexes(ctx context.Context, oid string) error {
-	row, err := s.queryRow(ctx, "read indexes of "+s.sql.relation, fmt.Sprintf(
+func (s *inspection) idIndexes(ctx context.Context) error {
+	err := s.queryRow(ctx, "read indexes of "+s.sql.relation, fmt.Sprintf(
 		`select exists (select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
 		 where i.indrelid = %[1]s and i.indisunique and i.indisvalid and i.indpred is null and i.indnkeyatts = 1 and a.attname = 'id')
-		 and not exists (select from pg_inherits h join pg_class c on c.oid = h.inhparent where c.oid = %[1]s and c.relkind <> 'p')`, oid)) // what inherits has an index of its own
+		 and not exists (select from pg_inherits h join pg_class c on c.oid = h.inhparent where c.oid = %[1]s and c.relkind <> 'p')`, s.oid), &s.relation.UniqueID) // what inherits has an index of its own
 	if err != nil {
 		return err
 	}
-	s.relation.UniqueID = row[0] == "t"
-	plans, err := s.explain(ctx, `set local enable_seqscan = off;
+	plans, err := s.explain(ctx, s.sql.relation, `set local enable_seqscan = off;
 		explain (verbose, format json) select 1 from `+s.sql.relation+` where "id" = '00000000-0000-0000-0000-000000000000'`)
 	if err != nil {
 		return err
 	}
 	s.relation.IDIndexed = !slices.ContainsFunc(plans[0].steps(), func(step plan) bool { return step.NodeType == "Seq Scan" })
-	return s.inspectTime(ctx)
+	return nil
 }
 
-// inspectTime asks the planner, which covers partitions, views and whatever
+// timeIndexes asks the planner, which covers partitions, views and whatever
 // else there is: without an index that leads with timestamp, it has to scan or
 // to sort.
-func (s *Source) inspectTime(ctx context.Context) error {
-	plans, err := s.explain(ctx, `set local enable_seqscan = off; set local enable_sort = off; set local enable_bitmapscan = off;
+func (s *inspection) timeIndexes(ctx context.Context) error {
+	plans, err := s.explain(ctx, s.sql.relation, `set local enable_seqscan = off; set local enable_sort = off; set local enable_bitmapscan = off;
 		explain (verbose, format json) select "timestamp" from `+s.sql.relation+" where "+inRange(minMicros, maxMicros)+` order by "timestamp" limit 1`)
 	if err != nil {
 		return err
@@ -265,18 +243,19 @@ const manyHeapBytes = 1 << 30
 
 // prunes says whether the planner reads little for a day: of the largest
 // partition, its first.
-func (s *Source) prunes(ctx context.Context) (bool, error) {
-	results, err := s.query(ctx, "read bounds of partitions", `select (regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \('([^']*)'$$))[1]
-		from `+s.beneath()+` where c.relispartition order by pg_relation_size(c.oid) desc limit 1`)
-	if err != nil || len(results[0]) == 0 {
+func (s *inspection) prunes(ctx context.Context) (little bool, err error) {
+	var bound string
+	err = s.queryEach(ctx, "read bounds of partitions", `select (regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \('([^']*)'$$))[1]
+		from `+s.sql.beneath()+` where c.relispartition order by pg_relation_size(c.oid) desc limit 1`, func() error { return nil }, &bound)
+	if err != nil {
 		return false, err
 	}
-	first, err := parseTimestamp(results[0][0][0])
+	first, err := parseTimestamp(bound)
 	if err != nil {
 		//lint:ignore nilerr not a range of timestamps
 		return false, nil
 	}
-	plans, err := s.explain(ctx, `explain (verbose, format json) select "timestamp" from `+s.sql.relation+" where "+inRange(first, first+node.Day(1).Start()))
+	plans, err := s.explain(ctx, s.sql.relation, `explain (verbose, format json) select "timestamp" from `+s.sql.relation+" where "+inRange(first, first+node.Day(1).Start()))
 	if err != nil {
 		return false, err
 	}
@@ -284,14 +263,14 @@ func (s *Source) prunes(ctx context.Context) (bool, error) {
 	for _, step := range plans[0].steps() {
 		read = append(read, step.literal())
 	}
-	row, err := s.queryRow(ctx, "read sizes of partitions", fmt.Sprintf(
+	err = s.queryRow(ctx, "read sizes of partitions", fmt.Sprintf(
 		`select coalesce(sum(pg_relation_size(c.oid)) filter (where (n.nspname, c.relname) in (%s)), 0) <= greatest(sum(pg_relation_size(c.oid)) / 8, %d) from %s`,
-		strings.Join(read, ","), manyHeapBytes, s.beneath()))
-	return err == nil && row[0] == "t", err
+		strings.Join(read, ","), manyHeapBytes, s.sql.beneath()), &little)
+	return little, err
 }
 
-func (s *Source) inspectSize(ctx context.Context) error {
-	plans, err := s.explain(ctx, `explain (verbose, format json) select "id", "data", "timestamp" from `+s.sql.relation)
+func (s *inspection) size(ctx context.Context) error {
+	plans, err := s.explain(ctx, s.sql.relation, `explain (verbose, format json) select "id", "data", "timestamp" from `+s.sql.relation)
 	if err != nil {
 		return err
 	}
@@ -306,41 +285,27 @@ func (s *Source) inspectSize(ctx context.Context) error {
 		return nil
 	}
 	s.sql.tables = strings.Join(tables, ",")
+	var empty, analysed bool
 	// A table that was never analysed has reltuples -1, before PostgreSQL 14 0.
-	row, err := s.queryRow(ctx, "read size of "+s.sql.relation, fmt.Sprintf(
+	err = s.queryRow(ctx, "read size of "+s.sql.relation, fmt.Sprintf(
 		`select sum(pg_table_size(c.oid))::bigint, max(pg_relation_size(c.oid)) = 0, max(c.reltuples) > 0
-		 from pg_class c join pg_namespace n on n.oid = c.relnamespace where (n.nspname, c.relname) in (%s)`, s.sql.tables))
-	if err != nil {
-		return err
-	}
-	if s.relation.Bytes, err = strconv.ParseInt(row[0], 10, 64); err != nil {
-		return fmt.Errorf("read size of %s: %w", s.sql.relation, err)
-	}
-	empty, analysed := row[1] == "t", row[2] == "t"
+		 from pg_class c join pg_namespace n on n.oid = c.relnamespace where (n.nspname, c.relname) in (%s)`, s.sql.tables),
+		&s.relation.Bytes, &empty, &analysed)
 	switch {
 	case empty:
-		s.relation.Rows = 0
 	case analysed:
 		s.relation.Rows = int64(plans[0].Rows)
 	default:
 		s.relation.Rows = -1
 	}
-	return nil
+	return err
 }
 
-func (s *Source) inspectIdentity(ctx context.Context) error {
-	row, err := s.queryRow(ctx, "read identity", "select current_database()")
-	if err != nil {
-		return err
-	}
-	s.identity = Identity{Database: row[0], Table: s.relation.Schema + "." + s.relation.Name}
-	row, err = s.queryRow(ctx, "read system identifier", "select system_identifier from pg_control_system()")
+// system asks for the system identifier, which not every role may see.
+func (s *inspection) system(ctx context.Context) error {
+	err := s.queryRow(ctx, "read system identifier", "select system_identifier from pg_control_system()", &s.origin.System)
 	if isRefused(err) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	s.identity.System = row[0]
-	return nil
+	return err
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
 
 // SiloKind is what part of a Sentry a database holds.
@@ -59,24 +57,41 @@ func regionTables() []string {
 	return []string{"sentry_organization", "sentry_project", "sentry_groupedmessage"}
 }
 
-// Silo tells what part of Sentry the database holds, by the tables that have
-// rows. It reads at most one row of each, and the organization mapping.
-func (s *Source) Silo(ctx context.Context) (Silo, error) {
+// siloOf tells what part of Sentry the database holds, by the tables that have
+// rows. It reads at most one row of each, and the organization mapping. Tables
+// are looked for in a schema, "" for none, and in the search path.
+func siloOf(ctx context.Context, s *server, schema string) (Silo, error) {
 	silo := Silo{Tables: map[string]Evidence{}}
-	tables, err := s.siloTables(ctx, &silo)
+	readable, err := silo.findTables(ctx, s, schema)
 	if err != nil {
 		return Silo{}, err
 	}
-	if err := s.siloRows(ctx, &silo, tables); err != nil {
-		return Silo{}, err
+	for name, quoted := range readable {
+		var rows bool
+		err := s.queryRow(ctx, "look for rows of "+quoted, "select exists (select 1 from "+quoted+")", &rows)
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == codeInsufficientPrivilege {
+			continue // row security hides an unknown part of it
+		}
+		if err != nil {
+			return Silo{}, err
+		}
+		silo.Tables[name] = EmptyTable
+		if rows {
+			silo.Tables[name] = HasRows
+		}
 	}
-	silo.Kind = silo.judge()
+	if silo.Tables[mappingTable] == HasRows {
+		if err := silo.findRegions(ctx, s, readable[mappingTable]); err != nil {
+			return Silo{}, err
+		}
+	}
+	silo.Kind = silo.kind()
 	return silo, nil
 }
 
-// siloTables finds the tables that tell, and returns the quoted names of those
-// that may be read. They are looked for beside the relation and in the search path.
-func (s *Source) siloTables(ctx context.Context, silo *Silo) (readable map[string]string, err error) {
+// findTables finds the tables that tell, and returns the quoted names of those
+// that may be read.
+func (silo *Silo) findTables(ctx context.Context, s *server, schema string) (readable map[string]string, err error) {
 	var names []string
 	for _, name := range slices.Concat(controlTables(), regionTables()) {
 		silo.Tables[name] = Absent
@@ -88,7 +103,7 @@ func (s *Source) siloTables(ctx context.Context, silo *Silo) (readable map[strin
 		 where c.relname in (%s) and c.relkind in ('r', 'p', 'v') and (n.nspname = %[2]s or n.nspname = any(current_schemas(false)))
 		 order by c.relname, n.nspname <> %[2]s, array_position(current_schemas(false), n.nspname);
 		 select datname from pg_database where datname in ('control', 'region') and datname <> current_database() order by 1;
-		 select current_database()`, strings.Join(names, ","), textLiteral(s.relation.Schema)))
+		 select current_database()`, strings.Join(names, ","), textLiteral(schema)))
 	if err != nil {
 		return nil, err
 	}
@@ -106,52 +121,32 @@ func (s *Source) siloTables(ctx context.Context, silo *Silo) (readable map[strin
 	return readable, nil
 }
 
-func (s *Source) siloRows(ctx context.Context, silo *Silo, readable map[string]string) error {
-	for name, quoted := range readable {
-		row, err := s.queryRow(ctx, "look for rows of "+quoted, "select exists (select 1 from "+quoted+")")
-		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == codeInsufficientPrivilege {
-			continue // row security hides an unknown part of it
-		}
-		if err != nil {
-			return err
-		}
-		silo.Tables[name] = EmptyTable
-		if row[0] == "t" {
-			silo.Tables[name] = HasRows
-		}
-	}
-	if silo.Tables[mappingTable] != HasRows {
-		return nil
-	}
-	return s.siloRegions(ctx, silo, readable[mappingTable])
-}
-
-// siloRegions lists the regions that organizations are mapped to. The column
+// findRegions lists the regions that organizations are mapped to. The column
 // is cell_name in the latest Sentry.
-func (s *Source) siloRegions(ctx context.Context, silo *Silo, mapping string) error {
-	row, err := s.queryRow(ctx, "find column of "+mapping, fmt.Sprintf(
+func (silo *Silo) findRegions(ctx context.Context, s *server, mapping string) error {
+	var column string
+	err := s.queryRow(ctx, "find column of "+mapping, fmt.Sprintf(
 		`select coalesce(min(attname) filter (where attname = 'cell_name'), min(attname)) from pg_attribute
-		 where attrelid = %s::regclass and attname in ('region_name', 'cell_name') and not attisdropped`, textLiteral(mapping)))
-	if err != nil || row[0] == "" {
+		 where attrelid = %s::regclass and attname in ('region_name', 'cell_name') and not attisdropped`, textLiteral(mapping)), &column)
+	if err != nil || column == "" {
 		return err
 	}
-	results, err := s.query(ctx, "read regions of "+mapping, fmt.Sprintf(
-		"select distinct %[1]s from %[2]s where %[1]s is not null order by 1 limit %[3]d", quoteIdentifier(row[0]), mapping, maxRegions))
-	if err != nil {
-		return err
-	}
-	for _, row := range results[0] {
-		silo.Regions = append(silo.Regions, row[0])
-	}
-	return nil
+	var region string
+	return s.queryEach(ctx, "read regions of "+mapping, fmt.Sprintf(
+		"select distinct %[1]s from %[2]s where %[1]s is not null order by 1 limit %[3]d", quoteIdentifier(column), mapping, maxRegions),
+		func() error { silo.Regions = append(silo.Regions, region); return nil }, &region)
 }
 
-// judge decides by the evidence. What could not be read is never taken for empty.
-func (s Silo) judge() SiloKind {
-	control, region := s.strongest(controlTables()), s.strongest(regionTables())
+// kind decides by the evidence. What could not be read is never taken for empty.
+func (silo *Silo) kind() SiloKind {
+	control, region := silo.strongest(controlTables()), silo.strongest(regionTables())
 	switch {
+	case control == HasRows && region == HasRows && len(silo.Regions) > 1:
+		return SeveralRegions
+	case control == HasRows && region == HasRows && len(silo.Siblings) > 0:
+		return SplitLeftover
 	case control == HasRows && region == HasRows:
-		return s.judgeWhole()
+		return Monolith
 	case control == Unreadable || region == Unreadable:
 		return UnknownSilo
 	case control == HasRows:
@@ -162,22 +157,11 @@ func (s Silo) judge() SiloKind {
 	return NodestoreAlone
 }
 
-// judgeWhole tells apart what has both halves of Sentry's tables.
-func (s Silo) judgeWhole() SiloKind {
-	if len(s.Regions) > 1 {
-		return SeveralRegions
-	}
-	if len(s.Siblings) > 0 {
-		return SplitLeftover
-	}
-	return Monolith
-}
-
 // strongest is rows before unreadable before nothing.
-func (s Silo) strongest(tables []string) Evidence {
+func (silo *Silo) strongest(tables []string) Evidence {
 	best := Absent
 	for _, name := range tables {
-		switch evidence := s.Tables[name]; {
+		switch evidence := silo.Tables[name]; {
 		case evidence == HasRows:
 			return HasRows
 		case evidence == Unreadable:
@@ -187,61 +171,9 @@ func (s Silo) strongest(tables []string) Evidence {
 	return best
 }
 
-// monolithRegion is the region's name in a Sentry that was never told one.
-const monolithRegion = "--monolith--"
-
-// CheckSilo makes sure that the source is the nodestore of exactly one region,
-// and that it can be told from every other (promise 9). region is the name
-// that the operator gave, or "". The Silo is returned with an error too, where
-// it could be found out.
-func (s *Source) CheckSilo(ctx context.Context, region string) (Silo, error) {
-	silo, err := s.Silo(ctx)
-	if err != nil {
-		return Silo{}, err
-	}
-	return silo, silo.check(s.identity, region)
-}
-
-func (s Silo) check(identity Identity, region string) error {
-	switch {
-	case s.Kind == ControlSilo:
-		return s.controlError()
-	case s.Kind == SeveralRegions:
-		return hint.Add(fmt.Errorf("database %q serves several regions (%s): its nodes cannot be told apart", s.Database, strings.Join(s.Regions, ", ")),
-			"a document does not say which region it is from. Give each region a database of its own first; if the names are one renamed region's, make them one in "+mappingTable)
-	case s.Kind == Monolith && region != "" && !s.mayBe(region):
-		return hint.Add(fmt.Errorf("database %q belongs to region %q, not to %q", s.Database, s.Regions[0], region),
-			"check --source and --region: they name two regions")
-	case region != "":
-		return nil
-	case s.Kind == SplitLeftover:
-		return hint.Add(fmt.Errorf("database %q was split: beside it are %s, which have the same nodes", s.Database, strings.Join(s.Siblings, " and ")),
-			"bin/split-silo-database leaves the old database as it was: name the region's database in --source; if Sentry does still use this one, say so with --region NAME")
-	case s.Kind == NodestoreAlone:
-		return hint.Add(fmt.Errorf("database %q has no other table of Sentry with rows: which region its nodes are from cannot be seen", s.Database),
-			"name the region with --region NAME, and give each region an alias of its own")
-	case s.Kind == UnknownSilo:
-		return hint.Add(fmt.Errorf("database %q: whether this is a monolith, a region or the control silo cannot be seen: no privilege on %s", s.Database, strings.Join(s.unreadable(), ", ")),
-			"grant the role SELECT on these tables, or name the region with --region NAME (a monolith's too)")
-	case s.Kind == RegionSilo && identity.System == "":
-		return hint.Add(fmt.Errorf("database %q is a region's, and nothing tells it from other regions': the server's system identifier may not be read", s.Database),
-			"name the region with --region NAME, or grant: GRANT EXECUTE ON FUNCTION pg_control_system() TO the role")
-	}
-	return nil
-}
-
-func (s Silo) controlError() error {
-	return hint.Add(fmt.Errorf("database %q is a control silo, which has no nodestore; a nodestore_node in it was left behind by a split", s.Database),
-		"name the database of a region in --source, one region after the other; the regions are: "+or(strings.Join(s.Regions, ", "), "not listed here"))
-}
-
-// mayBe reports whether a monolith's own name allows for the region.
-func (s Silo) mayBe(region string) bool {
-	return len(s.Regions) == 0 || s.Regions[0] == monolithRegion || s.Regions[0] == region
-}
-
-func (s Silo) unreadable() (names []string) {
-	for name, evidence := range s.Tables {
+// Unreadable are the names of the tables that tell and may not be read.
+func (silo *Silo) Unreadable() (names []string) {
+	for name, evidence := range silo.Tables {
 		if evidence == Unreadable {
 			names = append(names, name)
 		}
@@ -250,9 +182,52 @@ func (s Silo) unreadable() (names []string) {
 	return names
 }
 
-func or(value, otherwise string) string {
-	if value == "" {
-		return otherwise
+// monolithRegion is the region's name in a Sentry that was never told one.
+const monolithRegion = "--monolith--"
+
+// SiloError says that a source is not the nodestore of exactly one region, or
+// that it cannot be told from every other.
+type SiloError struct {
+	Silo   Silo
+	Region string // as the operator named it; "" if nobody did
+}
+
+func (e *SiloError) Error() string {
+	database, silo := fmt.Sprintf("database %q ", e.Silo.Database), e.Silo
+	switch silo.Kind {
+	case ControlSilo:
+		return database + "is a control silo, which has no nodestore; a nodestore_node in it was left behind by a split"
+	case SeveralRegions:
+		return database + fmt.Sprintf("serves several regions (%s): its nodes cannot be told apart", strings.Join(silo.Regions, ", "))
+	case Monolith:
+		return database + fmt.Sprintf("belongs to region %q, not to %q", silo.Regions[0], e.Region)
+	case SplitLeftover:
+		return database + fmt.Sprintf("was split: beside it are %s, which have the same nodes", strings.Join(silo.Siblings, " and "))
+	case NodestoreAlone:
+		return database + "has no other table of Sentry with rows: which region its nodes are from cannot be seen"
+	case RegionSilo:
+		return database + "is a region's, and nothing tells it from other regions': the server's system identifier may not be read"
 	}
-	return value
+	return strings.TrimSpace(database) + ": whether this is a monolith, a region or the control silo cannot be seen: no privilege on " + strings.Join(silo.Unreadable(), ", ")
+}
+
+// check gives a *SiloError unless the silo is one region's. identified says that
+// the server tells its system identifier.
+func (silo *Silo) check(identified bool, region string) error {
+	switch silo.Kind {
+	case ControlSilo, SeveralRegions:
+	case Monolith: // its own name may allow for the region
+		if region == "" || len(silo.Regions) == 0 || silo.Regions[0] == monolithRegion || silo.Regions[0] == region {
+			return nil
+		}
+	case RegionSilo:
+		if identified || region != "" {
+			return nil
+		}
+	default:
+		if region != "" {
+			return nil
+		}
+	}
+	return &SiloError{*silo, region}
 }

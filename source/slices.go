@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 )
 
-// Slice is a half-open range of time, in microseconds since 1970, with what was
+// Slice is a half-open range of time, with what was
 // in it when it was measured.
 type Slice struct {
 	From, To    int64
@@ -43,31 +42,30 @@ func (s *Source) parts(span Slice) []part {
 	return append(parts, part{span.From, span.To, low + "true)"})
 }
 
-// bucket is what has timestamps in [start, start+width of its unit).
+// bucket is what has timestamps in [start, start+its width).
 type bucket struct {
 	start, rows, bytes int64
 }
 
-// unit is a width that date_trunc knows.
-type unit struct {
+// width is a length of time that date_trunc knows.
+type width struct {
 	name   string
 	micros int64
 }
 
-// units returns the widths in which a day is measured, coarse to fine.
-func units() []unit {
-	return []unit{{"minute", 60e6}, {"second", 1e6}, {"milliseconds", 1e3}, {"microseconds", 1}}
+// widths are those in which a day is measured, coarse to fine.
+func widths() []width {
+	return []width{{"minute", 60e6}, {"second", 1e6}, {"milliseconds", 1e3}, {"microseconds", 1}}
 }
 
 // Slices divides [from, to), a day or less, into slices of about aimBytes, and
 // at most two times that; those that rows of one microsecond make larger have
-// Cuts. The slices
-// follow each other without a gap, the first begins at from, the last ends at
-// to. Rows are exact at the time of the call, and so are Bytes of a table, at
+// Cuts. The slices follow each other without a gap, the first begins at from,
+// the last ends at to. Rows are exact at the time of the call, and so are Bytes of a table, at
 // the cost of reading the range's rows without their payloads; Bytes of a view
 // come from the average, since its data may have to be computed.
 func (s *Source) Slices(ctx context.Context, from, to, aimBytes int64) ([]Slice, error) {
-	buckets, err := s.measure(ctx, bucketRange{from, to, 2 * aimBytes}, units())
+	buckets, err := s.measure(ctx, bucketRange{from, to, 2 * aimBytes}, widths())
 	if err != nil {
 		return nil, err
 	}
@@ -98,35 +96,40 @@ const maxParts = 256
 // cuts divides the rows of a slice into parts of about aimBytes.
 func (s *Source) cuts(ctx context.Context, span Slice, aimBytes int64) ([]string, error) {
 	parts := min(span.Bytes/aimBytes+1, span.Rows, maxParts)
-	results, err := s.query(ctx, "cut rows of one moment", s.sql.settings+fmt.Sprintf(
+	var cuts []string
+	var cut string
+	err := s.queryEach(ctx, "cut rows of one moment", s.sql.settings+fmt.Sprintf(
 		`select unnest(percentile_disc(array(select n::float8 / %[1]d from generate_series(1, %[1]d - 1) n))
 		   within group (order by %[2]s collate "C")) from %[3]s where %[4]s`,
-		parts, s.sql.id, s.sql.relation, inRange(span.From, span.To)))
-	if err != nil {
-		return nil, err
-	}
-	var cuts []string
-	for _, row := range results[len(results)-1] {
-		cuts = append(cuts, row[0])
-	}
+		parts, s.sql.id, s.sql.relation, inRange(span.From, span.To)), func() error {
+		cuts = append(cuts, cut)
+		return nil
+	}, &cut)
 	slices.Sort(cuts)
-	return slices.Compact(cuts), nil // one id can have many rows
+	return slices.Compact(cuts), err // one id can have many rows
 }
 
 type bucketRange struct{ from, to, maxBytes int64 }
 
-// measure returns the buckets of the first unit that have rows, and instead of
-// each that has more than maxBytes, its buckets of the next unit. A minute that
+// measure returns the buckets of the first width that have rows, and instead of
+// each that has more than maxBytes, its buckets of the next width. One that
 // cannot be measured is one that is full.
-func (s *Source) measure(ctx context.Context, r bucketRange, widths []unit) ([]bucket, error) {
-	coarse, err := s.group(ctx, r, widths[0])
-	if err != nil && divisible(err) {
-		return s.measureHalves(ctx, r, widths)
+func (s *Source) measure(ctx context.Context, r bucketRange, widths []width) (buckets []bucket, err error) {
+	var coarse []bucket
+	parts := halving{
+		width: widths[0].micros,
+		read: func(from, to int64) (func() error, error) {
+			some, err := s.group(ctx, bucketRange{from, to, r.maxBytes}, widths[0])
+			return func() error { coarse = append(coarse, some...); return nil }, err
+		},
+		alone: func(from int64, _ error) error {
+			coarse = append(coarse, bucket{from, 1, r.maxBytes})
+			return nil
+		},
 	}
-	if err != nil || len(widths) == 1 {
+	if err := parts.span(r.from, r.to); err != nil || len(widths) == 1 {
 		return coarse, err
 	}
-	var buckets []bucket
 	for _, b := range coarse {
 		if b.bytes <= r.maxBytes || b.rows == 1 {
 			buckets = append(buckets, b)
@@ -142,54 +145,17 @@ func (s *Source) measure(ctx context.Context, r bucketRange, widths []unit) ([]b
 	return buckets, nil
 }
 
-// measureHalves measures a range that cannot be measured as a whole.
-func (s *Source) measureHalves(ctx context.Context, r bucketRange, widths []unit) ([]bucket, error) {
-	width := widths[0].micros
-	half := middle(r.from, r.to)
-	if half -= (half%width + width) % width; half <= r.from {
-		half += width
-	}
-	if half >= r.to {
-		return []bucket{{r.from, 1, r.maxBytes}}, nil
-	}
-	first, err := s.measure(ctx, bucketRange{r.from, half, r.maxBytes}, widths)
-	if err != nil {
-		return nil, err
-	}
-	second, err := s.measure(ctx, bucketRange{half, r.to, r.maxBytes}, widths)
-	return append(first, second...), err
-}
-
-func (s *Source) group(ctx context.Context, r bucketRange, width unit) ([]bucket, error) {
-	const what = "measure slices"
+func (s *Source) group(ctx context.Context, r bucketRange, w width) (buckets []bucket, err error) {
 	bytes := `coalesce(sum(octet_length("data")), 0)` // of a value in TOAST, this reads only the pointer
 	if s.relation.Kind == View {
 		bytes = fmt.Sprintf("(count(*) * %.3f)::bigint", s.averageBytes())
 	}
-	results, err := s.query(ctx, what, s.sql.settings+fmt.Sprintf(
+	var b bucket
+	err = s.queryEach(ctx, "measure slices", s.sql.settings+fmt.Sprintf(
 		`select date_trunc('%s', "timestamp", 'UTC') as start, count(*), %s from %s where %s group by start order by start`,
-		width.name, bytes, s.sql.relation, inRange(r.from, r.to)))
-	if err != nil {
-		return nil, err
-	}
-	var buckets []bucket
-	for _, row := range results[len(results)-1] {
-		b, err := parseBucket(row)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
+		w.name, bytes, s.sql.relation, inRange(r.from, r.to)), func() error {
 		buckets = append(buckets, b)
-	}
-	return buckets, nil
-}
-
-func parseBucket(row []string) (b bucket, err error) {
-	if b.start, err = parseTimestamp(row[0]); err != nil {
-		return b, err
-	}
-	if b.rows, err = strconv.ParseInt(row[1], 10, 64); err != nil {
-		return b, err
-	}
-	b.bytes, err = strconv.ParseInt(row[2], 10, 64)
-	return b, err
+		return nil
+	}, micros{&b.start}, &b.rows, &b.bytes)
+	return buckets, err
 }

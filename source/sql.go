@@ -1,6 +1,7 @@
 package source
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -22,18 +23,54 @@ type statements struct {
 	tables   string // (schema, name) of each table beneath, as literals
 }
 
+// beneath joins the tables that hold the relation's rows. The list of a
+// partitioned table without partitions is empty.
+func (q statements) beneath() string {
+	tables := q.tables
+	if tables == "" {
+		tables = "(null, null)"
+	}
+	return "pg_class c join pg_namespace n on n.oid = c.relnamespace and (n.nspname, c.relname) in (" + tables + ")"
+}
+
+// withIDs is a condition that an index of the ids serves.
+func (q statements) withIDs(ids []string) string {
+	return fmt.Sprintf(`"id" in (%s) and %s`, q.idList(ids), inRange(minMicros, maxMicros))
+}
+
+// amongIDs is a condition that no index of the ids serves.
+func (q statements) amongIDs(ids []string, from, to int64) string {
+	return fmt.Sprintf("%s || '' in (%s) and %s", q.id, q.idList(ids), inRange(from, to))
+}
+
+// idList is a list of literals for IN: of the ids that could be in the table, the
+// column's type can hold them.
+func (q statements) idList(ids []string) string {
+	literals := []string{}
+	for _, id := range ids {
+		if strings.IndexByte(id, 0) < 0 && (!q.uuid || isUUID(id)) {
+			literals = append(literals, textLiteral(id))
+		}
+	}
+	if len(literals) == 0 {
+		return "null" // which no id is equal to
+	}
+	return strings.Join(literals, ",")
+}
+
+// isUUID knows the form in which PostgreSQL writes one.
+func isUUID(id string) bool {
+	bare := strings.ReplaceAll(id, "-", "")
+	_, err := hex.DecodeString(bare)
+	return err == nil && len(id) == 36 && len(bare) == 32
+}
+
 // inRange is the condition for [from, to). Infinite timestamps and those
 // outside the years 0001 to 9999 are never in a range.
 func inRange(from, to int64) string {
 	from = min(max(from, minMicros), maxMicros)
 	to = min(max(to, minMicros), maxMicros)
 	return fmt.Sprintf(`"timestamp" >= %s and "timestamp" < %s`, timestampLiteral(from), timestampLiteral(to))
-}
-
-// middle halves [from, to), as far as timestamps reach.
-func middle(from, to int64) int64 {
-	from, to = max(from, minMicros), min(to, maxMicros)
-	return from + (to-from)/2
 }
 
 func timestampLiteral(micros int64) string {

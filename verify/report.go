@@ -33,7 +33,7 @@ type Report struct {
 	Finished   time.Time         `json:"finished"`
 	Seconds    float64           `json:"seconds"`           // of this run
 	Command    []string          `json:"command,omitempty"` // as it was given, without passwords
-	Source     checkpoint.Source `json:"source"`
+	Source     node.Origin       `json:"source"`
 	Target     checkpoint.Target `json:"target"`
 	Versions   map[string]string `json:"versions"`
 	Settings   map[string]string `json:"settings"`

@@ -17,7 +17,7 @@ func sampleReport() *verify.Report {
 		Type: "report", Schema: 2, Level: verify.Sample, Complete: true, Started: start, Finished: start.Add(time.Hour), Seconds: 3600.5,
 		Verdict: verify.Verdict{Sentence: "Something is wrong: 1 finding of 198,412,003 nodes: 1 missing.", Because: []string{"1 finding open"}},
 		Command: []string{"nodestore-migrate", "verify", "--alias", hostile},
-		Source:  checkpoint.Source{Database: hostile, Table: "public.nodestore_node"}, Target: checkpoint.Target{Cluster: "u-u-i-d", Alias: hostile, Index: "sentry-{date}"},
+		Source:  node.Origin{Database: hostile, Table: "public.nodestore_node"}, Target: checkpoint.Target{Cluster: "u-u-i-d", Alias: hostile, Index: "sentry-{date}"},
 		Versions: map[string]string{"opensearch": "2.19.4", "postgresql": hostile}, Settings: map[string]string{"seed": "1"},
 		SizeLimits: []int64{4096, 16384, 65536, 262144},
 		Rejected:   verify.RejectedReport{Total: 2, Open: 2, ByReason: map[node.Reason]int64{"pickle": 2}, File: hostile},

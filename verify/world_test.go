@@ -132,9 +132,9 @@ func (w *world) openCheckpoint() {
 	w.t.Helper()
 	medium, err := checkpoint.OpenFile(filepath.Join(w.dir, "checkpoint"))
 	w.must(err)
-	from, to := w.parts.Source.Identity(), w.parts.Target.Identity()
+	to := w.parts.Target.Identity()
 	opened, err := checkpoint.Open(w.t.Context(), medium, checkpoint.Binding{
-		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table},
+		Source: w.parts.Source.Origin(""),
 		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: w.backend.Alias, Index: w.backend.Index},
 	})
 	w.must(err)

@@ -6,13 +6,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
+
+// DefaultLease outlasts a long garbage collection of the cluster or a busy
+// minute of the machine, and makes a crashed run wait less than a pod takes to
+// start.
+const DefaultLease = 15 * time.Second
+
+// Place is where a checkpoint lies.
+type Place struct {
+	Records target.Records // of an index that exists
+	Key     string         // of the checkpoint among others in the index
+	Lease   time.Duration  // how long a holder may be silent; 0 stands for DefaultLease
+	// Waiting, if set, is told whose lock is watched before that takes its time.
+	Waiting func(holder string)
+}
+
+// String names the place for people.
+func (p Place) String() string { return "opensearch:" + p.Records.Index() + " " + p.Key }
 
 const (
 	// beatsPerLease is how often a holder writes its lock in a lease: one beat
@@ -32,64 +49,87 @@ type lock struct {
 
 func (p Place) lockID() string { return p.Key + "/lock" }
 
-func (p Place) readLock(ctx context.Context) (target.Record, lock, error) {
-	record, err := p.Records.Get(ctx, p.lockID())
+// get reads what a record of the place holds, a zero value if there is none.
+func get[T any](ctx context.Context, p Place, id string) (record target.Record, value T, err error) {
+	record, err = p.Records.Get(ctx, id)
 	if err != nil || record.Body == nil {
-		return record, lock{}, err
+		return record, value, err
 	}
-	var l lock
-	if err := json.Unmarshal(record.Body, &l); err != nil {
-		return record, lock{}, fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
+	if err := json.Unmarshal(record.Body, &value); err != nil {
+		return record, value, fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
 	}
-	return record, l, nil
+	return record, value, nil
 }
 
-func (p Place) putLock(ctx context.Context, l lock, last target.Record) (target.Record, error) {
-	body, err := json.Marshal(l)
+// put replaces last; the error is target.ErrChanged if the record is another by now.
+func (p Place) put(ctx context.Context, id string, value any, last target.Record) (target.Record, error) {
+	body, err := json.Marshal(value)
 	if err != nil {
 		return target.Record{}, err
 	}
-	return p.Records.Put(ctx, p.lockID(), body, last)
+	return p.Records.Put(ctx, id, body, last)
 }
 
-// held is the lock as its holder last wrote it.
+// TakenError says that another run took the checkpoint over. It is
+// checkpoint.ErrHeld.
+type TakenError struct {
+	Lease time.Duration // for how long this run was silent
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%v: it took over, because this one was silent for longer than the lease of %s", checkpoint.ErrHeld, e.Lease)
+}
+
+func (e *TakenError) Unwrap() error { return checkpoint.ErrHeld }
+
+// held is a lock that is held, until another run is seen to have it.
 type held struct {
-	lock
-	record target.Record
+	place Place
+	epoch int64
+	taken atomic.Bool
+	stop  context.CancelFunc // ends the heart
+	heart sync.WaitGroup
 }
 
-// acquire takes the lock if nobody has it, or nobody writes it any more.
-func (m *Medium) acquire(ctx context.Context) (held, error) {
-	mine := lock{Token: rand.Text(), Holder: holder()}
+// hold takes the lock if nobody has it, or nobody writes it any more, and then
+// writes it until release.
+func hold(ctx context.Context, place Place) (*held, error) {
+	mine := lock{Token: rand.Text(), Holder: checkpoint.Holder()}
 	for {
-		record, seen, err := m.place.readLock(ctx)
+		record, seen, err := get[lock](ctx, place, place.lockID())
 		if err != nil {
-			return held{}, err
+			return nil, err
 		}
 		if seen.Holder != "" {
-			if m.place.Waiting != nil {
-				m.place.Waiting(seen.Holder)
+			if place.Waiting != nil {
+				place.Waiting(seen.Holder)
 			}
-			if err := m.watch(ctx, record, seen.Holder); err != nil {
-				return held{}, err
+			if err := place.watch(ctx, record, seen.Holder); err != nil {
+				return nil, err
 			}
 		}
 		mine.Epoch = seen.Epoch + 1
-		record, err = m.place.putLock(ctx, mine, record)
+		record, err = place.put(ctx, place.lockID(), mine, record)
 		if errors.Is(err, target.ErrChanged) {
 			continue // somebody was faster, or the holder is alive
 		}
-		m.epoch = mine.Epoch
-		return held{mine, record}, err
+		if err != nil {
+			return nil, err
+		}
+		h := &held{place: place, epoch: mine.Epoch}
+		beating, stop := context.WithCancel(context.WithoutCancel(ctx))
+		h.stop = stop
+		h.heart.Go(func() { h.beat(beating, mine, record) })
+		return h, nil
 	}
 }
 
 // watch returns when the lock is given free or did not change for a lease, and
 // an error when its holder wrote it.
-func (m *Medium) watch(ctx context.Context, seen target.Record, holder string) error {
-	lease := time.NewTimer(m.place.Lease)
+func (p Place) watch(ctx context.Context, seen target.Record, holder string) error {
+	lease := time.NewTimer(p.Lease)
 	defer lease.Stop()
-	look := time.NewTicker(m.place.Lease / looksPerLease)
+	look := time.NewTicker(p.Lease / looksPerLease)
 	defer look.Stop()
 	for {
 		select {
@@ -98,7 +138,7 @@ func (m *Medium) watch(ctx context.Context, seen target.Record, holder string) e
 		case <-lease.C:
 			return nil
 		case <-look.C:
-			record, now, err := m.place.readLock(ctx)
+			record, now, err := get[lock](ctx, p, p.lockID())
 			if err != nil {
 				return err
 			}
@@ -106,8 +146,7 @@ func (m *Medium) watch(ctx context.Context, seen target.Record, holder string) e
 				return nil
 			}
 			if !record.Same(seen) {
-				return hint.Add(fmt.Errorf("%w: %s", checkpoint.ErrHeld, holder),
-					"wait for the other run or stop it; nodestore-migrate status shows how far it is")
+				return checkpoint.HeldBy(holder)
 			}
 		}
 	}
@@ -116,8 +155,8 @@ func (m *Medium) watch(ctx context.Context, seen target.Record, holder string) e
 // beat writes the lock until ctx ends or the lock is another's. A cluster that
 // does not answer is not a reason to stop: if another run takes over meanwhile,
 // the next write of the state says so.
-func (m *Medium) beat(ctx context.Context, h held) {
-	ticker := time.NewTicker(m.place.Lease / beatsPerLease)
+func (h *held) beat(ctx context.Context, mine lock, last target.Record) {
+	ticker := time.NewTicker(h.place.Lease / beatsPerLease)
 	defer ticker.Stop()
 	for {
 		select {
@@ -125,43 +164,45 @@ func (m *Medium) beat(ctx context.Context, h held) {
 			return
 		case <-ticker.C:
 		}
-		h.Beat++
-		record, err := m.place.putLock(ctx, h.lock, h.record)
+		mine.Beat++
+		record, err := h.place.put(ctx, h.place.lockID(), mine, last)
 		if errors.Is(err, target.ErrChanged) {
 			// Perhaps by a beat of ours whose answer never came.
 			var now lock
-			if record, now, err = m.place.readLock(ctx); err == nil && now.Token != h.Token {
-				_ = m.lose() // the next use returns it
+			if record, now, err = get[lock](ctx, h.place, h.place.lockID()); err == nil && now.Token != mine.Token {
+				_ = h.lose() // the next use returns it
 				return
 			}
 		}
 		if err == nil {
-			h.record = record
+			last = record
 		}
 	}
 }
 
-// release gives the lock free.
-func (m *Medium) release(ctx context.Context) error {
-	record, now, err := m.place.readLock(ctx)
-	if err != nil {
-		return fmt.Errorf("release checkpoint %s: %w", m.place, err)
-	}
-	if now.Epoch != m.epoch || now.Holder == "" {
-		return nil // taken over
-	}
-	now.Holder = ""
-	_, err = m.place.putLock(ctx, now, record)
-	if err != nil && !errors.Is(err, target.ErrChanged) {
-		return fmt.Errorf("release checkpoint %s: %w", m.place, err)
-	}
-	return nil
+// lose notes that another run holds the checkpoint now, and returns the error
+// that says so.
+func (h *held) lose() error {
+	h.taken.Store(true)
+	return &TakenError{h.place.Lease}
 }
 
-func holder() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "an unnamed host"
+// release gives the lock free, unless another run has taken it.
+func (h *held) release() error {
+	h.stop()
+	h.heart.Wait()
+	if h.taken.Load() {
+		return nil
 	}
-	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+	ctx, cancel := context.WithTimeout(context.Background(), h.place.Lease)
+	defer cancel()
+	record, now, err := get[lock](ctx, h.place, h.place.lockID())
+	if err == nil && now.Epoch == h.epoch && now.Holder != "" {
+		now.Holder = ""
+		_, err = h.place.put(ctx, h.place.lockID(), now, record)
+	}
+	if err != nil && !errors.Is(err, target.ErrChanged) {
+		return fmt.Errorf("release checkpoint %s: %w", h.place, err)
+	}
+	return nil
 }

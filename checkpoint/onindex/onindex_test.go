@@ -90,8 +90,8 @@ func mustOpen(t *testing.T, place Place) *Medium {
 
 // stop is what SIGSTOP or a broken network does: the heart stands still, and
 // nothing is given free.
-func (m *Medium) stop() {
-	m.cancel()
+func (m *Medium) standStill() {
+	m.held.stop()
 	m.heart.Wait()
 }
 
@@ -142,20 +142,20 @@ func TestSilentHolderIsFenced(t *testing.T) {
 			if first != "" {
 				write(t, old, first)
 			}
-			old.stop()
+			old.standStill()
 			watched := ""
 			place.Waiting = func(holder string) { watched = holder }
 			next := mustOpen(t, place)
-			if watched != holder() {
-				t.Errorf("told to wait for %q, want %q", watched, holder())
+			if watched != checkpoint.Holder() {
+				t.Errorf("told to wait for %q, want %q", watched, checkpoint.Holder())
 			}
 			if data, err := next.Read(t.Context()); string(data) != first || (first == "") != errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the next holder reads %q, %v; want %q", data, err, first)
 			}
 			for range 2 {
 				err := old.Write(t.Context(), []byte(`{"n":"old"}`))
-				if !errors.Is(err, checkpoint.ErrHeld) || hint.Of(err) == "" {
-					t.Errorf("write of the old holder = %v, want ErrHeld with a hint", err)
+				if _, ok := errors.AsType[*TakenError](err); !ok || !errors.Is(err, checkpoint.ErrHeld) {
+					t.Errorf("write of the old holder = %v, want that it was taken over", err)
 				}
 			}
 			if _, err := old.Read(t.Context()); !errors.Is(err, checkpoint.ErrHeld) {
@@ -178,10 +178,12 @@ func TestSilentHolderIsFenced(t *testing.T) {
 func TestLateFence(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t, newest(t))
-	late := &Medium{place: place, cancel: func() {}}
-	if _, err := late.acquire(t.Context()); err != nil {
+	held, err := hold(t.Context(), place)
+	if err != nil {
 		t.Fatal(err)
 	}
+	late := &Medium{held: held}
+	late.standStill()
 	next := mustOpen(t, place)
 	write(t, next, `{"n":1}`)
 	if err := late.fence(t.Context()); !errors.Is(err, checkpoint.ErrHeld) {
@@ -290,7 +292,7 @@ func TestRejectedList(t *testing.T) {
 	old := mustOpen(t, place)
 	appendLines(t, old, 0, "one\n")
 	appendLines(t, old, 4, "two and a half\n")
-	old.stop()
+	old.standStill()
 	next := mustOpen(t, place)
 	appendLines(t, next, 4, "two\n")
 	appendLines(t, next, 8, "three\n")

@@ -64,15 +64,9 @@ func (r Rejected) Close() error { return nil }
 // in parts of whole lines. It needs no lock.
 func EachRejected(ctx context.Context, place Place, size int64, visit func(text []byte) error) error {
 	for at := int64(0); at < size; {
-		record, err := place.Records.Get(ctx, place.linesID(at))
+		_, part, err := get[lines](ctx, place, place.linesID(at))
 		if err != nil {
 			return err
-		}
-		var part lines
-		if record.Body != nil {
-			if err := json.Unmarshal(record.Body, &part); err != nil {
-				return fmt.Errorf("%w: %w", checkpoint.ErrDamaged, err)
-			}
 		}
 		if part.Lines == "" {
 			return fmt.Errorf("read rejected nodes of %s: %w", place, errors.Join(checkpoint.ErrDamaged, fmt.Errorf("nothing at byte %d of %d", at, size)))

@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint/onindex"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/plan"
+	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -50,7 +55,63 @@ func errorAdvice() []func(error) string {
 			return "if this is the same data after a restore, an upgrade or a switch-over, confirm that with migrate --source-moved: " +
 				"days that agree are kept; else give the source of the first run, or another --checkpoint and --alias"
 		}),
+		on(func(refused *source.SiloError) string { return siloAdvice(refused.Silo) }),
+		on(func(missing *source.NoTableError) string {
+			if missing.Near == "" {
+				return "no table here has nodestore in its name: check that this is the database of the Sentry region, not of its control silo"
+			}
+			return "did you mean " + missing.Near + "? Name it with --table"
+		}),
+		on(func(column *source.ColumnError) string {
+			if column.Has == "" {
+				return "a nodestore table has the columns id, data and timestamp: check --table"
+			}
+			return fmt.Sprintf("migrate from a view that has column %s as %s, and name it with --table", column.Column, column.Want)
+		}),
+		func(err error) string {
+			if source.Full(err) {
+				return "the server has no connection free: read with fewer (--readers), or through pgbouncer"
+			}
+			return ""
+		},
+		on(func(*checkpoint.NoneError) string {
+			return "no migration has begun here; name the file of one with --checkpoint"
+		}),
+		on(func(*checkpoint.PlaceError) string {
+			return "name with --checkpoint a file in a directory that exists and that this user may write to"
+		}),
+		on(func(mismatch *checkpoint.MismatchError) string {
+			if !mismatch.Movable {
+				return "give the source and target of the first run, or start another migration with another --checkpoint"
+			}
+			return "if this is the same data on another server, confirm that with migrate --source-moved; " +
+				"else give the source of the first run, or start another migration with another --checkpoint"
+		}),
+		on(func(*onindex.TakenError) string {
+			return "nothing is lost, the other run continues; give --lease a longer time if this machine or the cluster often stands still"
+		}),
 	}
+}
+
+func siloAdvice(silo source.Silo) string {
+	switch silo.Kind {
+	case source.ControlSilo:
+		return "name the database of a region in --source, one region after the other; the regions are: " +
+			cmp.Or(strings.Join(silo.Regions, ", "), "not listed here")
+	case source.SeveralRegions:
+		return "a document does not say which region it is from. Give each region a database of its own first; " +
+			"if the names are one renamed region's, make them one in sentry_organizationmapping"
+	case source.Monolith:
+		return "check --source and --region: they name two regions"
+	case source.SplitLeftover:
+		return "bin/split-silo-database leaves the old database as it was: name the region's database in --source; " +
+			"if Sentry does still use this one, say so with --region NAME"
+	case source.NodestoreAlone:
+		return "name the region with --region NAME, and give each region an alias of its own"
+	case source.RegionSilo:
+		return "name the region with --region NAME, or grant: GRANT EXECUTE ON FUNCTION pg_control_system() TO the role"
+	}
+	return "grant the role SELECT on these tables, or name the region with --region NAME (a monolith's too)"
 }
 
 // on is advice about one type of error.

@@ -63,7 +63,7 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 	made, err := plan.Make(ctx, plan.Config{
 		Source: c.sourceFlags.config(p, 1), Target: config, Checkpoint: plan.Record{Name: c.Checkpoint, OnTarget: onTarget, Read: c.read}, Region: c.Region,
 		Since: c.Since.Day, Until: c.Until.Day, Retention: max(c.Retention.n, 0),
-		Probe: c.Probe, Senders: c.senders(), BytesPerSecond: c.MBPerSecond * 1e6,
+		Remedy: remedy, Probe: c.Probe, Senders: c.senders(), BytesPerSecond: c.MBPerSecond * 1e6,
 	})
 	if err != nil {
 		return err

@@ -33,9 +33,9 @@ func (f *sidesFlags) reach(ctx context.Context, p *process, connections int, wai
 	if s.Target, err = target.Open(ctx, config); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	from, to, backend := s.Source.Identity(), s.Target.Identity(), s.Target.Backend()
+	to, backend := s.Target.Identity(), s.Target.Backend()
 	s.bound = checkpoint.Binding{
-		Source: checkpoint.Source{System: from.System, Database: from.Database, Table: from.Table, Region: f.Region},
+		Source: s.Source.Origin(f.Region),
 		Target: checkpoint.Target{Cluster: to.ClusterUUID, Alias: backend.Alias, Index: backend.Index},
 	}
 	return s, nil

@@ -27,7 +27,7 @@ func recorded(t *testing.T) string {
 		t.Fatal(err)
 	}
 	held, err := checkpoint.Open(t.Context(), medium, checkpoint.Binding{
-		Source: checkpoint.Source{Database: "sentry", Table: "public.nodestore_node", Region: "us"},
+		Source: node.Origin{Database: "sentry", Table: "public.nodestore_node", Region: "us"},
 		Target: checkpoint.Target{Cluster: "c1", Alias: "sentry", Index: "sentry-{date}"},
 	})
 	if err != nil {

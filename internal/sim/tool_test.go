@@ -115,7 +115,7 @@ func (w *world) withParts(r run, work func(context.Context, parts) error) (err e
 		return err
 	}
 	p.checkpoint, err = checkpoint.Open(ctx, medium, checkpoint.Binding{
-		Source: checkpoint.Source{Database: "sim", Table: w.table}, Target: checkpoint.Target{Cluster: "sim", Alias: w.alias, Index: w.alias + "-{date}"},
+		Source: node.Origin{Database: "sim", Table: w.table}, Target: checkpoint.Target{Cluster: "sim", Alias: w.alias, Index: w.alias + "-{date}"},
 	})
 	if err != nil {
 		return errors.Join(err, medium.Close())

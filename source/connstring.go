@@ -3,7 +3,9 @@ package source
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -22,7 +24,8 @@ import (
 // sent to the server as settings; what libpq does not know is refused by name.
 func parse(connString string) (config *pgconn.Config, ignored []string, err error) {
 	if config, err = pgconn.ParseConfig(connString); err != nil {
-		return nil, nil, parseFailure(err)
+		return nil, nil, hint.Add(fmt.Errorf("parse connection string: %s", parseReason(err)),
+			"give postgres://user@host:5432/database?sslmode=require or host=... dbname=... user=...; escape special characters of a password as %XX, or leave it to PGPASSWORD or ~/.pgpass")
 	}
 	left := config.RuntimeParams
 	for name := range keywords() { // pgconn does not look at all of libpq's variables
@@ -46,6 +49,24 @@ func parse(connString string) (config *pgconn.Config, ignored []string, err erro
 	}
 	config.DialFunc, err = dialer(left)
 	return config, ignored, err
+}
+
+// parseReason keeps only the constant part of pgconn's error, "cannot parse
+// `string`: reason (cause)": the string has its password masked on a
+// best-effort basis, and most causes repeat parts of it (promise 10).
+func parseReason(err error) string {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); !ok {
+		return "it is not understood"
+	}
+	reason := err.Error()
+	if cause := errors.Unwrap(err); cause != nil {
+		reason = strings.TrimSuffix(reason, " ("+cause.Error()+")")
+	}
+	reason = reason[strings.LastIndex(reason, "`: ")+len("`: "):]
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		reason += ": " + file.Error()
+	}
+	return reason
 }
 
 // unknownKeyword names what may be a keyword. Anything else may be a piece of a

@@ -130,9 +130,10 @@ func TestOpenWithEveryKeyword(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	row, err := s.queryRow(t.Context(), "read settings", "select current_setting('work_mem'), current_setting('client_encoding'), current_setting('application_name')")
-	if err != nil || !slices.Equal(row, []string{"7MB", "UTF8", "fallback"}) {
-		t.Errorf("%v, %v", row, err)
+	got := make([]string, 3)
+	err = s.queryRow(t.Context(), "read settings", "select current_setting('work_mem'), current_setting('client_encoding'), current_setting('application_name')", &got[0], &got[1], &got[2])
+	if err != nil || !slices.Equal(got, []string{"7MB", "UTF8", "fallback"}) {
+		t.Errorf("%v, %v", got, err)
 	}
 	if len(warned) != 1 || !strings.HasSuffix(warned[0], "ignored: client_encoding, load_balance_hosts, replication, sslcompression, tcp_user_timeout") {
 		t.Errorf("%q", warned)
@@ -158,9 +159,10 @@ func TestKeywordsFromTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	row, err := s.queryRow(t.Context(), "read settings", "select current_setting('work_mem'), current_setting('application_name'), current_database()")
-	if err != nil || !slices.Equal(row, []string{"7MB", "ours", strings.TrimPrefix(address.Path, "/")}) {
-		t.Errorf("%v, %v", row, err)
+	got := make([]string, 3)
+	err = s.queryRow(t.Context(), "read settings", "select current_setting('work_mem'), current_setting('application_name'), current_database()", &got[0], &got[1], &got[2])
+	if err != nil || !slices.Equal(got, []string{"7MB", "ours", strings.TrimPrefix(address.Path, "/")}) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // failure is an error of the connection or the server, as opposed to one of a
-// caller's function, which Retryable never judges.
+// caller's function, which no class is ever given to.
 type failure struct {
 	what string
 	err  error
@@ -28,27 +28,47 @@ func (f *failure) Unwrap() error { return f.err }
 // Retryable reports whether the same call can succeed when it is made again: the
 // connection broke or could not be made, or the server's answer says so. It is
 // false for a cancelled context and for what a visit function returned.
-func Retryable(err error) bool { return classOf(err) == again }
+func Retryable(err error) bool { return classOf(err) == retryable || Full(err) }
+
+// Full reports whether an error says that the server, or a pooler before it, has
+// no connection free.
+func Full(err error) bool { return classOf(err) == full }
 
 // Damaged reports whether an error says that the server could not read a row
 // that it has, or not give it: others may well be readable.
-func Damaged(err error) bool { return classOf(err) == thisRow }
+func Damaged(err error) bool { return classOf(err) == damaged }
 
 // TooLong reports whether an error says that less at once could be read.
-func TooLong(err error) bool { return classOf(err) == smaller }
+func TooLong(err error) bool { return classOf(err) == tooLong }
+
+// divisible says that a part of what was asked for can be read.
+func divisible(err error) bool { return Damaged(err) || TooLong(err) }
+
+// brokenPage says that storage, and no expression of a view, keeps the server
+// from reading a timestamp.
+func brokenPage(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && Damaged(err) && !strings.HasPrefix(pg.Code, codeClassData)
+}
+
+// isRefused says that the server will not answer a question at all.
+func isRefused(err error) bool {
+	_, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && classOf(err) == final
+}
 
 func classOf(err error) class {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
-		return stop
+		return final
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](f); ok {
-		return judge(pg).class
+		return ruleFor(pg).class
 	}
 	if isBroken(f) || isUnmet(f) {
-		return again
+		return retryable
 	}
-	return stop
+	return final
 }
 
 // isUnmet says that no server that was named meets target_session_attrs, such
@@ -97,7 +117,7 @@ func queryFailure(ctx context.Context, what string, err error) error {
 		if said := words(pg); said != pg.Message {
 			f.err = &pgconn.PgError{Code: pg.Code, Severity: pg.Severity, Message: said}
 		}
-		return hint.Add(f, judge(pg).remedy)
+		return hint.Add(f, ruleFor(pg).remedy)
 	}
 	return f
 }
@@ -135,7 +155,7 @@ func lastCause(err error) error {
 
 func connectRemedy(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return judge(pg).remedy
+		return ruleFor(pg).remedy
 	}
 	if isUnmet(err) {
 		return "none of the servers that were named is what target_session_attrs asks for: name another, or leave it out"
