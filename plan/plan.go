@@ -43,6 +43,7 @@ type Check struct {
 	State  State  `json:"state"`
 	Detail string `json:"detail"`           // what was found, in one line
 	Remedy string `json:"remedy,omitempty"` // what to do about it
+	Err    error  `json:"-"`                // that it comes from; who calls may know a remedy
 	Lever  Lever  `json:"-"`                // the setting that the remedy is about
 }
 

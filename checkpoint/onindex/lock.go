@@ -11,7 +11,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 const (
@@ -32,7 +32,7 @@ type lock struct {
 
 func (p Place) lockID() string { return p.Key + "/lock" }
 
-func (p Place) readLock(ctx context.Context) (target.Record, lock, error) {
+func (p Place) readLock(ctx context.Context) (records.Record, lock, error) {
 	record, err := p.Records.Get(ctx, p.lockID())
 	if err != nil || record.Body == nil {
 		return record, lock{}, err
@@ -44,10 +44,10 @@ func (p Place) readLock(ctx context.Context) (target.Record, lock, error) {
 	return record, l, nil
 }
 
-func (p Place) putLock(ctx context.Context, l lock, last target.Record) (target.Record, error) {
+func (p Place) putLock(ctx context.Context, l lock, last records.Record) (records.Record, error) {
 	body, err := json.Marshal(l)
 	if err != nil {
-		return target.Record{}, err
+		return records.Record{}, err
 	}
 	return p.Records.Put(ctx, p.lockID(), body, last)
 }
@@ -55,7 +55,7 @@ func (p Place) putLock(ctx context.Context, l lock, last target.Record) (target.
 // held is the lock as its holder last wrote it.
 type held struct {
 	lock
-	record target.Record
+	record records.Record
 }
 
 // acquire takes the lock if nobody has it, or nobody writes it any more.
@@ -76,7 +76,7 @@ func (m *Medium) acquire(ctx context.Context) (held, error) {
 		}
 		mine.Epoch = seen.Epoch + 1
 		record, err = m.place.putLock(ctx, mine, record)
-		if errors.Is(err, target.ErrChanged) {
+		if errors.Is(err, records.ErrChanged) {
 			continue // somebody was faster, or the holder is alive
 		}
 		m.epoch = mine.Epoch
@@ -86,7 +86,7 @@ func (m *Medium) acquire(ctx context.Context) (held, error) {
 
 // watch returns when the lock is given free or did not change for a lease, and
 // an error when its holder wrote it.
-func (m *Medium) watch(ctx context.Context, seen target.Record, holder string) error {
+func (m *Medium) watch(ctx context.Context, seen records.Record, holder string) error {
 	lease := time.NewTimer(m.place.Lease)
 	defer lease.Stop()
 	look := time.NewTicker(m.place.Lease / looksPerLease)
@@ -127,7 +127,7 @@ func (m *Medium) beat(ctx context.Context, h held) {
 		}
 		h.Beat++
 		record, err := m.place.putLock(ctx, h.lock, h.record)
-		if errors.Is(err, target.ErrChanged) {
+		if errors.Is(err, records.ErrChanged) {
 			// Perhaps by a beat of ours whose answer never came.
 			var now lock
 			if record, now, err = m.place.readLock(ctx); err == nil && now.Token != h.Token {
@@ -152,7 +152,7 @@ func (m *Medium) release(ctx context.Context) error {
 	}
 	now.Holder = ""
 	_, err = m.place.putLock(ctx, now, record)
-	if err != nil && !errors.Is(err, target.ErrChanged) {
+	if err != nil && !errors.Is(err, records.ErrChanged) {
 		return fmt.Errorf("release checkpoint %s: %w", m.place, err)
 	}
 	return nil

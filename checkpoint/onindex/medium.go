@@ -21,7 +21,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // DefaultLease outlasts a long garbage collection of the cluster or a busy
@@ -31,9 +31,9 @@ const DefaultLease = 15 * time.Second
 
 // Place is where a checkpoint lies.
 type Place struct {
-	Records target.Records // of an index that exists
-	Key     string         // of the checkpoint among others in the index
-	Lease   time.Duration  // how long a holder may be silent; 0 stands for DefaultLease
+	Records records.Store // of an index that exists
+	Key     string        // of the checkpoint among others in the index
+	Lease   time.Duration // how long a holder may be silent; 0 stands for DefaultLease
 	// Waiting, if set, is told whose lock is watched before that takes its time.
 	Waiting func(holder string)
 }
@@ -46,8 +46,8 @@ type Medium struct {
 	heart  sync.WaitGroup
 
 	mu       sync.Mutex
-	state    target.Record // as this holder last saw it
-	revision int64         // of the state, within the epoch
+	state    records.Record // as this holder last saw it
+	revision int64          // of the state, within the epoch
 	closed   bool
 	lost     bool // another holder was seen
 }
@@ -98,7 +98,7 @@ func Read(ctx context.Context, place Place) ([]byte, error) {
 	return s.Document, nil
 }
 
-func (p Place) read(ctx context.Context) (target.Record, stored, error) {
+func (p Place) read(ctx context.Context) (records.Record, stored, error) {
 	record, err := p.Records.Get(ctx, p.stateID())
 	if err != nil || record.Body == nil {
 		return record, stored{}, err
@@ -123,7 +123,7 @@ func (m *Medium) fence(ctx context.Context) error {
 		}
 		s.Epoch, s.Revision = m.epoch, 0
 		record, err = m.put(ctx, s, record)
-		if errors.Is(err, target.ErrChanged) {
+		if errors.Is(err, records.ErrChanged) {
 			continue // the earlier holder has not noticed yet
 		}
 		m.mu.Lock()
@@ -133,10 +133,10 @@ func (m *Medium) fence(ctx context.Context) error {
 	}
 }
 
-func (m *Medium) put(ctx context.Context, s stored, last target.Record) (target.Record, error) {
+func (m *Medium) put(ctx context.Context, s stored, last records.Record) (records.Record, error) {
 	body, err := json.Marshal(s)
 	if err != nil {
-		return target.Record{}, err
+		return records.Record{}, err
 	}
 	return m.place.Records.Put(ctx, m.place.stateID(), body, last)
 }
@@ -169,7 +169,7 @@ func (m *Medium) Write(ctx context.Context, document []byte) error {
 	s, last := stored{m.epoch, m.revision, document}, m.state
 	m.mu.Unlock()
 	record, err := m.put(ctx, s, last)
-	if errors.Is(err, target.ErrChanged) {
+	if errors.Is(err, records.ErrChanged) {
 		return m.lose()
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,7 +70,7 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	for i, check := range made.Checks {
-		made.Checks[i].Remedy += leverAdvice(check.Lever)
+		made.Checks[i].Remedy = cmp.Or(check.Remedy, remedy(check.Err)) + leverAdvice(check.Lever)
 	}
 	if c.JSON {
 		err = json.NewEncoder(p.stdout).Encode(made)
