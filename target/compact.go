@@ -35,15 +35,12 @@ func (x *indices) Segments(ctx context.Context, index Index) (s Segments, err er
 		Deleted int64 `json:"deleted_docs"`
 		Bytes   int64 `json:"size_in_bytes"`
 	}
+	type shard struct {
+		Routing  struct{ Primary bool }
+		Segments map[string]segment
+	}
 	var answer struct {
-		Indices map[string]struct {
-			Shards map[string][]struct {
-				Routing struct {
-					Primary bool `json:"primary"`
-				} `json:"routing"`
-				Segments map[string]segment `json:"segments"`
-			} `json:"shards"`
-		} `json:"indices"`
+		Indices map[string]struct{ Shards map[string][]shard }
 	}
 	if err := x.Ask(ctx, http.MethodGet, "/"+url.PathEscape(index.Name)+"/_segments", nil, &answer); err != nil {
 		return s, fmt.Errorf("read the segments of index %s: %w", index.Name, err)
@@ -149,10 +146,10 @@ func (x *indices) Settled(ctx context.Context, index Index) (bool, error) {
 				Leases struct {
 					Leases []struct {
 						Retaining int64 `json:"retaining_seq_no"`
-					} `json:"leases"`
+					}
 				} `json:"retention_leases"`
-			} `json:"shards"`
-		} `json:"indices"`
+			}
+		}
 	}
 	path := "/" + url.PathEscape(index.Name) + "/_stats?level=shards&filter_path=_shards,indices.*.shards.*.seq_no,indices.*.shards.*.retention_leases"
 	if err := x.Ask(ctx, http.MethodGet, path, nil, &answer); err != nil {
@@ -188,10 +185,8 @@ func (x *indices) Merge(ctx context.Context, index Index) error {
 func (x *indices) Merging(ctx context.Context, index Index) (bool, error) {
 	var answer struct {
 		Nodes map[string]struct {
-			Tasks map[string]struct {
-				Description string `json:"description"`
-			} `json:"tasks"`
-		} `json:"nodes"`
+			Tasks map[string]struct{ Description string }
+		}
 	}
 	if err := x.Ask(ctx, http.MethodGet, "/_tasks?actions=indices:admin/forcemerge*&detailed=true", nil, &answer); err != nil {
 		return false, fmt.Errorf("look for merges: %w", err)
