@@ -106,7 +106,7 @@ func (d *day) create(ctx context.Context) (made bool, err error) {
 	}
 	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
 		state.Day(d.day).Index = d.name()
-		state.Borrowed[d.name()] = checkpoint.Borrowed{Settings: loan.Return, At: time.Now().UTC()}
+		state.Borrowed[d.name()] = checkpoint.Borrowed{Settings: loan.Before, At: time.Now().UTC()}
 	})
 	if err != nil {
 		return false, err
@@ -294,7 +294,7 @@ func (d *day) seal(ctx context.Context) error {
 		}
 		return nil
 	}
-	counted, err := d.target.Count(ctx, d.name())
+	counted, err := d.target.Count(ctx, d.name(), nil)
 	if target.IsGone(err) {
 		return d.markGone(ctx)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 func TestTargetConnectionsBreak(t *testing.T) {
@@ -106,7 +107,7 @@ func TestBlockedIndexStopsEverything(t *testing.T) {
 	w.must(http.MethodPut, "/"+w.prefix+"-*/_settings", `{"index.blocks.write": true}`, nil)
 	close(open)
 	err := <-outcome
-	if !errors.Is(err, target.ErrBlocked) || hint.Of(err) == "" {
+	if !errors.Is(err, cluster.ErrBlocked) || hint.Of(err) == "" {
 		t.Fatalf("%v, with the hint %q", err, hint.Of(err))
 	}
 	w.wantNotAhead()
@@ -124,7 +125,7 @@ func (w *world) runHere(address string) (err error) {
 		return err
 	}
 	defer from.Close()
-	to, err := target.Open(ctx, target.Config{URLs: []string{address}, Backend: w.backend()})
+	to, err := target.Open(ctx, target.Config{Config: cluster.Config{URLs: []string{address}}, Backend: w.backend()})
 	if err != nil {
 		return err
 	}

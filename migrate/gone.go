@@ -141,6 +141,6 @@ func (r *run) sameIndex(ctx context.Context, found target.Index) (bool, error) {
 	if err := r.target.Refresh(ctx, found.Name); err != nil {
 		return false, err
 	}
-	counted, err := r.target.Count(ctx, found.Name)
+	counted, err := r.target.Count(ctx, found.Name, nil)
 	return counted >= record.Fates[node.Stored]+record.Fates[node.AlreadyThere], err
 }

@@ -39,7 +39,7 @@ func (x *indices) correctLoan(ctx context.Context, index target.Index) error {
 		if err != nil {
 			return err
 		}
-		loan = checkpoint.Borrowed{Settings: normal.Return, At: time.Now().UTC()}
+		loan = checkpoint.Borrowed{Settings: normal.Before, At: time.Now().UTC()}
 	}
 	loan.UUID = index.UUID
 	return x.ledger.Update(ctx, func(state *checkpoint.State) { state.Borrowed[index.Name] = loan })
@@ -63,7 +63,7 @@ func (x *indices) giveBack(ctx context.Context, index target.Index, loan checkpo
 		err = x.target.Flush(ctx, index.Name)
 	}
 	if err == nil && loan.Settings != nil && lent(index, loan) {
-		err = x.target.Return(ctx, index.Name, loan.Settings)
+		err = x.target.GiveBack(ctx, index.Name, loan.Settings)
 	}
 	if target.IsGone(err) {
 		return nil // an index that is gone has nothing to get back

@@ -17,6 +17,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // heldMedium calls hold before it writes the first document in which all of a
@@ -70,7 +71,7 @@ func TestPipelineStopsWhileAReaderCommits(t *testing.T) {
 			runtime.Gosched()
 		}
 	}})
-	if !errors.Is(err, target.ErrBlocked) {
+	if !errors.Is(err, cluster.ErrBlocked) {
 		t.Errorf("the run ends with %v", err)
 	}
 }
@@ -101,7 +102,7 @@ func (w *world) runOn(address string, o once) (err error) {
 		return err
 	}
 	defer from.Close()
-	to, err := target.Open(ctx, target.Config{URLs: []string{address}, Backend: w.backend()})
+	to, err := target.Open(ctx, target.Config{Config: cluster.Config{URLs: []string{address}}, Backend: w.backend()})
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func hasDocuments(ctx context.Context, to *target.Target) (bool, error) {
 	err := to.Refresh(ctx, alias)
 	var n int64
 	if err == nil {
-		n, err = to.Count(ctx, alias)
+		n, err = to.Count(ctx, alias, nil)
 	}
 	if target.IsGone(err) {
 		return false, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // Division says which of the processes that share a migration copies which
@@ -56,7 +57,7 @@ func (d Division) Missing() (shards []int) {
 type Team struct {
 	Source  *source.Source
 	Target  *target.Target
-	Records target.Records
+	Records records.Store
 	Binding checkpoint.Binding
 	Shards  int      // 1: a process on its own
 	Since   node.Day // as in Options

@@ -19,6 +19,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // recorded has the checkpoint in an index.
@@ -35,7 +36,7 @@ func (w *world) onIndex(flags ...string) []string {
 
 // whole is where the checkpoint of the migration as a whole is.
 func (w *world) whole() onindex.Place {
-	return onindex.Place{Records: w.openTarget().Records(w.records), Key: w.prefix + "/all"}
+	return onindex.Place{Records: records.In(w.openTarget(), w.records), Key: w.prefix + "/all"}
 }
 
 func (w *world) recordedState() (checkpoint.State, bool) {

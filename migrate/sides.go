@@ -39,7 +39,7 @@ type comparison struct {
 func (c *comparison) copiedDays(holdings []target.Holding) []node.Day {
 	copied := make(map[node.Day]bool)
 	for _, h := range holdings {
-		copied[h.Day] = h.Daily && h.Ours && c.origins.Have(h.Origin)
+		copied[h.Day] = h.Daily && h.Ours() && c.origins.Have(*h.Origin)
 	}
 	c.ledger.View(func(state *checkpoint.State) {
 		for name, d := range state.Days {

@@ -16,6 +16,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // wantComplete compares the end of a migration with what it should be: every
@@ -82,7 +83,7 @@ func (w *world) parseRejected(list []byte) map[string]node.Reason {
 // openTarget opens the target as a reader of the test's alias.
 func (w *world) openTarget() *target.Target {
 	w.t.Helper()
-	reader, err := target.Open(w.t.Context(), target.Config{URLs: []string{w.target}, Backend: w.backend()})
+	reader, err := target.Open(w.t.Context(), target.Config{Config: cluster.Config{URLs: []string{w.target}}, Backend: w.backend()})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/inspect"
 )
 
 func TestConditions(t *testing.T) {
@@ -57,15 +58,15 @@ func TestConditions(t *testing.T) {
 // forecastOf makes a forecast of ten days of 10 GB for a cluster.
 func forecastOf(t *testing.T, change func(*forecast)) *forecast {
 	t.Helper()
-	mark, err := target.ParseWatermark("85%")
+	mark, err := inspect.ParseWatermark("85%")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &forecast{&run{config: Config{BytesPerSecond: 50e6}}, &targetSide{
 		preview: &target.Preview{Codec: "best_compression", Shards: 3, Replicas: 1},
-		health:  &target.Health{DataNodes: 2, ActiveShards: 10},
-		limits:  &target.Limits{ShardsPerNode: 1000, Low: mark, High: mark, Flood: mark, Enforced: true},
-		disks:   []target.Disk{{Node: "a", Total: 1000e9, Available: 500e9}, {Node: "b", Total: 1000e9, Available: 500e9}},
+		health:  &inspect.Health{DataNodes: 2, ActiveShards: 10},
+		limits:  &inspect.Limits{ShardsPerNode: 1000, Low: mark, Flood: mark, Enforced: true},
+		disks:   []inspect.Disk{{Node: "a", Total: 1000e9, Available: 500e9}, {Node: "b", Total: 1000e9, Available: 500e9}},
 	}}
 	for i := range node.Day(10) {
 		m.plan.Days = append(m.plan.Days, Day{Day: (i + 20000).String(), Rows: 1e6, Bytes: 10e9, Fate: DayCopy, planned: i + 20000})
@@ -128,7 +129,7 @@ func TestForecastOfTheRest(t *testing.T) {
 		sealed.Fates[node.Stored] = 7
 		m.state = &checkpoint.State{Days: map[string]*checkpoint.Day{m.plan.Days[0].Day: sealed, m.plan.Days[1].Day: begun}}
 		m.plan.Days[0].Fate, m.plan.Days[0].Exists, m.plan.Days[1].Exists = DayDone, true, true
-		m.to.existing = []target.Existing{{Index: target.Index{Day: m.plan.Days[0].planned, Origin: &target.Origin{}}, Docs: 7, Bytes: 8e9}}
+		m.to.existing = []target.Holding{{Index: target.Index{Day: m.plan.Days[0].planned, Origin: &target.Origin{}}, Docs: 7, Bytes: 8e9}}
 		m.plan.Days[9].Fate = DayOld
 	})
 	c := m.plan.Cost

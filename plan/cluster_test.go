@@ -21,6 +21,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
+	reached "github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // ownCluster starts an OpenSearch for states that would be in the way of other tests.
@@ -178,7 +179,7 @@ func TestPrivileges(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	w.config.Target.Password = "wrong"
-	refusal{side: Target, check: "open", detail: "401", remedy: "--target-password-file"}.verify(w)
+	refusal{side: Target, check: "open", detail: "401", remedy: string(reached.Credentials)}.verify(w)
 
 	const api = "/_plugins/_security/api/"
 	w.must(http.MethodPut, api+"roles/mover", `{"cluster_permissions":["cluster:monitor/main"],

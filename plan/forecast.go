@@ -7,7 +7,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/inspect"
 )
 
 // Cost is what a migration of the days that are still to be copied would take.
@@ -29,7 +29,7 @@ type Cost struct {
 
 // NodeRoom is a data node's room before and after.
 type NodeRoom struct {
-	target.Disk
+	inspect.Disk
 	Needed int64 `json:"needed"` // an even share, with merges
 	Usable int64 `json:"usable"` // until the watermark that stops a load; may be negative
 }

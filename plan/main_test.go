@@ -19,6 +19,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	reached "github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 func TestMain(m *testing.M) { os.Exit(testservers.Run(m)) }
@@ -59,7 +60,7 @@ func worldOn(t *testing.T, database, cluster string) *world {
 	name := "nm-" + strings.ToLower(rand.Text()[:10])
 	w := &world{t: t, server: cluster, client: http.DefaultClient, file: filepath.Join(t.TempDir(), "test.checkpoint"), config: Config{
 		Source: source.Config{ConnString: database, Table: "nodestore_node"},
-		Target: target.Config{URLs: []string{cluster}, Backend: target.Backend{
+		Target: target.Config{Config: reached.Config{URLs: []string{cluster}}, Backend: target.Backend{
 			Alias: name, Template: name, Index: name + "-{date}", Pattern: name + "-*", Codec: "best_compression", Shards: 1,
 		}},
 		Senders: 2,

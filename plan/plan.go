@@ -9,7 +9,6 @@ import (
 	"context"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -44,6 +43,7 @@ type Check struct {
 	State  State  `json:"state"`
 	Detail string `json:"detail"`           // what was found, in one line
 	Remedy string `json:"remedy,omitempty"` // what to do about it
+	Err    error  `json:"-"`                // that it comes from; who calls may know a remedy
 	Lever  Lever  `json:"-"`                // the setting that the remedy is about
 }
 
@@ -99,10 +99,6 @@ type Config struct {
 	Probe          bool     // measure with real nodes and a scratch index
 	Senders        int      // bulk requests at the same time, for the measurement
 	BytesPerSecond float64  // to expect; 0: not given
-
-	// Remedy says what to do about an error, in the words of who asks for the
-	// plan; hint.Of if nil.
-	Remedy func(error) string
 }
 
 // Record is where the checkpoint of an earlier run may be.
@@ -117,9 +113,6 @@ type Record struct {
 // Make makes a plan. What is wrong with either side is part of the plan; an
 // error is returned only when ctx ends before the plan is complete.
 func Make(ctx context.Context, config Config) (Plan, error) {
-	if config.Remedy == nil {
-		config.Remedy = hint.Of
-	}
 	r := &run{config: config, plan: Plan{Type: "plan", Days: []Day{}}}
 	defer r.close()
 	from, to := &sourceSide{r}, &targetSide{run: r}

@@ -14,6 +14,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	reached "github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 func TestGo(t *testing.T) {
@@ -110,7 +111,7 @@ type refusal struct {
 	side   Side
 	check  string
 	detail string
-	remedy string
+	remedy string // or the mistake that it names
 }
 
 func (r refusal) bring(w *world) {
@@ -134,7 +135,11 @@ func (r refusal) verify(w *world) {
 		w.t.Fatalf("go %v, refused by %+v", made.Go, refused)
 	}
 	c := refused[0]
-	if c.Side != r.side || c.Name != r.check || !strings.Contains(c.Detail, r.detail) || !strings.Contains(c.Remedy, r.remedy) {
+	mends := c.Remedy
+	if mistaken, ok := errors.AsType[*reached.MistakeError](c.Err); ok {
+		mends = string(mistaken.Mistake)
+	}
+	if c.Side != r.side || c.Name != r.check || !strings.Contains(c.Detail, r.detail) || !strings.Contains(mends, r.remedy) {
 		w.t.Errorf("refused by %+v", c)
 	}
 }
@@ -245,7 +250,7 @@ func contractRefusals() []refusal {
 	return []refusal{
 		{
 			name: "unreachable target", change: func(c *Config) { c.Target.URLs = []string{"http://127.0.0.1:2"} },
-			side: Target, check: "open", detail: "connection refused", remedy: "check --target",
+			side: Target, check: "open", detail: "connection refused", remedy: string(reached.NoAnswer),
 		},
 		{
 			name: "not an OpenSearch", state: func(w *world) {
@@ -253,7 +258,7 @@ func contractRefusals() []refusal {
 					return faulty.Fault{Status: http.StatusOK, Body: `{"version":{"number":"8.11.0"},"tagline":"You Know, for Search"}`}
 				})
 			},
-			side: Target, check: "open", detail: ", not OpenSearch", remedy: "--target must name",
+			side: Target, check: "open", detail: ", not OpenSearch", remedy: string(reached.NotOpenSearch),
 		},
 		{
 			name: "unknown codec", change: func(c *Config) { c.Target.Backend.Codec = "zstd" },
@@ -269,7 +274,7 @@ func contractRefusals() []refusal {
 		},
 		{
 			name: "template of another alias", state: template(good), change: func(c *Config) { c.Target.Backend.Alias += "-other" },
-			side: Target, check: "contract", detail: "would not be behind alias", remedy: "--alias",
+			side: Target, check: "contract", detail: "would not be behind alias", remedy: string(target.NotBehind),
 		},
 		{
 			name: "overlapping templates", state: func(w *world) {
@@ -320,7 +325,7 @@ func indexRefusals() []refusal {
 		},
 		{
 			name: "alias of another source", state: index(`{"mappings":{"_meta":{"nodestore_migrate":{"system":"1","database":"sentry","table":"public.nodestore_node","region":"us"}}}}`),
-			side: Target, check: "origin", detail: "was filled from region us", remedy: "one region goes to one alias",
+			side: Target, check: "origin", detail: "was filled from region us", remedy: string(target.OtherOrigin),
 		},
 	}
 }
@@ -369,7 +374,7 @@ func TestRegionFromTheCheckpoint(t *testing.T) {
 	w := newWorld(t)
 	database, backend := w.conn.Config().Database, w.config.Target.Backend
 	index(fmt.Sprintf(`{"mappings":{"_meta":{"nodestore_migrate":{"database":%q,"table":"public.nodestore_node","region":"us"}}}}`, database))(w)
-	refusal{side: Target, check: "origin", detail: "was filled from region us", remedy: "one region goes to one alias"}.verify(w)
+	refusal{side: Target, check: "origin", detail: "was filled from region us", remedy: string(target.OtherOrigin)}.verify(w)
 
 	opened, err := target.Open(t.Context(), w.config.Target)
 	if err != nil {

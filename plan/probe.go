@@ -12,6 +12,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/inspect"
 )
 
 // ProbeRun is a short real measurement: nodes of the newest days were read,
@@ -57,14 +58,14 @@ func (p *prober) check(ctx context.Context) {
 }
 
 func (p *prober) measure(ctx context.Context) (run ProbeRun, err error) {
-	scratch, err := p.target.CreateScratch(ctx, p.plan.Days[len(p.plan.Days)-1].planned)
+	scratch, err := inspect.CreateScratch(ctx, p.target, p.plan.Days[len(p.plan.Days)-1].planned)
 	if err != nil {
 		return ProbeRun{}, err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 		defer cancel()
-		err = errors.Join(err, p.target.RemoveScratch(ctx, scratch))
+		err = errors.Join(err, inspect.RemoveScratch(ctx, p.target, scratch))
 	}()
 	p.scratch, p.loads, p.empty = scratch, make(chan *target.Batch), make(chan *target.Batch, p.config.Senders+1)
 	if err := p.pump(ctx); err != nil {
@@ -76,7 +77,7 @@ func (p *prober) measure(ctx context.Context) (run ProbeRun, err error) {
 	if err := p.target.Flush(ctx, scratch.Name); err != nil {
 		return ProbeRun{}, err
 	}
-	p.result.StoreBytes, err = p.target.StoreBytes(ctx, scratch.Name)
+	p.result.StoreBytes, err = inspect.StoreBytes(ctx, p.target, scratch.Name)
 	return p.result, err
 }
 

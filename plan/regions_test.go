@@ -80,5 +80,5 @@ func TestThreeRegionsOnOneCluster(t *testing.T) {
 	}
 	wrong := worlds["de"]
 	wrong.config.Target.Backend = worlds["us"].config.Target.Backend
-	refusal{side: Target, check: "origin", detail: "was filled from region us", remedy: "one region goes to one alias"}.verify(wrong)
+	refusal{side: Target, check: "origin", detail: "was filled from region us", remedy: string(target.OtherOrigin)}.verify(wrong)
 }

@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // run is what every part of a plan works with.
@@ -61,17 +63,17 @@ func (r *run) unknown(side Side, name, detail, remedy string) {
 
 // refuse makes an error a no-go.
 func (r *run) refuse(side Side, name string, err error) {
-	r.noGo(side, name, err.Error(), r.config.Remedy(err))
+	r.add(Check{Side: side, Name: name, State: NoGo, Detail: err.Error(), Remedy: hint.Of(err), Err: err})
 }
 
 // unseen records what could not be looked at, with the consequence for the plan.
 func (r *run) unseen(side Side, name string, err error, consequence string) {
-	r.unknown(side, name, err.Error()+": "+consequence, r.config.Remedy(err))
+	r.add(Check{Side: side, Name: name, State: Unknown, Detail: err.Error() + ": " + consequence, Remedy: hint.Of(err), Err: err})
 }
 
 // refuseUnlessHidden refuses, unless the error only says that this user may not look.
 func (r *run) refuseUnlessHidden(side Side, name string, err error, consequence string) {
-	if target.IsForbidden(err) {
+	if cluster.IsForbidden(err) {
 		r.unseen(side, name, err, consequence)
 		return
 	}

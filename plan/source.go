@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 )
@@ -258,7 +259,7 @@ func (s *sourceSide) checkDays(ctx context.Context) {
 	for _, size := range sizes {
 		s.plan.Days = append(s.plan.Days, s.day(size))
 		if err := size.Unreadable; err != nil {
-			s.warn(Source, "damage", fmt.Sprintf("day %s: %v: such rows are rejected", size.Day, err), s.config.Remedy(err))
+			s.add(Check{Side: Source, Name: "damage", State: Warning, Detail: fmt.Sprintf("day %s: %v: such rows are rejected", size.Day, err), Remedy: hint.Of(err), Err: err})
 		}
 	}
 	if len(sizes) == 0 {

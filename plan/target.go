@@ -8,17 +8,19 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
+	"github.com/nodestore-migrate/nodestore-migrate/target/inspect"
 )
 
 // targetSide looks at the target.
 type targetSide struct {
 	*run
-	existing []target.Existing
+	existing []target.Holding
 	misnamed bool // the alias is an index: nothing else can be said of the indices
 	preview  *target.Preview
-	health   *target.Health
-	limits   *target.Limits
-	disks    []target.Disk
+	health   *inspect.Health
+	limits   *inspect.Limits
+	disks    []inspect.Disk
 }
 
 func (t *targetSide) open(ctx context.Context) {
@@ -35,11 +37,11 @@ func (t *targetSide) open(ctx context.Context) {
 func (t *targetSide) checkCluster(ctx context.Context) {
 	t.checkHealth(ctx)
 	t.checkLimits(ctx)
-	var limits target.Limits
+	var limits inspect.Limits
 	if t.limits != nil {
 		limits = *t.limits
 	}
-	disks, err := t.target.Disks(ctx, limits)
+	disks, err := inspect.Disks(ctx, t.target, limits)
 	if err != nil {
 		t.unseen(Target, "disks", err, "whether the nodes have room is not known")
 		return
@@ -58,7 +60,7 @@ func (t *targetSide) checkCluster(ctx context.Context) {
 }
 
 func (t *targetSide) checkHealth(ctx context.Context) {
-	health, err := t.target.Health(ctx)
+	health, err := inspect.HealthOf(ctx, t.target)
 	if err != nil {
 		t.unseen(Target, "health", err, "whether every shard has a node is not known")
 		return
@@ -76,7 +78,7 @@ func (t *targetSide) checkHealth(ctx context.Context) {
 }
 
 func (t *targetSide) checkLimits(ctx context.Context) {
-	limits, err := t.target.Limits(ctx)
+	limits, err := inspect.LimitsOf(ctx, t.target)
 	if err != nil {
 		t.unseen(Target, "limits", err, "watermarks, shard limit and blocks of the cluster are not known")
 		return
@@ -137,9 +139,9 @@ func (t *targetSide) holders() int {
 }
 
 func (t *targetSide) checkExisting(ctx context.Context) {
-	existing, err := t.target.Existing(ctx)
+	existing, err := t.target.AllHoldings(ctx)
 	if err != nil {
-		t.misnamed = !target.IsForbidden(err)
+		t.misnamed = !cluster.IsForbidden(err)
 		t.refuseUnlessHidden(Target, "indices", err, "whether indices are there already is not known")
 		return
 	}
@@ -163,12 +165,12 @@ func (t *targetSide) checkExisting(ctx context.Context) {
 	t.ok(Target, "indices", fmt.Sprintf("%d of this tool and %d others, behind alias %s or named like daily indices", ours, foreign, t.target.Backend().Alias))
 }
 
-func (t *targetSide) checkIndex(e target.Existing) {
+func (t *targetSide) checkIndex(e target.Holding) {
 	switch {
 	case e.Problem() != "":
 		t.noGo(Target, "index", "index "+e.Name+": "+e.Problem(), e.Remedy())
-	case len(e.Blocks) > 0:
-		t.noGo(Target, "index_block", fmt.Sprintf("index %s refuses writes (%s)", e.Name, strings.Join(e.Blocks, ", ")),
+	case len(e.Blocks()) > 0:
+		t.noGo(Target, "index_block", fmt.Sprintf("index %s refuses writes (%s)", e.Name, strings.Join(e.Blocks(), ", ")),
 			"make room if the disk is full, then set the block to null in its settings")
 	case !e.Durable():
 		t.noGo(Target, "durability", fmt.Sprintf("index %s has index.translog.durability=async: what it takes may be lost", e.Name),
@@ -227,7 +229,7 @@ const privileges = "needed are cluster_monitor and manage_index_templates on the
 // checkAccess looks up what can be: the plugin tells a user's roles, but only
 // an administrator may read what they allow.
 func (t *targetSide) checkAccess(ctx context.Context) {
-	access, err := t.target.Access(ctx)
+	access, err := inspect.AccessOf(ctx, t.target)
 	switch {
 	case err != nil:
 		t.unseen(Target, "privileges", err, "what the user may write is not known; "+privileges)
@@ -241,7 +243,7 @@ func (t *targetSide) checkAccess(ctx context.Context) {
 }
 
 func (t *targetSide) checkLeftovers(ctx context.Context) {
-	names, err := t.target.Scratches(ctx)
+	names, err := inspect.Scratches(ctx, t.target)
 	if err != nil {
 		t.unseen(Target, "scratch_indices", err, "whether an earlier plan left one is not known")
 		return

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // datePlaceholder is what the backend replaces by a day in an index name.
@@ -25,7 +27,6 @@ type Backend struct {
 	Codec    string
 	Shards   int
 	Replicas int
-	Prefix   string // "" or the environment's index prefix; prefixed indices escape the backend's cleanup
 }
 
 // Custom is what the backend's constructor was given instead of its defaults.
@@ -37,9 +38,8 @@ type Custom struct{ Alias, Template, Index string }
 func BackendFromEnv(getenv func(string) string, custom Custom) (Backend, error) {
 	const prefix = "SENTRY_NODESTORE_OPENSEARCH_"
 	b := Backend{
-		Alias: or(custom.Alias, "sentry"), Template: or(custom.Template, "sentry"),
-		Prefix: strings.TrimSpace(getenv(prefix + "INDEX_PREFIX")),
-		Codec:  or(strings.TrimSpace(getenv(prefix+"INDEX_CODEC")), "zstd"),
+		Alias: cmp.Or(custom.Alias, "sentry"), Template: cmp.Or(custom.Template, "sentry"),
+		Codec: cmp.Or(strings.TrimSpace(getenv(prefix+"INDEX_CODEC")), "zstd"),
 	}
 	var err error
 	if b.Shards, err = wholeNumber(prefix+"NUMBER_OF_SHARDS", getenv, 3); err != nil {
@@ -51,7 +51,7 @@ func BackendFromEnv(getenv func(string) string, custom Custom) (Backend, error) 
 	if b.Pattern, err = onePattern(prefix+"INDEX_PATTERN", getenv); err != nil {
 		return Backend{}, err
 	}
-	if b.Index, err = indexRule(custom.Index, b.Prefix); err != nil {
+	if b.Index, err = indexRule(custom.Index, strings.TrimSpace(getenv(prefix+"INDEX_PREFIX"))); err != nil {
 		return Backend{}, err
 	}
 	return b, nil
@@ -62,8 +62,8 @@ func (b Backend) IndexOf(day node.Day) string {
 	return strings.ReplaceAll(b.Index, datePlaceholder, day.String())
 }
 
-// anyDaily is an expression for every daily index; DayOf tells what else it matches.
-func (b Backend) anyDaily() string { return strings.ReplaceAll(b.Index, datePlaceholder, "*") }
+// AnyDaily is an expression for every daily index; DayOf tells what else it matches.
+func (b Backend) AnyDaily() string { return strings.ReplaceAll(b.Index, datePlaceholder, "*") }
 
 // DayOf is the day that a daily index of this backend holds; ok is false for
 // an index that IndexOf would not name.
@@ -89,8 +89,7 @@ func indexRule(custom, prefix string) (string, error) {
 		return "sentry-" + datePlaceholder, nil
 	case strings.Count(custom, datePlaceholder) != 1 || strings.Count(custom, "{")+strings.Count(custom, "}") != 2:
 		// The backend formats it with Python, which raises for any other field.
-		return "", hint.Add(fmt.Errorf("--index %q: it must contain {date} once and no other brace", custom),
-			"nodes go to one index a day: write it as the backend's `index` option, for example sentry-{date}")
+		return "", cluster.Mistaken(NoDate, fmt.Errorf("index %q: it must contain {date} once and no other brace", custom))
 	}
 	return custom, nil
 }
@@ -115,34 +114,26 @@ func onePattern(name string, getenv func(string) string) (string, error) {
 	if text == "" {
 		return "sentry-*", nil
 	}
-	if !strings.HasPrefix(text, "[") && !strings.Contains(text, ",") {
-		return text, nil
-	}
-	var patterns []string
-	if strings.HasPrefix(text, "[") {
-		if err := json.Unmarshal([]byte(text), &patterns); err != nil {
-			return "", patternError(name, text)
-		}
-	}
-	if patterns == nil {
+	patterns := []string{text}
+	var err error
+	switch {
+	case strings.HasPrefix(text, "["):
+		err = json.Unmarshal([]byte(text), &patterns)
+	case strings.Contains(text, ","):
 		patterns = slices.DeleteFunc(strings.Split(text, ","), isBlank)
 	}
-	if len(patterns) != 1 || isBlank(patterns[0]) {
-		return "", patternError(name, text)
+	if err != nil || len(patterns) != 1 || isBlank(patterns[0]) {
+		return "", hint.Add(fmt.Errorf("%s must be exactly one pattern, not %q", name, text),
+			"write one pattern such as sentry-*, or a JSON array that holds one")
 	}
 	return strings.TrimSpace(patterns[0]), nil
 }
 
 func isBlank(text string) bool { return strings.TrimSpace(text) == "" }
 
-func patternError(name, text string) error {
-	return hint.Add(fmt.Errorf("%s must be exactly one pattern, not %q", name, text),
-		"write one pattern such as sentry-*, or a JSON array that holds one")
-}
-
-func or(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
+// Prefixed reports whether the backend's cleanup passes over the daily indices:
+// it reads the date from the second to fourth part of a name.
+func (b Backend) Prefixed() bool {
+	before, _, _ := strings.Cut(b.Index, datePlaceholder)
+	return strings.Count(before, "-") != 1 || !strings.HasSuffix(before, "-")
 }

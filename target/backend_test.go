@@ -92,7 +92,7 @@ func TestBackendFromEnvRefuses(t *testing.T) {
 		var s setup
 		s.Constructor.Index = index
 		_, err := s.backend()
-		wantRefusal(t, err, "{date} once", "sentry-{date}")
+		wantRefusal(t, err, "{date} once", string(NoDate))
 	}
 }
 

@@ -150,6 +150,15 @@ func (b *Batch) id(i int) string {
 	return string(b.ids[b.items[i].id:end])
 }
 
+// idsOf returns the ids of some items.
+func (b *Batch) idsOf(items []int) []string {
+	ids := make([]string, len(items))
+	for k, i := range items {
+		ids[k] = b.id(i)
+	}
+	return ids
+}
+
 // document returns the line of item i's document, newline included.
 func (b *Batch) document(i int) []byte { return b.body[b.items[i].source:b.end(i)] }
 

@@ -64,9 +64,9 @@ func TestWhatStandsInBetween(t *testing.T) {
 
 // proxy starts what stands in between, and counts requests over HTTP/2.
 func (b bed) proxy(w way, second *atomic.Int64) string {
-	to, err := url.Parse(b.url)
+	to, err := url.Parse(b.URL)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	forward := httputil.NewSingleHostReverseProxy(to)
 	forward.ErrorLog = log.New(io.Discard, "", 0)
@@ -83,13 +83,13 @@ func (b bed) proxy(w way, second *atomic.Int64) string {
 	if w.address != "" {
 		server.Listener.Close()
 		if server.Listener, err = net.Listen("tcp", w.address); err != nil {
-			b.t.Fatal(err)
+			b.T.Fatal(err)
 		}
 	}
 	if w.listen != nil {
 		server.Listener = w.listen(server.Listener)
 	}
-	if b.t.Cleanup(server.Close); w.http2 {
+	if b.T.Cleanup(server.Close); w.http2 {
 		server.StartTLS()
 	} else {
 		server.Start()
@@ -98,7 +98,7 @@ func (b bed) proxy(w way, second *atomic.Int64) string {
 }
 
 func (b bed) writeBy(w way) {
-	t := b.t
+	t := b.T
 	var second atomic.Int64
 	config := b.config()
 	config.URLs, config.Insecure = []string{b.proxy(w, &second)}, true

@@ -15,6 +15,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // large is a batch of n nodes of some 300 kB.
@@ -141,10 +142,10 @@ func TestExpectationRefused(t *testing.T) {
 		return faulty.Fault{}
 	})
 	index := b.loading(target)
-	batch := NewBatch(largeBody + 1<<20)
+	batch := NewBatch(64<<20 + 1<<20)
 	batch.Reset(Versioned)
 	data := payload(t, "x", 8<<20)
-	for i := 0; batch.Size() <= largeBody; i++ {
+	for i := 0; batch.Size() <= 64<<20; i++ {
 		appendTo(t, batch, node.Node{ID: fmt.Appendf(nil, "n%d", i), Data: data, Micros: noon})
 	}
 	got, err := target.Write(t.Context(), index, batch)
@@ -188,7 +189,7 @@ func TestMissingPipelineStops(t *testing.T) {
 	b := oldest(t)
 	target := b.open()
 	index := b.loading(target)
-	b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"index.default_pipeline":"nowhere"}`)
+	b.Must(http.MethodPut, "/"+b.index()+"/_settings", `{"index.default_pipeline":"nowhere"}`)
 	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(2)...))
 	wantRefusal(t, err, "pipeline with id [nowhere] does not exist", "to _none")
 	if got.Fates.Sum() != 0 {
@@ -198,15 +199,12 @@ func TestMissingPipelineStops(t *testing.T) {
 
 // noNodeMayHoldIt: the allocation rule is told at the first index.
 func (b bed) noNodeMayHoldIt() {
-	t, target := b.t, b.open()
-	b.must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
+	t, target := b.T, b.open()
+	b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
 		`{"index_patterns":[%q],"template":{"settings":{"index.routing.allocation.require._name":"nobody"},"aliases":{%q:{}}}}`, b.backend.Pattern, b.backend.Alias))
 	err := target.CreateShared(t.Context(), b.index(), Origin{Database: "d", Table: "t"})
 	wantRefusal(t, err, "no node may hold shard 0: filter: node does not match index setting", "allocation rule")
-	if missing, err := target.MissingShards(t.Context()); len(missing) != 1 || err != nil {
-		t.Errorf("missing %v, %v", missing, err)
-	}
-	b.wantNoShortAnswers(openTarget(t, Config{URLs: []string{b.url}, Backend: b.backend, Patience: 200 * time.Millisecond}))
+	b.wantNoShortAnswers(openTarget(t, Config{Config: cluster.Config{URLs: []string{b.URL}, Patience: 200 * time.Millisecond}, Backend: b.backend}))
 }
 
 // TestAwkwardCluster has settings of a whole cluster that are met in the field.
@@ -232,7 +230,7 @@ func TestAwkwardCluster(t *testing.T) {
 	config.Waiting = func(cause string, _ time.Duration) {
 		waited.Store(cause, true)
 		if strings.Contains(cause, "index_create_block_exception") {
-			b.must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.blocks.create_index":null}}`)
+			b.Must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.blocks.create_index":null}}`)
 		}
 	}
 	target := openTarget(t, config)
@@ -243,11 +241,11 @@ func TestAwkwardCluster(t *testing.T) {
 	if _, err := target.EnsureTemplate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.blocks.create_index":true}}`)
+	b.Must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.blocks.create_index":true}}`)
 	index := b.loading(target)
 	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
 	wantFates(t, got, err, node.Fates{node.Stored: 3})
-	b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
+	b.Must(http.MethodPost, "/"+b.index()+"/_refresh", "")
 	copies, err := target.Copies(context.WithoutCancel(t.Context()), b.backend.Alias, []string{"n0", "n1"})
 	if err != nil {
 		t.Fatal(err)
@@ -272,12 +270,12 @@ func (b bed) manyInTime(target *Target) {
 		for i := range n {
 			fmt.Fprintf(&body, "{\"create\":{\"_id\":\"m%d\"}}\n{\"timestamp\":%q}\n", k*n+i, "2024-10-04T12:00:00.000Z")
 		}
-		b.must(http.MethodPost, "/"+b.index()+"/_bulk?refresh=true", body.String())
+		b.Must(http.MethodPost, "/"+b.index()+"/_bulk?refresh=true", body.String())
 	}
 	for range 10 {
-		moments, err := target.Moments(b.t.Context(), b.index(), noon/1000, noon/1000+1)
+		moments, err := target.Moments(b.T.Context(), b.index(), noon/1000, noon/1000+1)
 		if err != nil || moments[noon/1000].Count < n*portions {
-			b.t.Errorf("%v, %v", moments, err)
+			b.T.Errorf("%v, %v", moments, err)
 		}
 	}
 }

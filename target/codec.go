@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // Shape is what the indices of past days get in place of what the template says
@@ -36,8 +37,8 @@ const codecPlugin = "opensearch-custom-codecs"
 // CheckCodec makes sure that every data node can write and read a codec. Where a
 // cluster does not show its nodes' plugins, the word of the node that answers has
 // to do.
-func (t *Target) CheckCodec(ctx context.Context, codec string) error {
-	const name = scratchPrefix + "codec"
+func (t *templates) CheckCodec(ctx context.Context, codec string) error {
+	const name = "nodestore-migrate-codec"
 	template := map[string]any{
 		"index_patterns": []string{name}, "priority": math.MaxInt32,
 		"template": map[string]any{"settings": map[string]any{"index.codec": codec}},
@@ -54,8 +55,8 @@ func (t *Target) CheckCodec(ctx context.Context, codec string) error {
 			Plugins []struct{ Name string }
 		}
 	}
-	err := t.ask(ctx, http.MethodGet, "/_nodes/data:true/plugins?filter_path=nodes.*.name,nodes.*.plugins.name", nil, &answer)
-	if statusOf(err) == http.StatusForbidden {
+	err := t.Ask(ctx, http.MethodGet, "/_nodes/data:true/plugins?filter_path=nodes.*.name,nodes.*.plugins.name", nil, &answer)
+	if cluster.StatusOf(err) == http.StatusForbidden {
 		return nil
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package target
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // Segments are what the primary shards of an index lie in. It adds up segments,
@@ -23,27 +25,24 @@ type Segments struct {
 }
 
 // Codec is the codec of an index's stored fields, such as best_compression.
-func (i Index) Codec() string { return or(i.settings["index.codec"], "default") }
+func (i Index) Codec() string { return cmp.Or(i.settings["index.codec"], "default") }
 
 // Segments looks at an index of so many shards, after a refresh. A shard that is
 // away makes it ErrIncomplete.
-func (t *Target) Segments(ctx context.Context, index Index) (s Segments, err error) {
+func (x *indices) Segments(ctx context.Context, index Index) (s Segments, err error) {
 	type segment struct {
 		Docs    int64 `json:"num_docs"`
 		Deleted int64 `json:"deleted_docs"`
 		Bytes   int64 `json:"size_in_bytes"`
 	}
-	var answer struct {
-		Indices map[string]struct {
-			Shards map[string][]struct {
-				Routing struct {
-					Primary bool `json:"primary"`
-				} `json:"routing"`
-				Segments map[string]segment `json:"segments"`
-			} `json:"shards"`
-		} `json:"indices"`
+	type shard struct {
+		Routing  struct{ Primary bool }
+		Segments map[string]segment
 	}
-	if err := t.ask(ctx, http.MethodGet, "/"+url.PathEscape(index.Name)+"/_segments", nil, &answer); err != nil {
+	var answer struct {
+		Indices map[string]struct{ Shards map[string][]shard }
+	}
+	if err := x.Ask(ctx, http.MethodGet, "/"+url.PathEscape(index.Name)+"/_segments", nil, &answer); err != nil {
 		return s, fmt.Errorf("read the segments of index %s: %w", index.Name, err)
 	}
 	primaries := 0
@@ -63,7 +62,7 @@ func (t *Target) Segments(ctx context.Context, index Index) (s Segments, err err
 		}
 	}
 	if want := index.settings["index.number_of_shards"]; strconv.Itoa(primaries) != want {
-		return s, fmt.Errorf("read the segments of index %s: %w: %d of %s shards answered", index.Name, ErrIncomplete, primaries, want)
+		return s, fmt.Errorf("read the segments of index %s: %w: %d of %s shards answered", index.Name, cluster.ErrIncomplete, primaries, want)
 	}
 	return s, nil
 }
@@ -71,60 +70,64 @@ func (t *Target) Segments(ctx context.Context, index Index) (s Segments, err err
 // Loosen gives each shard that is one segment a second one, by writing a document
 // of it again as it is: OpenSearch merges no shard of one segment, so that its
 // second copy of each payload would stay. Nobody else may write to the index.
-func (t *Target) Loosen(ctx context.Context, index Index) error {
-	s, err := t.Segments(ctx, index)
+func (x *indices) Loosen(ctx context.Context, index Index) error {
+	s, err := x.Segments(ctx, index)
 	if err != nil || len(s.single) == 0 {
 		return err
 	}
 	for _, shard := range s.single {
-		if err := t.writeAgain(ctx, index, shard); err != nil {
+		if err := x.writeAgain(ctx, index, shard); err != nil {
 			return fmt.Errorf("write a document of shard %d of index %s again: %w", shard, index.Name, err)
 		}
 	}
-	if err := t.Refresh(ctx, index.Name); err != nil {
+	if err := x.Refresh(ctx, index.Name); err != nil {
 		return err
 	}
-	return t.Flush(ctx, index.Name)
+	return x.Flush(ctx, index.Name)
 }
 
 // writeAgain writes some document of a shard again, under the same version.
-func (t *Target) writeAgain(ctx context.Context, index Index, shard int) error {
-	var found hits[struct {
-		payloadHit
-		Version int64 `json:"_version"`
+func (x *indices) writeAgain(ctx context.Context, index Index, shard int) error {
+	var found cluster.Hits[struct {
+		ID      string `json:"_id"`
+		Version int64  `json:"_version"`
+		Fields  struct {
+			Data      []string
+			Timestamp cluster.Millis
+		}
 	}]
 	query := map[string]any{
-		"size": 1, "version": true, "_source": false, "stored_fields": []string{"data"}, "docvalue_fields": millisField(),
+		"size": 1, "version": true, "_source": false, "stored_fields": []string{"data"}, "docvalue_fields": cluster.MillisField(),
 		"query": map[string]any{"exists": map[string]any{"field": "timestamp"}},
 	}
 	path := "/" + url.PathEscape(index.Name) + "/_search?preference=_shards:" + strconv.Itoa(shard)
-	if err := t.ask(ctx, http.MethodPost, path, query, &found); err != nil {
+	if err := x.Ask(ctx, http.MethodPost, path, query, &found); err != nil {
 		return err
 	}
 	if len(found.Hits.Hits) == 0 {
 		return nil
 	}
 	hit := found.Hits.Hits[0]
-	document, err := hit.document(nil)
-	if err != nil || document.Data == nil {
+	millis, err := hit.Fields.Timestamp.Value()
+	if err != nil || len(hit.Fields.Data) == 0 {
 		return err
 	}
 	var body bytes.Buffer
 	for _, line := range []any{
 		map[string]any{"index": map[string]any{"_id": hit.ID, "version": hit.Version, "version_type": "external_gte"}},
-		map[string]any{"data": string(document.Data), "timestamp": string(node.AppendTimestamp(nil, document.Millis*1000))},
+		map[string]any{"data": hit.Fields.Data[0], "timestamp": string(node.AppendTimestamp(nil, millis*1000))},
 	} {
 		if err := json.NewEncoder(&body).Encode(line); err != nil {
 			return err
 		}
 	}
-	a, err := t.exchange(ctx, http.MethodPost, "/"+url.PathEscape(index.Name)+"/_bulk?filter_path="+itemFields, body.Bytes())
-	if verdict := judge("bulk", a, err); verdict.err != nil {
-		return verdict.err
+	reply, err := x.Bulk(ctx, "/"+url.PathEscape(index.Name)+"/_bulk?filter_path="+cluster.ItemFields, body.Bytes())
+	if err = cmp.Or(err, reply.Err); err != nil {
+		return err
 	}
-	answers, err := itemAnswers(a.body, 1)
-	if err == nil && answers[0].Status >= http.StatusMultipleChoices && answers[0].Status != http.StatusConflict {
-		err = answers[0].refusal()
+	items, err := cluster.Items(reply.Body, 1)
+	if err == nil && !items[0].Stored() && items[0].Status != http.StatusConflict {
+		err = items[0].Refusal()
 	}
 	return err
 }
@@ -132,9 +135,9 @@ func (t *Target) writeAgain(ctx context.Context, index Index, shard int) error {
 // Settled reports whether a merge would drop the second copy of each payload: that
 // is kept for replicas that come back, until about half a minute after the last
 // write and a flush.
-func (t *Target) Settled(ctx context.Context, index Index) (bool, error) {
+func (x *indices) Settled(ctx context.Context, index Index) (bool, error) {
 	var answer struct {
-		wholeness
+		Shards  cluster.Shards `json:"_shards"`
 		Indices map[string]struct {
 			Shards map[string][]struct {
 				SeqNo struct {
@@ -143,13 +146,13 @@ func (t *Target) Settled(ctx context.Context, index Index) (bool, error) {
 				Leases struct {
 					Leases []struct {
 						Retaining int64 `json:"retaining_seq_no"`
-					} `json:"leases"`
+					}
 				} `json:"retention_leases"`
-			} `json:"shards"`
-		} `json:"indices"`
+			}
+		}
 	}
 	path := "/" + url.PathEscape(index.Name) + "/_stats?level=shards&filter_path=_shards,indices.*.shards.*.seq_no,indices.*.shards.*.retention_leases"
-	if err := t.ask(ctx, http.MethodGet, path, nil, &answer); err != nil {
+	if err := x.Ask(ctx, http.MethodGet, path, nil, &answer); err != nil {
 		return false, fmt.Errorf("read the retention leases of index %s: %w", index.Name, err)
 	}
 	shards := answer.Indices[index.Name].Shards
@@ -170,8 +173,8 @@ func (t *Target) Settled(ctx context.Context, index Index) (bool, error) {
 
 // Merge has an index merged to one segment a shard, and does not wait for it.
 // OpenSearch before 2.7 cannot do that, and refuses.
-func (t *Target) Merge(ctx context.Context, index Index) error {
-	err := t.ask(ctx, http.MethodPost, "/"+url.PathEscape(index.Name)+"/_forcemerge?max_num_segments=1&wait_for_completion=false", nil, nil)
+func (x *indices) Merge(ctx context.Context, index Index) error {
+	err := x.Ask(ctx, http.MethodPost, "/"+url.PathEscape(index.Name)+"/_forcemerge?max_num_segments=1&wait_for_completion=false", nil, nil)
 	if err != nil {
 		return fmt.Errorf("merge index %s: %w", index.Name, err)
 	}
@@ -179,15 +182,13 @@ func (t *Target) Merge(ctx context.Context, index Index) error {
 }
 
 // Merging reports whether a merge that was asked for is under way.
-func (t *Target) Merging(ctx context.Context, index Index) (bool, error) {
+func (x *indices) Merging(ctx context.Context, index Index) (bool, error) {
 	var answer struct {
 		Nodes map[string]struct {
-			Tasks map[string]struct {
-				Description string `json:"description"`
-			} `json:"tasks"`
-		} `json:"nodes"`
+			Tasks map[string]struct{ Description string }
+		}
 	}
-	if err := t.ask(ctx, http.MethodGet, "/_tasks?actions=indices:admin/forcemerge*&detailed=true", nil, &answer); err != nil {
+	if err := x.Ask(ctx, http.MethodGet, "/_tasks?actions=indices:admin/forcemerge*&detailed=true", nil, &answer); err != nil {
 		return false, fmt.Errorf("look for merges: %w", err)
 	}
 	for _, n := range answer.Nodes {

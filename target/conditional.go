@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // conditionalAction is the action line of a bulk item that is about exactly one
@@ -24,73 +26,67 @@ func conditionalAction(action string, c Copy) (line []byte) {
 // an answer that was lost, a deletion that finds no document counts as carried
 // out, and an overwriting that was carried out as changed by somebody: the
 // caller looks again, and finds its own document.
-func (t *Target) conditional(ctx context.Context, path string, items [][]byte) ([]bool, error) {
-	done := make([]bool, len(items))
+func (d *documents) conditional(ctx context.Context, path string, items [][]byte) (done []bool, err error) {
+	done = make([]bool, len(items))
 	waiting := make([]int, len(items))
 	for i := range waiting {
 		waiting[i] = i
 	}
-	var patience backoff
-	atOnce := len(items)
-	for uncertain := false; len(waiting) > 0; {
-		sent := waiting[:min(atOnce, len(waiting))]
-		var body []byte
-		for _, i := range sent {
-			body = append(body, items[i]...)
-		}
-		a, err := t.exchange(ctx, http.MethodPost, path, body)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		verdict := judge("conditional bulk", a, err)
-		before := len(waiting)
-		switch {
-		case verdict.err == nil:
-			var left []int
-			if left, verdict.err, err = carriedOut(a.body, sent, done, uncertain); err != nil {
+	atOnce, uncertain := len(items), false
+	err = d.Retry(ctx, func(w *cluster.Waits) (cause, err error) {
+		for len(waiting) > 0 && cause == nil {
+			sent := waiting[:min(atOnce, len(waiting))]
+			var body []byte
+			for _, i := range sent {
+				body = append(body, items[i]...)
+			}
+			reply, err := d.Bulk(ctx, path, body)
+			switch {
+			case err != nil:
 				return nil, err
+			case reply.Err == nil:
+				var left []int
+				if left, cause, err = carriedOut(reply.Body, sent, done, uncertain); err != nil {
+					return nil, err
+				}
+				if len(left) < len(sent) {
+					*w = cluster.Waits{}
+				}
+				waiting = append(left, waiting[len(sent):]...)
+			case reply.Class == cluster.Gone: // with it the documents
+				return nil, nil
+			case reply.Class == cluster.Split && len(sent) > 1:
+				atOnce = len(sent) / 2
+			case reply.Class != cluster.Retry:
+				return nil, reply.Err
+			default:
+				uncertain, cause = uncertain || reply.Uncertain, reply.Err
 			}
-			if waiting = append(left, waiting[len(sent):]...); len(waiting) < before {
-				patience = backoff{}
-			}
-		case verdict.class == gone: // with it the documents
-			return done, nil
-		case verdict.class == smaller && len(sent) > 1:
-			atOnce = len(sent) / 2
-			continue
-		case verdict.class != again:
-			return nil, verdict.err
 		}
-		uncertain = uncertain || verdict.uncertain
-		if verdict.err == nil {
-			continue
-		}
-		if err := t.pause(ctx, &patience, verdict.err); err != nil {
-			return nil, err
-		}
-	}
-	return done, nil
+		return cause, nil
+	})
+	return done, err
 }
 
 // carriedOut marks the items that are done, and returns those that have no
 // answer yet, and why.
 func carriedOut(body []byte, sent []int, done []bool, uncertain bool) (waiting []int, cause, err error) {
-	answers, err := itemAnswers(body, len(sent))
+	answers, err := cluster.Items(body, len(sent))
 	if err != nil {
 		return nil, nil, err
 	}
 	for k, a := range answers {
 		switch {
 		case a.Result == "noop":
-			return nil, nil, errNoop
-		case a.Status < http.StatusMultipleChoices:
+			return nil, nil, cluster.ErrNoop
+		case a.Stored():
 			done[sent[k]] = true
-		case a.class() == again:
-			waiting, cause = append(waiting, sent[k]), a.refusal()
+		case a.Class() == cluster.Retry:
+			waiting, cause = append(waiting, sent[k]), a.Refusal()
 		case a.Status == http.StatusConflict || a.Status == http.StatusNotFound:
-			done[sent[k]] = uncertain && a.absent()
+			done[sent[k]] = uncertain && a.Absent()
 		default:
-			return nil, nil, a.refusal()
+			return nil, nil, a.Refusal()
 		}
 	}
 	return waiting, cause, nil
@@ -99,7 +95,7 @@ func carriedOut(body []byte, sent []int, done []bool, uncertain bool) (waiting [
 // Remove deletes the given copies, each only if it is still the document that
 // was looked at, and returns those that it deleted. Searches see it after the
 // next refresh.
-func (t *Target) Remove(ctx context.Context, copies []Copy) (removed []Copy, err error) {
+func (d *documents) Remove(ctx context.Context, copies []Copy) (removed []Copy, err error) {
 	byIndex := make(map[string][]Copy)
 	for _, c := range copies {
 		byIndex[c.Index] = append(byIndex[c.Index], c)
@@ -110,7 +106,7 @@ func (t *Target) Remove(ctx context.Context, copies []Copy) (removed []Copy, err
 		for i, c := range of {
 			lines[i] = conditionalAction("delete", c)
 		}
-		done, err := t.conditional(ctx, "/"+url.PathEscape(index)+"/_bulk?filter_path="+itemFields, lines)
+		done, err := d.conditional(ctx, "/"+url.PathEscape(index)+"/_bulk?filter_path="+cluster.ItemFields, lines)
 		if err != nil {
 			return removed, fmt.Errorf("remove %d copies of index %s: %w", len(of), index, err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // TestRemovalsHaveAnAnswer: what was refused for the moment is sent again, and
@@ -33,7 +34,7 @@ func TestRemovalsHaveAnAnswer(t *testing.T) {
 			}}
 			target := b.through(faults.rule)
 			copies := b.written(target, 3)
-			b.must(http.MethodDelete, "/"+b.index()+"/_doc/n2", "")
+			b.Must(http.MethodDelete, "/"+b.index()+"/_doc/n2", "")
 			changed := copies[2]
 			removed, err := target.Remove(t.Context(), copies[:2])
 			if len(removed) != 2 || err != nil {
@@ -48,15 +49,15 @@ func TestRemovalsHaveAnAnswer(t *testing.T) {
 
 // written writes nodes to today's index and returns them as copies, by id.
 func (b bed) written(target *Target, n int) []Copy {
-	b.t.Helper()
-	got, err := target.Write(b.t.Context(), b.plain(target), batchOf(b.t, CreateOnly, numbered(n)...))
-	wantFates(b.t, got, err, node.Fates{node.Stored: int64(n)})
-	b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
+	b.T.Helper()
+	got, err := target.Write(b.T.Context(), b.plain(target), batchOf(b.T, CreateOnly, numbered(n)...))
+	wantFates(b.T, got, err, node.Fates{node.Stored: int64(n)})
+	b.Must(http.MethodPost, "/"+b.index()+"/_refresh", "")
 	copies := make([]Copy, n)
 	for i := range copies {
-		found, err := target.Copies(b.t.Context(), b.index(), []string{fmt.Sprint("n", i)})
+		found, err := target.Copies(b.T.Context(), b.index(), []string{fmt.Sprint("n", i)})
 		if err != nil || len(found) != 1 {
-			b.t.Fatalf("%v, %v", found, err)
+			b.T.Fatalf("%v, %v", found, err)
 		}
 		copies[i] = found[0]
 	}
@@ -67,8 +68,8 @@ func TestBlockStopsRemovals(t *testing.T) {
 	b := oldest(t)
 	target := b.open()
 	copies := b.written(target, 2)
-	b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"index.blocks.write":true}`)
-	if _, err := target.Remove(t.Context(), copies); !errors.Is(err, ErrBlocked) {
+	b.Must(http.MethodPut, "/"+b.index()+"/_settings", `{"index.blocks.write":true}`)
+	if _, err := target.Remove(t.Context(), copies); !errors.Is(err, cluster.ErrBlocked) {
 		t.Errorf("%v", err)
 	}
 }
@@ -84,7 +85,7 @@ func TestRemovalsNameNoIndexInTheBody(t *testing.T) {
 		return faulty.Fault{}
 	})
 	copies := b.written(target, 1)
-	b.must(http.MethodPut, "/"+b.backend.IndexOf(today+1)+"/_doc/x?refresh=true", `{"data":"x","timestamp":"2024-10-05T00:00:00Z"}`)
+	b.Must(http.MethodPut, "/"+b.backend.IndexOf(today+1)+"/_doc/x?refresh=true", `{"data":"x","timestamp":"2024-10-05T00:00:00Z"}`)
 	other, err := target.Copies(t.Context(), b.backend.IndexOf(today+1), []string{"x"})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +107,7 @@ func TestReplaceWritesOverExactlyThatCopy(t *testing.T) {
 		index := b.plain(target)
 		b.sentryWrites("newer", noon+5000, "Sentry's")
 		b.sentryWrites("changed", noon+5000, "Sentry's")
-		b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
+		b.Must(http.MethodPost, "/"+b.index()+"/_refresh", "")
 		copies, err := target.Copies(t.Context(), index.Name, []string{"newer", "changed"})
 		if err != nil {
 			t.Fatal(err)
@@ -138,7 +139,7 @@ func TestReplacedWithoutAnAnswer(t *testing.T) {
 	for _, id := range []string{"newer", "changed"} {
 		b.sentryWrites(id, noon+5000, "Sentry's")
 	}
-	b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
+	b.Must(http.MethodPost, "/"+b.index()+"/_refresh", "")
 	copies, err := target.Copies(t.Context(), index.Name, []string{"newer", "changed"})
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +165,7 @@ func TestManyInOneMillisecond(t *testing.T) {
 		ids[i] = fmt.Sprint("n", i)
 		fmt.Fprintf(&body, "{\"create\":{\"_id\":%q}}\n{\"timestamp\":%q}\n", ids[i], "2024-10-04T12:00:00.000Z")
 	}
-	b.must(http.MethodPost, "/"+index.Name+"/_bulk?refresh=true", body.String())
+	b.Must(http.MethodPost, "/"+index.Name+"/_bulk?refresh=true", body.String())
 	seen := make(map[string]int)
 	count := func(page []Copy) error {
 		if len(page) > maxLookup {

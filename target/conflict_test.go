@@ -14,9 +14,9 @@ import (
 
 // sentryWrites writes a document as Sentry does.
 func (b bed) sentryWrites(id string, micros int64, inner string) {
-	b.t.Helper()
-	b.must(http.MethodPut, "/"+b.index()+"/_doc/"+id, fmt.Sprintf(`{"data":%q,"timestamp":%q}`,
-		payload(b.t, inner, 0), time.UnixMicro(micros).UTC().Format("2006-01-02T15:04:05.000000-07:00")))
+	b.T.Helper()
+	b.Must(http.MethodPut, "/"+b.index()+"/_doc/"+id, fmt.Sprintf(`{"data":%q,"timestamp":%q}`,
+		payload(b.T, inner, 0), time.UnixMicro(micros).UTC().Format("2006-01-02T15:04:05.000000-07:00")))
 }
 
 // TestCreateOnlyRespectsSentry also has a replica that no node can hold: what
@@ -106,7 +106,7 @@ func TestDeletedBetweenConflictAndLook(t *testing.T) {
 	b := oldest(t)
 	target := b.through(func(r *http.Request, _ int) faulty.Fault {
 		if strings.HasSuffix(r.URL.Path, "/_refresh") {
-			b.call(http.MethodDelete, "/"+b.index()+"/_doc/a", "")
+			b.Call(http.MethodDelete, "/"+b.index()+"/_doc/a", "")
 		}
 		return faulty.Fault{}
 	})

@@ -3,90 +3,17 @@ package target
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
-
-// description is an index as the cluster describes it, or one as its templates
-// would make it.
-type description struct {
-	Settings json.RawMessage       `json:"settings"`
-	Mappings json.RawMessage       `json:"mappings"`
-	Aliases  map[string]aliasRules `json:"aliases"`
-}
-
-// aliasRules are what an alias changes for those who ask through it.
-type aliasRules struct {
-	Filter        json.RawMessage `json:"filter"`
-	Routing       string          `json:"routing"`
-	IndexRouting  string          `json:"index_routing"`
-	SearchRouting string          `json:"search_routing"`
-	WriteIndex    bool            `json:"is_write_index"`
-}
-
-// problem is why an index may not be written to, and what to do about it.
-type problem struct{ text, remedy string }
-
-const (
-	mappingRemedy = "such a mapping cannot be changed in place: make the template right (data: keyword, index=false, store=true, doc_values=false; timestamp: date), " +
-		"reindex or remove the daily indices that have the old one, then run the same command again"
-	pipelineRemedy = "set index.default_pipeline and index.final_pipeline to _none in the index's settings and in the template; what a pipeline does to documents cannot be undone by a reader"
-	aliasRemedy    = "give the alias neither a filter nor a routing, in the index (POST /_aliases) and in the template"
-)
-
-// unfit says why an index breaks the reader's contract, or why it cannot be
-// written to as Sentry's writer would. It holds for indices that exist and for
-// those that templates would make.
-func (b Backend) unfit(d description, settings map[string]string) problem {
-	if settings["index.verified_before_close"] == "true" {
-		return problem{"it is closed", hintClosed}
-	}
-	if text := mappingProblem(d.Mappings); text != "" {
-		return problem{text, mappingRemedy}
-	}
-	if text := d.Aliases[b.Alias].problem(); text != "" {
-		return problem{fmt.Sprintf("alias %s has %s for it: Sentry would not see every document", b.Alias, text), aliasRemedy}
-	}
-	for _, name := range []string{"index.default_pipeline", "index.final_pipeline"} {
-		if pipeline := cmp.Or(settings[name], "_none"); pipeline != "_none" {
-			return problem{fmt.Sprintf("%s=%s may change or drop every document", name, pipeline), pipelineRemedy}
-		}
-	}
-	return problem{}
-}
-
-func (r aliasRules) problem() string {
-	switch {
-	case len(r.Filter) > 0:
-		return "a filter"
-	case r.Routing != "" || r.IndexRouting != "" || r.SearchRouting != "":
-		return "a routing"
-	}
-	return ""
-}
-
-// outside is the problem of a daily index that Sentry does not read.
-func outside(alias string) problem {
-	return problem{
-		fmt.Sprintf("it is named like a daily index but is not behind alias %s: Sentry would not find what goes there", alias),
-		"add it to the alias (POST /_aliases), or remove it",
-	}
-}
-
-// refuse is a problem as an error about a subject, nil without one.
-func (p problem) refuse(subject string) error {
-	if p.text == "" {
-		return nil
-	}
-	return hint.Add(fmt.Errorf("%s: %s", subject, p.text), p.remedy)
-}
 
 // CheckContract makes sure that what is written to any daily index can be held
 // whole and read back by Sentry: the alias is one, the indices behind it fit, and
@@ -97,7 +24,7 @@ func (t *Target) CheckContract(ctx context.Context, days ...node.Day) error {
 		return err
 	}
 	for _, index := range existing {
-		if err := index.problem.refuse(fmt.Sprintf("index %s behind alias %s", index.Name, t.config.Backend.Alias)); err != nil {
+		if err := index.problem.refuse(fmt.Sprintf("index %s behind alias %s", index.Name, t.backend.Alias)); err != nil {
 			return err
 		}
 	}
@@ -121,8 +48,8 @@ func (t *Target) CheckDays(ctx context.Context, days []node.Day) error {
 
 // divide returns the indices of those days that have one, and the other days.
 func (t *Target) divide(ctx context.Context, days []node.Day) (there []Index, absent []node.Day, err error) {
-	b := t.config.Backend
-	all, err := t.get(ctx, b.anyDaily())
+	b := t.backend
+	all, err := t.get(ctx, b.AnyDaily())
 	if err != nil && !IsGone(err) {
 		return nil, nil, err
 	}
@@ -150,13 +77,13 @@ const simulations = 8
 
 // checkAbsent tries what the templates would make of each day's index, with one
 // that may not be written yet.
-func (t *Target) checkAbsent(ctx context.Context, days []node.Day, template any) error {
+func (t *Target) checkAbsent(ctx context.Context, days []node.Day, template map[string]any) error {
 	problems := make([]problem, len(days))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(simulations)
 	for i, day := range days {
 		group.Go(func() error {
-			found, err := t.simulate(ctx, t.config.Backend.IndexOf(day), template)
+			found, err := t.simulate(ctx, t.backend.IndexOf(day), template)
 			problems[i] = found.problem
 			return err
 		})
@@ -167,7 +94,7 @@ func (t *Target) checkAbsent(ctx context.Context, days []node.Day, template any)
 	alike := make(map[problem][]string)
 	for i, p := range problems {
 		if p.text != "" {
-			alike[p] = append(alike[p], t.config.Backend.IndexOf(days[i]))
+			alike[p] = append(alike[p], t.backend.IndexOf(days[i]))
 		}
 	}
 	var errs []error
@@ -180,4 +107,69 @@ func (t *Target) checkAbsent(ctx context.Context, days []node.Day, template any)
 		errs = append(errs, p.refuse("index templates for "+subject))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckOrigin makes sure that all that this tool made behind the alias came
+// from the same source as this run's nodes, whichever machine and checkpoint
+// it was made with (promise 9). Indices that Sentry made have no origin and
+// are not asked.
+func (t *Target) CheckOrigin(ctx context.Context, origins Origins) error {
+	existing, err := t.behindAlias(ctx)
+	if err != nil {
+		return err
+	}
+	for _, index := range existing {
+		if index.Origin != nil && !origins.Have(*index.Origin) {
+			return cluster.Mistaken(OtherOrigin, fmt.Errorf("index %s behind alias %s was filled from %s: this run reads %s",
+				index.Name, t.backend.Alias, index.Origin, origins[0]))
+		}
+	}
+	return nil
+}
+
+// Preview is what a new daily index would be like.
+type Preview struct {
+	TemplateExists bool     // else the one that EnsureTemplate would write was asked about
+	Overlapping    []string // other templates that match too and lose
+	Codec          string
+	Shards         int
+	Replicas       int
+}
+
+// Preview asks what the index of the newest of the given days would get, without
+// creating anything. It returns the errors of EnsureTemplate, and of CheckDays
+// for those of the days that have no index: a codec that the server lacks,
+// templates in each other's way, a mapping that breaks the reader's contract.
+func (t *Target) Preview(ctx context.Context, days ...node.Day) (Preview, error) {
+	template, err := t.unwritten(ctx)
+	if err != nil {
+		return Preview{}, err
+	}
+	preview, err := t.preview(ctx, days, template)
+	if err == nil || template == nil {
+		return preview, err
+	}
+	// Sentry, or another process of the same migration, may have written the template this moment.
+	if template, lookErr := t.unwritten(ctx); lookErr != nil || template != nil {
+		return preview, err
+	}
+	return t.preview(ctx, days, nil)
+}
+
+func (t *Target) preview(ctx context.Context, days []node.Day, template map[string]any) (p Preview, err error) {
+	found, err := t.simulate(ctx, t.backend.IndexOf(slices.Max(days)), template)
+	if err != nil {
+		return Preview{}, err
+	}
+	p = Preview{TemplateExists: template == nil, Overlapping: found.Overlapping, Codec: cmp.Or(found.Settings["index.codec"], "default")}
+	for name, field := range map[string]*int{"index.number_of_shards": &p.Shards, "index.number_of_replicas": &p.Replicas} {
+		if *field, err = strconv.Atoi(cmp.Or(found.Settings[name], "1")); err != nil { // the server's default of both
+			return p, fmt.Errorf("read setting %s: %w", name, err)
+		}
+	}
+	_, absent, err := t.divide(ctx, days)
+	if err != nil {
+		return p, err
+	}
+	return p, t.checkAbsent(ctx, absent, template)
 }

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -24,12 +25,12 @@ func TestUnfitIndices(t *testing.T) {
 			b := oldest(t)
 			target := b.open()
 			mappings := `"mappings":{"properties":{"data":{"type":"keyword","index":false,"store":true,"doc_values":false},"timestamp":{"type":"date"}}}`
-			like := fmt.Sprintf(`{"settings":{%s},%s,"aliases":{%q:%s}}`, test.settings, mappings, b.backend.Alias, or(test.alias, "{}"))
-			b.must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(`{"index_patterns":[%q],"template":%s}`, b.backend.Pattern, like))
+			like := fmt.Sprintf(`{"settings":{%s},%s,"aliases":{%q:%s}}`, test.settings, mappings, b.backend.Alias, cmp.Or(test.alias, "{}"))
+			b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(`{"index_patterns":[%q],"template":%s}`, b.backend.Pattern, like))
 			wantRefusal(t, target.CheckDays(t.Context(), []node.Day{today}), test.text, test.remedy)
 			_, err := target.Preview(t.Context(), today)
 			wantRefusal(t, err, test.text, test.remedy)
-			b.must(http.MethodPut, "/"+b.index(), "")
+			b.Must(http.MethodPut, "/"+b.index(), "")
 			wantRefusal(t, target.CheckDays(t.Context(), []node.Day{today}), test.text, test.remedy)
 			wantRefusal(t, target.CheckContract(t.Context()), test.text, test.remedy)
 			if index := b.daily(target); !strings.Contains(index.Problem(), test.text) || !index.Behind {
@@ -46,14 +47,14 @@ func TestUnfitByState(t *testing.T) {
 		state        func(b bed)
 		text, remedy string
 	}{
-		"closed": {func(b bed) { b.must(http.MethodPost, "/"+b.index()+"/_close", "") }, "it is closed", "_open"},
+		"closed": {func(b bed) { b.Must(http.MethodPost, "/"+b.index()+"/_close", "") }, "it is closed", "_open"},
 		"outside the alias": {func(b bed) {
-			b.must(http.MethodDelete, "/"+b.index()+"/_alias/"+b.backend.Alias, "")
+			b.Must(http.MethodDelete, "/"+b.index()+"/_alias/"+b.backend.Alias, "")
 		}, "is not behind alias", "add it to the alias"},
 		"foreign mapping": {func(b bed) {
-			b.must(http.MethodDelete, "/"+b.index(), "")
-			b.must(http.MethodDelete, "/_index_template/"+b.backend.Template, "")
-			b.must(http.MethodPut, "/"+b.index(), fmt.Sprintf(`{"aliases":{%q:{}},"mappings":{"properties":{"data":{"type":"text"}}}}`, b.backend.Alias))
+			b.Must(http.MethodDelete, "/"+b.index(), "")
+			b.Must(http.MethodDelete, "/_index_template/"+b.backend.Template, "")
+			b.Must(http.MethodPut, "/"+b.index(), fmt.Sprintf(`{"aliases":{%q:{}},"mappings":{"properties":{"data":{"type":"text"}}}}`, b.backend.Alias))
 		}, "no field timestamp", "reindex or remove"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +65,7 @@ func TestUnfitByState(t *testing.T) {
 			}
 			test.state(b)
 			wantRefusal(t, target.CheckDays(t.Context(), []node.Day{today}), test.text, test.remedy)
-			existing, err := target.Existing(t.Context())
+			existing, err := target.AllHoldings(t.Context())
 			if err != nil || len(existing) != 1 || !strings.Contains(existing[0].Problem(), test.text) || existing[0].Remedy() == "" {
 				t.Errorf("%+v, %v", existing, err)
 			}
@@ -83,7 +84,7 @@ func TestTemplateForSomeDays(t *testing.T) {
 	if err := target.CheckDays(t.Context(), days); err != nil {
 		t.Fatal(err)
 	}
-	b.must(http.MethodPut, "/_index_template/"+b.backend.Template+"-old", fmt.Sprintf(
+	b.Must(http.MethodPut, "/_index_template/"+b.backend.Template+"-old", fmt.Sprintf(
 		`{"index_patterns":[%q,%q],"priority":7,"template":{"aliases":{%q:{}},"mappings":{"properties":{"data":{"type":"keyword"},"timestamp":{"type":"date"}}}}}`,
 		b.backend.IndexOf(days[0]), b.backend.IndexOf(days[1]), b.backend.Alias))
 	text := fmt.Sprintf("index templates for %s and 1 more up to %s: field data is not stored", b.backend.IndexOf(days[0]), b.backend.IndexOf(days[1]))
@@ -93,6 +94,6 @@ func TestTemplateForSomeDays(t *testing.T) {
 	if err := target.CheckDays(t.Context(), days[2:]); err != nil {
 		t.Error(err)
 	}
-	b.must(http.MethodPut, "/"+b.backend.Template+"-fixed", fmt.Sprintf(`{"aliases":{%q:{}}}`, b.index()))
-	wantRefusal(t, target.CheckDays(t.Context(), days[2:]), "it is an alias", "concrete")
+	b.Must(http.MethodPut, "/"+b.backend.Template+"-fixed", fmt.Sprintf(`{"aliases":{%q:{}}}`, b.index()))
+	wantRefusal(t, target.CheckDays(t.Context(), days[2:]), "it is an alias", string(NotConcrete))
 }

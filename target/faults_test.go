@@ -12,6 +12,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 func isBulk(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/_bulk") }
@@ -90,7 +91,7 @@ func TestFaultsThatPass(t *testing.T) {
 
 // writeThrough writes nodes in both modes, the first request each time through a fault.
 func (b bed) writeThrough(fault faulty.Fault) {
-	t := b.t
+	t := b.T
 	faults := &bulks{fault: func(n int, _ int64) faulty.Fault {
 		if n%2 == 1 {
 			return fault
@@ -183,16 +184,16 @@ func TestBlockStops(t *testing.T) {
 		index := b.loading(target)
 		for n, name := range []string{"read_only_allow_delete", "write", "read_only"} {
 			setting := "index.blocks." + name
-			b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"`+setting+`":true}`)
+			b.Must(http.MethodPut, "/"+b.index()+"/_settings", `{"`+setting+`":true}`)
 			got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
-			if !errors.Is(err, ErrBlocked) || got.Fates.Sum() != 0 {
+			if !errors.Is(err, cluster.ErrBlocked) || got.Fates.Sum() != 0 {
 				t.Errorf("%s: fates %v", setting, got.Fates)
 			}
 			wantRefusal(t, err, "cluster_block_exception", "make room on the data nodes")
 			if faults.seen.Load() != int64(n)+1 {
 				t.Errorf("%d requests", faults.seen.Load())
 			}
-			b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"`+setting+`":null}`)
+			b.Must(http.MethodPut, "/"+b.index()+"/_settings", `{"`+setting+`":null}`)
 		}
 		got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
 		wantFates(t, got, err, node.Fates{node.Stored: 3})
@@ -233,7 +234,7 @@ func TestDroppedIndexIsNotCreatedAgain(t *testing.T) {
 	eachVersion(t, func(t *testing.T, b bed) {
 		target := b.open()
 		index := b.loading(target)
-		b.must(http.MethodDelete, "/"+b.index(), "")
+		b.Must(http.MethodDelete, "/"+b.index(), "")
 		got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
 		if !errors.Is(err, ErrDropped) || !IsGone(err) || got.Fates.Sum() != 0 {
 			t.Errorf("fates %v", got.Fates)
@@ -296,17 +297,5 @@ func TestCancelledWrite(t *testing.T) {
 				t.Errorf("%v after %s", err, time.Since(start))
 			}
 		})
-	}
-}
-
-func TestBackoffGrowsToItsCeiling(t *testing.T) {
-	t.Parallel()
-	var b backoff
-	for n := range 40 {
-		ceiling := min(firstPause<<min(n, 20), maxPause)
-		before := b.waited
-		if pause := b.next(); pause < ceiling/2 || pause > ceiling || b.waited != before+pause {
-			t.Fatalf("pause %d is %s, waited %s; ceiling %s", n, pause, b.waited, ceiling)
-		}
 	}
 }

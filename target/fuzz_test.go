@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // FuzzItems: whatever a server answers, each node gets one fate, is looked at or
@@ -20,7 +21,7 @@ func FuzzItems(f *testing.F) {
 	batch := batchOf(f, Versioned, numbered(3)...)
 	f.Fuzz(func(t *testing.T, answer []byte, uncertain bool) {
 		d := &delivery{batch: batch}
-		answers, err := itemAnswers(answer, batch.Len())
+		answers, err := cluster.Items(answer, batch.Len())
 		if err != nil {
 			return
 		}
@@ -52,19 +53,6 @@ func FuzzCarriedOut(f *testing.F) {
 		waiting, cause, err := carriedOut(answer, []int{0, 1}, done, false)
 		if len(waiting) > 2 || (len(waiting) > 0) != (cause != nil) || err != nil && cause != nil {
 			t.Errorf("%v, %v beside %v, done %v", waiting, cause, err, done)
-		}
-	})
-}
-
-// FuzzRefusal: an answer that is not a refusal of OpenSearch's still makes an
-// error of one status.
-func FuzzRefusal(f *testing.F) {
-	for _, answer := range []string{queueFull, blocked, `{"error":"text"}`, `<html>`, ``, `{"error":{"type":1}}`} {
-		f.Add([]byte(answer))
-	}
-	f.Fuzz(func(t *testing.T, answer []byte) {
-		if err := refusal("bulk", 429, answer); statusOf(err) != 429 {
-			t.Errorf("status %d of %v", statusOf(err), err)
 		}
 	})
 }

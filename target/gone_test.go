@@ -13,6 +13,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 const page404 = "<html><body><h1>404 Not Found</h1></body></html>"
@@ -56,7 +57,7 @@ func TestPageInMidRun(t *testing.T) {
 	if removed, err := target.Remove(t.Context(), copies); len(removed) != 2 || err != nil {
 		t.Errorf("removed %v, %v", removed, err)
 	}
-	if err := target.Return(t.Context(), index.Name, map[string]*string{"index.refresh_interval": nil}); err != nil {
+	if err := target.GiveBack(t.Context(), index.Name, map[string]*string{"index.refresh_interval": nil}); err != nil {
 		t.Error(err)
 	}
 	if int(waited.Load()) != len(met) {
@@ -85,16 +86,16 @@ func TestPageForGood(t *testing.T) {
 		if IsGone(err) {
 			t.Errorf("%s: %v is gone", name, err)
 		}
-		wantRefusal(t, err, "status 404 without OpenSearch's words: a proxy in between, or a wrong path in --target?", "curl")
+		wantRefusal(t, err, "status 404 without OpenSearch's words: a proxy in between, or a wrong path in the URL?", string(cluster.NotItself))
 	}
 }
 
 // otherClusterBehindTheURL leads a target that was opened at one cluster to
 // another: what that does not have is not gone.
 func otherClusterBehindTheURL(b bed, other string) {
-	t := b.t
+	t := b.T
 	var at atomic.Value
-	at.Store(b.url)
+	at.Store(b.URL)
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		to, err := url.Parse(at.Load().(string))
 		if err != nil {
@@ -116,7 +117,7 @@ func otherClusterBehindTheURL(b bed, other string) {
 	_, own := target.Write(t.Context(), sealed, batchOf(t, CreateOnly, numbered(1)...))
 	_, holdings := target.Holdings(t.Context())
 	for name, err := range map[string]error{"daily": daily, "reload": reload, "write": write, "write by name": own, "holdings": holdings} {
-		if !errors.Is(err, ErrOtherCluster) || IsGone(err) {
+		if !errors.Is(err, cluster.ErrOtherCluster) || IsGone(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -127,7 +128,7 @@ func TestSealedByAnotherRun(t *testing.T) {
 	b := oldest(t)
 	target := b.open()
 	index := b.loading(target)
-	if err := target.Return(t.Context(), index.Name, nil); err != nil {
+	if err := target.GiveBack(t.Context(), index.Name, nil); err != nil {
 		t.Fatal(err)
 	}
 	got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
@@ -144,15 +145,15 @@ func TestNameIsNotTheIndex(t *testing.T) {
 	b := oldest(t)
 	target := b.open()
 	index := b.plain(target)
-	b.must(http.MethodDelete, "/"+b.index(), "")
+	b.Must(http.MethodDelete, "/"+b.index(), "")
 	got, err := target.Write(t.Context(), index, batchOf(t, CreateOnly, numbered(3)...))
 	if !errors.Is(err, ErrDropped) || got.Fates.Sum() != 0 {
 		t.Errorf("fates %v, %v", got.Fates, err)
 	}
-	if status, _ := b.call(http.MethodGet, "/"+b.index(), ""); status != http.StatusNotFound {
+	if status, _ := b.Call(http.MethodGet, "/"+b.index(), ""); status != http.StatusNotFound {
 		t.Error("writing created the index")
 	}
-	b.must(http.MethodPut, "/"+b.index(), "")
+	b.Must(http.MethodPut, "/"+b.index(), "")
 	got, err = target.Write(t.Context(), index, batchOf(t, CreateOnly, numbered(3)...))
 	if !errors.Is(err, ErrDropped) || got.Fates.Sum() != 0 {
 		t.Errorf("fates %v, %v", got.Fates, err)
@@ -169,7 +170,7 @@ func TestIndexThatCameBackUnderTheBulk(t *testing.T) {
 	b := oldest(t)
 	target := b.through(func(r *http.Request, _ int) faulty.Fault {
 		if isBulk(r) {
-			b.must(http.MethodDelete, "/"+b.index(), "")
+			b.Must(http.MethodDelete, "/"+b.index(), "")
 		}
 		return faulty.Fault{}
 	})
@@ -196,7 +197,7 @@ func TestCreateShared(t *testing.T) {
 			t.Errorf("%+v", index)
 		}
 		holdings, err := target.Holdings(t.Context())
-		if err != nil || len(holdings) != 1 || holdings[0].Origin != origin {
+		if err != nil || len(holdings) != 1 || !holdings[0].Origin.Same(origin) {
 			t.Errorf("%+v, %v", holdings, err)
 		}
 		got, err := target.Write(t.Context(), index, batchOf(t, CreateOnly, numbered(3)...))
@@ -208,9 +209,9 @@ func TestCreateShared(t *testing.T) {
 func TestWrongPathPrefix(t *testing.T) {
 	b := oldest(t)
 	config := b.config()
-	config.URLs = []string{b.url + "/os"}
+	config.URLs = []string{b.URL + "/os"}
 	_, err := Open(t.Context(), config)
-	wantRefusal(t, err, "no such index [os]", "the path in --target")
+	wantRefusal(t, err, "no such index [os]", string(cluster.TakesPath))
 }
 
 // TestClusterThatStarts has no identity for a moment, which is not another one.

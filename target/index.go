@@ -3,36 +3,32 @@ package target
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/orderly"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
-// Origin is where the nodes of an index come from. It is kept in the `_meta`
-// of every index that the tool creates.
-type Origin struct {
-	System   string `json:"system,omitempty"` // PostgreSQL's system identifier, if it may be read
-	Database string `json:"database"`
-	Table    string `json:"table"`
-	Region   string `json:"region,omitempty"`
-	// Shared: Sentry may write to the index as well.
-	Shared bool `json:"shared,omitempty"`
+// indices are the indices of the cluster, and which of them are the backend's.
+type indices struct {
+	*cluster.Cluster
+	backend Backend
 }
-
-// metaKey is the key of Origin in a mapping's `_meta`.
-const metaKey = "nodestore_migrate"
 
 // Index is a daily index that exists.
 type Index struct {
 	Name   string
-	Day    node.Day
+	Daily  bool     // its name is a day's
+	Day    node.Day // of a daily index
 	UUID   string
 	Origin *Origin // nil: it was not created by this tool
 	Behind bool    // the backend's alias leads to it
@@ -69,14 +65,14 @@ const secondLook = 100 * time.Millisecond
 
 // Daily returns a day's index. Since an index that is gone has consequences, ok
 // is false only if two looks do not find it, and the cluster is still the same.
-func (t *Target) Daily(ctx context.Context, day node.Day) (index Index, ok bool, err error) {
-	return t.named(ctx, t.config.Backend.IndexOf(day))
+func (x *indices) Daily(ctx context.Context, day node.Day) (index Index, ok bool, err error) {
+	return x.named(ctx, x.backend.IndexOf(day))
 }
 
 // Reload returns an index as it is now, and whether it still is the one that
 // was known. The zero Index is one that is gone.
-func (t *Target) Reload(ctx context.Context, known Index) (now Index, same bool, err error) {
-	now, ok, err := t.named(ctx, known.Name)
+func (x *indices) Reload(ctx context.Context, known Index) (now Index, same bool, err error) {
+	now, ok, err := x.named(ctx, known.Name)
 	if err != nil || !ok {
 		return Index{}, false, err
 	}
@@ -85,17 +81,26 @@ func (t *Target) Reload(ctx context.Context, known Index) (now Index, same bool,
 }
 
 // named is Daily for any name.
-func (t *Target) named(ctx context.Context, name string) (index Index, ok bool, err error) {
-	err = t.twice(ctx, func() (bool, error) {
-		index, ok, err = t.look(ctx, name)
-		return ok, err
+func (x *indices) named(ctx context.Context, name string) (index Index, ok bool, err error) {
+	err = x.twice(ctx, func() (bool, error) {
+		found, err := x.get(ctx, name)
+		switch {
+		case IsGone(err):
+			return false, nil
+		case err != nil:
+			return false, err
+		case len(found) != 1 || found[0].Name != name:
+			return false, notConcrete(name)
+		}
+		index, ok = found[0], true
+		return true, nil
 	})
 	return index, ok, err
 }
 
 // twice looks again if the first look finds nothing, and makes sure that it was
 // the same cluster both times if the second finds nothing either.
-func (t *Target) twice(ctx context.Context, look func() (found bool, err error)) error {
+func (x *indices) twice(ctx context.Context, look func() (found bool, err error)) error {
 	if found, err := look(); found || err != nil {
 		return err
 	}
@@ -105,27 +110,15 @@ func (t *Target) twice(ctx context.Context, look func() (found bool, err error))
 	if found, err := look(); found || err != nil {
 		return err
 	}
-	return t.sameCluster(ctx)
-}
-
-func (t *Target) look(ctx context.Context, name string) (index Index, ok bool, err error) {
-	found, err := t.get(ctx, name)
-	if IsGone(err) {
-		return Index{}, false, nil
-	}
-	if err != nil {
-		return Index{}, false, err
-	}
-	if len(found) != 1 || found[0].Name != name {
-		return Index{}, false, notConcrete(name)
-	}
-	return found[0], true, nil
+	return x.Same(ctx)
 }
 
 func notConcrete(name string) error {
-	return hint.Add(fmt.Errorf("read index %s: it is an alias", name),
-		"daily indices must be concrete indices: check --index against Sentry's configuration")
+	return cluster.Mistaken(NotConcrete, fmt.Errorf("read index %s: it is an alias", name))
 }
+
+// Blocks names the blocks that keep writes out of the index.
+func (i Index) Blocks() []string { return blocks(i.settings) }
 
 // Durable reports whether the index's answers to writes mean that they are on disk.
 func (i Index) Durable() bool { return i.settings["index.translog.durability"] != "async" }
@@ -133,12 +126,12 @@ func (i Index) Durable() bool { return i.settings["index.translog.durability"] !
 // Loading reports whether the index can be written through LoadingName.
 func (i Index) Loading() bool { return i.loading }
 
-// behindAlias lists the daily indices behind the alias, oldest first.
-func (t *Target) behindAlias(ctx context.Context) ([]Index, error) {
-	alias := t.config.Backend.Alias
+// behindAlias lists the indices behind the alias, by name.
+func (x *indices) behindAlias(ctx context.Context) ([]Index, error) {
+	alias := x.backend.Alias
 	var found []Index
-	err := t.twice(ctx, func() (ok bool, err error) {
-		if found, err = t.get(ctx, alias); IsGone(err) {
+	err := x.twice(ctx, func() (ok bool, err error) {
+		if found, err = x.get(ctx, alias); IsGone(err) {
 			return false, nil
 		}
 		return true, err
@@ -152,20 +145,19 @@ func (t *Target) behindAlias(ctx context.Context) ([]Index, error) {
 				"Sentry wrote to it before the template was there: move its documents into a daily index (_reindex), delete it, then run the same command again")
 		}
 	}
-	sort.Slice(found, func(i, j int) bool { return found[i].Name < found[j].Name })
 	return found, nil
 }
 
-// get reads what an expression leads to; wildcards also find closed and hidden indices.
-func (t *Target) get(ctx context.Context, expression string) ([]Index, error) {
+// get reads what an expression leads to, by name; wildcards also find closed and hidden indices.
+func (x *indices) get(ctx context.Context, expression string) ([]Index, error) {
 	var answer map[string]description
-	err := t.ask(ctx, http.MethodGet, "/"+url.PathEscape(expression)+"?expand_wildcards=all", nil, &answer)
+	err := x.Ask(ctx, http.MethodGet, "/"+url.PathEscape(expression)+"?expand_wildcards=all", nil, &answer)
 	if err != nil {
 		return nil, fmt.Errorf("read index %s: %w", expression, err)
 	}
 	found := make([]Index, 0, len(answer))
 	for name, d := range answer {
-		index, err := t.describe(name, d)
+		index, err := x.describe(name, d)
 		if err != nil {
 			return nil, fmt.Errorf("read index %s: %w", name, err)
 		}
@@ -175,22 +167,21 @@ func (t *Target) get(ctx context.Context, expression string) ([]Index, error) {
 	return found, nil
 }
 
-func (t *Target) describe(name string, d description) (index Index, err error) {
-	index = Index{Name: name, aliases: d.Aliases}
-	if index.settings, err = flatSettings(d.Settings); err != nil {
-		return index, err
-	}
+func (x *indices) describe(name string, d description) (index Index, err error) {
+	index = Index{Name: name, settings: flat(d.Settings), aliases: d.Aliases}
 	if index.Origin, err = originOf(d.Mappings); err != nil {
 		return index, err
 	}
-	var daily bool
-	index.Day, daily = t.config.Backend.DayOf(name)
-	_, index.Behind = d.Aliases[t.config.Backend.Alias]
+	index.Day, index.Daily = x.backend.DayOf(name)
+	_, index.Behind = d.Aliases[x.backend.Alias]
 	_, index.loading = d.Aliases[LoadingName(name)]
 	index.UUID = index.settings["index.uuid"]
-	index.problem = t.config.Backend.unfit(d, index.settings)
-	if index.problem.text == "" && daily && !index.Behind {
-		index.problem = outside(t.config.Backend.Alias)
+	index.problem = x.backend.unfit(d, index.settings)
+	if index.problem.text == "" && index.Daily && !index.Behind {
+		index.problem = problem{
+			text:   fmt.Sprintf("it is named like a daily index but is not behind alias %s: Sentry would not find what goes there", x.backend.Alias),
+			remedy: "add it to the alias (POST /_aliases), or remove it",
+		}
 	}
 	return index, nil
 }
@@ -216,85 +207,90 @@ func originOf(mappings json.RawMessage) (*Origin, error) {
 	return &origin, nil
 }
 
+// LoadingName is the name through which an index is written while it is
+// loaded. It is an alias of that index alone: when somebody drops the index,
+// the alias goes with it and writes fail, where a write to the index's own
+// name would silently create it again.
+func LoadingName(index string) string { return "nodestore-migrate-" + index }
+
+// PutIndex creates an index. Primaries that no node may hold are an error: nothing
+// would ever be written there.
+func (x *indices) PutIndex(ctx context.Context, name string, body any) error {
+	var answer struct {
+		Acknowledged bool `json:"shards_acknowledged"`
+	}
+	err := x.Ask(ctx, http.MethodPut, "/"+url.PathEscape(name), body, &answer)
+	if err == nil && !answer.Acknowledged {
+		err = x.explain(ctx, name)
+	}
+	if err != nil {
+		return fmt.Errorf("create index %s: %w", name, err)
+	}
+	return nil
+}
+
+// explain says in one line why a primary of an index has no node, if no node may
+// ever have it.
+func (x *indices) explain(ctx context.Context, name string) error {
+	var rows []struct{ Shard, Prirep, State string }
+	if err := x.Ask(ctx, http.MethodGet, "/_cat/shards/"+url.PathEscape(name)+"?format=json&h=shard,prirep,state", nil, &rows); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.Prirep != "p" || row.State != "UNASSIGNED" {
+			continue
+		}
+		var why struct {
+			Can   string `json:"can_allocate"`
+			Nodes []struct {
+				Deciders []struct{ Decider, Explanation string }
+			} `json:"node_allocation_decisions"`
+		}
+		shard, _ := strconv.Atoi(row.Shard) // a number, by its column
+		question := map[string]any{"index": name, "shard": shard, "primary": true}
+		if err := x.Ask(ctx, http.MethodPost, "/_cluster/allocation/explain", question, &why); err != nil {
+			return err
+		}
+		if why.Can != "no" {
+			continue // it will have one
+		}
+		text := "no node may hold shard " + row.Shard
+		if len(why.Nodes) > 0 && len(why.Nodes[0].Deciders) > 0 {
+			first := why.Nodes[0].Deciders[0]
+			text += fmt.Sprintf(": %s: %s", first.Decider, first.Explanation)
+		}
+		return hint.Add(errors.New(text), "correct the allocation rule in the template or the cluster's settings, or make room; DELETE /"+name+", which is empty, and run the same command again")
+	}
+	return nil
+}
+
 // Refresh makes all that was written to indices visible to searches.
-func (t *Target) Refresh(ctx context.Context, names ...string) error {
+func (x *indices) Refresh(ctx context.Context, names ...string) error {
 	list := strings.Join(names, ",")
-	if err := t.onAllShards(ctx, "/"+url.PathEscape(list)+"/_refresh"); err != nil {
+	if err := x.OnAllShards(ctx, "/"+url.PathEscape(list)+"/_refresh"); err != nil {
 		return fmt.Errorf("refresh index %s: %w", list, err)
 	}
 	return nil
 }
 
 // Flush commits an index's segments to disk.
-func (t *Target) Flush(ctx context.Context, name string) error {
-	if err := t.onAllShards(ctx, "/"+url.PathEscape(name)+"/_flush"); err != nil {
+func (x *indices) Flush(ctx context.Context, name string) error {
+	if err := x.OnAllShards(ctx, "/"+url.PathEscape(name)+"/_flush"); err != nil {
 		return fmt.Errorf("flush index %s: %w", name, err)
 	}
 	return nil
 }
 
-// onAllShards posts what no shard may fail to do. Replicas without a node count
-// as neither failed nor successful.
-func (t *Target) onAllShards(ctx context.Context, path string) error {
-	var patience backoff
-	for {
-		var answer wholeness
-		if err := t.ask(ctx, http.MethodPost, path, nil, &answer); err != nil {
-			return err
-		}
-		if answer.Shards.Failed == 0 {
-			return nil
-		}
-		cause := fmt.Errorf("%w: %d of %d shards failed", ErrIncomplete, answer.Shards.Failed, answer.Shards.Total)
-		if err := t.pause(ctx, &patience, cause); err != nil {
-			return err
-		}
-	}
-}
-
-// Count counts the documents that a search in the index or alias would see.
-func (t *Target) Count(ctx context.Context, name string) (int64, error) {
-	n, err := t.count(ctx, name, nil)
-	if err != nil {
-		return 0, fmt.Errorf("count index %s: %w", name, err)
-	}
-	return n, nil
-}
-
-// Return gives borrowed settings back and ends the loading of an index. An
-// index that is gone has nothing to get back.
-func (t *Target) Return(ctx context.Context, name string, settings map[string]*string) error {
-	if err := t.endLoading(ctx, name); err != nil {
-		return err
-	}
-	if len(settings) == 0 {
-		return nil // the server refuses a change of nothing
-	}
-	err := t.ask(ctx, http.MethodPut, "/"+url.PathEscape(name)+"/_settings", settings, nil)
-	if err == nil || IsGone(err) {
-		return nil
-	}
-	return fmt.Errorf("restore settings of index %s: %w", name, err)
-}
-
-func (t *Target) endLoading(ctx context.Context, name string) error {
-	err := t.ask(ctx, http.MethodDelete, "/"+url.PathEscape(name)+"/_alias/"+url.PathEscape(LoadingName(name)), nil, nil)
-	if err == nil || IsGone(err) {
-		return nil
-	}
-	return fmt.Errorf("remove alias %s: %w", LoadingName(name), err)
-}
-
 // Green waits until every copy of an index's shards is there, at most for the
 // given time. It reports whether they are.
-func (t *Target) Green(ctx context.Context, name string, patience time.Duration) (bool, error) {
+func (x *indices) Green(ctx context.Context, name string, patience time.Duration) (bool, error) {
 	deadline := time.Now().Add(patience)
 	for {
-		var answer Health
+		var answer struct{ Status string }
 		wait := min(max(time.Until(deadline), time.Millisecond), time.Minute)
 		path := fmt.Sprintf("/_cluster/health/%s?wait_for_status=green&timeout=%dms", url.PathEscape(name), wait.Milliseconds())
-		err := t.ask(ctx, http.MethodGet, path, nil, &answer)
-		if statusOf(err) != http.StatusRequestTimeout { // how the server says that the time is over
+		err := x.Ask(ctx, http.MethodGet, path, nil, &answer)
+		if cluster.StatusOf(err) != http.StatusRequestTimeout { // how the server says that the time is over
 			return err == nil && answer.Status == "green", err
 		}
 		if time.Now().After(deadline) {
@@ -303,26 +299,10 @@ func (t *Target) Green(ctx context.Context, name string, patience time.Duration)
 	}
 }
 
-// flatSettings turns nested settings into dotted keys with string values.
-func flatSettings(raw json.RawMessage) (map[string]string, error) {
-	flat := make(map[string]string)
-	if len(raw) == 0 {
-		return flat, nil
+// Drop deletes an index.
+func (x *indices) Drop(ctx context.Context, name string) error {
+	if err := x.Ask(ctx, http.MethodDelete, "/"+url.PathEscape(name), nil, nil); err != nil {
+		return fmt.Errorf("delete index %s: %w", name, err)
 	}
-	var nested map[string]any
-	if err := json.Unmarshal(raw, &nested); err != nil {
-		return nil, fmt.Errorf("decode settings: %w", err)
-	}
-	flatten("", nested, flat)
-	return flat, nil
-}
-
-func flatten(prefix string, nested map[string]any, flat map[string]string) {
-	for key, value := range nested {
-		if inner, ok := value.(map[string]any); ok {
-			flatten(prefix+key+".", inner, flat)
-			continue
-		}
-		flat[prefix+key] = fmt.Sprint(value)
-	}
+	return nil
 }

@@ -15,8 +15,8 @@ import (
 // settings are the index's settings as a GET gives them, flat. Those that the
 // server makes up for each index are left out.
 func (b bed) settings() map[string]any {
-	b.t.Helper()
-	answer := b.must(http.MethodGet, "/"+b.index()+"/_settings?flat_settings=true", "")
+	b.T.Helper()
+	answer := b.Must(http.MethodGet, "/"+b.index()+"/_settings?flat_settings=true", "")
 	settings := answer[b.index()].(map[string]any)["settings"].(map[string]any)
 	maps.DeleteFunc(settings, func(name string, _ any) bool {
 		return name == "index.uuid" || name == "index.creation_date" || name == "index.provided_name" || strings.HasPrefix(name, "index.version.")
@@ -25,8 +25,8 @@ func (b bed) settings() map[string]any {
 }
 
 func (b bed) aliases() map[string]any {
-	b.t.Helper()
-	answer := b.must(http.MethodGet, "/"+b.index()+"/_alias", "")
+	b.T.Helper()
+	answer := b.Must(http.MethodGet, "/"+b.index()+"/_alias", "")
 	return answer[b.index()].(map[string]any)["aliases"].(map[string]any)
 }
 
@@ -52,12 +52,12 @@ func TestBorrowedSettingsAreGivenBack(t *testing.T) {
 	for name, test := range loanTemplates() {
 		t.Run(name, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, b bed) {
-				b.must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
+				b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
 					`{"index_patterns":[%q],"template":{"settings":{%s},"aliases":{%q:{}},%s}}`,
 					b.backend.Pattern, test.settings, b.backend.Alias, mapped(`"data":{"type":"binary","store":true},`+dateField)))
-				b.must(http.MethodPut, "/"+b.index(), "")
+				b.Must(http.MethodPut, "/"+b.index(), "")
 				asSentry := b.settings()
-				b.must(http.MethodDelete, "/"+b.index(), "")
+				b.Must(http.MethodDelete, "/"+b.index(), "")
 				b.borrowAndReturn(b.open(), asSentry, test.loading)
 			})
 		})
@@ -65,10 +65,10 @@ func TestBorrowedSettingsAreGivenBack(t *testing.T) {
 }
 
 func (b bed) borrowAndReturn(target *Target, asSentry map[string]any, loading string) {
-	t := b.t
+	t := b.T
 	loan, err := target.Loan(t.Context(), b.index())
-	if err != nil || fmt.Sprint(loan.Loading) != loading || len(loan.Return) != len(loan.Loading) {
-		t.Fatalf("loan %v, %v, %v; want %s", loan.Loading, loan.Return, err, loading)
+	if err != nil || fmt.Sprint(loan.Settings) != loading || len(loan.Before) != len(loan.Settings) {
+		t.Fatalf("loan %v, %v, %v; want %s", loan.Settings, loan.Before, err, loading)
 	}
 	origin := Origin{System: "7", Database: "sentry", Table: "nodestore_node", Region: "de"}
 	if err := target.Create(t.Context(), b.index(), loan, origin); err != nil {
@@ -79,13 +79,13 @@ func (b bed) borrowAndReturn(target *Target, asSentry map[string]any, loading st
 		t.Errorf("index %+v, origin %+v", index, index.Origin)
 	}
 	settings := b.settings()
-	for name, value := range loan.Loading {
+	for name, value := range loan.Settings {
 		if settings[name] != value {
 			t.Errorf("while loading, %s is %v", name, settings[name])
 		}
 	}
 	for range 2 { // as after a crash between this and the checkpoint
-		if err := target.Return(t.Context(), b.index(), loan.Return); err != nil {
+		if err := target.GiveBack(t.Context(), b.index(), loan.Before); err != nil {
 			t.Fatalf("%v\n%s", err, hint.Of(err))
 		}
 		if settings := b.settings(); fmt.Sprint(settings) != fmt.Sprint(asSentry) {
@@ -103,7 +103,7 @@ func (b bed) borrowAndReturn(target *Target, asSentry map[string]any, loading st
 func TestReturnOfWhatIsGone(t *testing.T) {
 	eachVersion(t, func(t *testing.T, b bed) {
 		one := "1"
-		if err := b.open().Return(t.Context(), b.index(), map[string]*string{"index.number_of_replicas": &one}); err != nil {
+		if err := b.open().GiveBack(t.Context(), b.index(), map[string]*string{"index.number_of_replicas": &one}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -158,10 +158,10 @@ func TestAdminCallsSurviveABrokenConnection(t *testing.T) {
 			if err := target.Flush(t.Context(), b.index()); err != nil {
 				t.Error(err)
 			}
-			if err := target.Return(t.Context(), b.index(), map[string]*string{"index.refresh_interval": nil}); err != nil {
+			if err := target.GiveBack(t.Context(), b.index(), map[string]*string{"index.refresh_interval": nil}); err != nil {
 				t.Error(err)
 			}
-			if count, err := target.Count(t.Context(), b.backend.Alias); count != 2 || err != nil {
+			if count, err := target.Count(t.Context(), b.backend.Alias, nil); count != 2 || err != nil {
 				t.Errorf("count %d, %v", count, err)
 			}
 			if sight, err := target.Read(t.Context(), "n1"); err != nil || inner(t, sight.Data) != "1" {
@@ -181,7 +181,7 @@ func TestGreen(t *testing.T) {
 		if green, err := target.Green(t.Context(), b.index(), time.Minute); !green || err != nil {
 			t.Errorf("without replicas: %v, %v", green, err)
 		}
-		b.must(http.MethodPut, "/"+b.index()+"/_settings", `{"number_of_replicas":1}`)
+		b.Must(http.MethodPut, "/"+b.index()+"/_settings", `{"number_of_replicas":1}`)
 		if green, err := target.Green(t.Context(), b.index(), 100*time.Millisecond); green || err != nil {
 			t.Errorf("with a replica and no node for it: %v, %v", green, err)
 		}

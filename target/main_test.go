@@ -2,10 +2,10 @@ package target
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +21,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // TestMain also finds goroutines that outlive a target: every test closes its own.
@@ -28,97 +29,48 @@ func TestMain(m *testing.M) {
 	os.Exit(testservers.RunWithoutLeaks(m))
 }
 
-// bed is one test's own corner of a shared server: a backend whose names no
-// other test has.
+// bed is one test's corner with a backend whose names are of it.
 type bed struct {
-	t       *testing.T
-	url     string
+	testservers.Corner
 	backend Backend
 }
 
-// eachVersion runs a test on every supported server, each time in a corner of its own.
 func eachVersion(t *testing.T, test func(t *testing.T, b bed)) {
-	t.Parallel()
-	for _, version := range testservers.OpenSearchVersions() {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			test(t, newBed(t, testservers.OpenSearch(t, version)))
-		})
-	}
+	testservers.EachCorner(t, func(t *testing.T, c testservers.Corner) { test(t, bedIn(c)) })
 }
 
-// oldest is a corner of the oldest server.
-func oldest(t *testing.T) bed {
-	t.Parallel()
-	return newBed(t, testservers.OpenSearch(t, testservers.OpenSearchVersions()[0]))
-}
+func oldest(t *testing.T) bed { return bedIn(testservers.OldestCorner(t)) }
 
-func newBed(t *testing.T, server string) bed {
-	t.Helper()
-	name := "nm-" + strings.ToLower(rand.Text()[:10])
-	b := bed{t: t, url: server, backend: Backend{
-		Alias: name, Template: name, Index: name + "-{date}", Pattern: name + "-*",
+func newBed(t *testing.T, server string) bed { return bedIn(testservers.NewCorner(t, server)) }
+
+func bedIn(c testservers.Corner) bed {
+	return bed{c, Backend{
+		Alias: c.Name, Template: c.Name, Index: c.Name + "-{date}", Pattern: c.Name + "-*",
 		Codec: "best_compression", Shards: 1, Replicas: 0,
 	}}
-	t.Cleanup(func() {
-		b.call(http.MethodDelete, "/"+name+"-*", "")
-		b.call(http.MethodDelete, "/_index_template/"+name+"*", "")
-	})
-	return b
-}
-
-// call sends a plain request and returns the answer's status and body. Its
-// context is not the test's own, which has ended when a cleanup runs.
-func (b bed) call(method, path, body string) (status int, answer map[string]any) {
-	b.t.Helper()
-	request, err := http.NewRequestWithContext(context.WithoutCancel(b.t.Context()), method, b.url+path, strings.NewReader(body))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		b.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return response.StatusCode, answer
-}
-
-// must is call for what has to succeed.
-func (b bed) must(method, path, body string) map[string]any {
-	b.t.Helper()
-	status, answer := b.call(method, path, body)
-	if status >= http.StatusMultipleChoices {
-		b.t.Fatalf("%s %s: status %d: %v", method, path, status, answer)
-	}
-	return answer
 }
 
 // config is for a target that gives up soon.
 func (b bed) config() Config {
-	return Config{URLs: []string{b.url}, Backend: b.backend, Patience: 20 * time.Second}
+	return Config{Config: cluster.Config{URLs: []string{b.URL}, Patience: 20 * time.Second}, Backend: b.backend}
 }
 
-func (b bed) open() *Target { return openTarget(b.t, b.config()) }
+func (b bed) open() *Target { return openTarget(b.T, b.config()) }
 
 // through opens a target behind a proxy.
 func (b bed) through(rule faulty.Rule) *Target {
-	b.t.Helper()
-	return openTarget(b.t, b.behind(rule))
+	b.T.Helper()
+	return openTarget(b.T, b.behind(rule))
 }
 
 func (b bed) behind(rule faulty.Rule) Config {
-	b.t.Helper()
-	server, err := url.Parse(b.url)
+	b.T.Helper()
+	server, err := url.Parse(b.URL)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	config := b.config()
-	config.URLs = []string{faulty.NewHTTPProxy(b.t, server.Host, rule).URL()}
+	config.URLs = []string{faulty.NewHTTPProxy(b.T, server.Host, rule).URL()}
 	return config
 }
 
@@ -139,47 +91,47 @@ func (b bed) index() string { return b.backend.IndexOf(today) }
 
 // loading writes the template and creates the index of today for loading.
 func (b bed) loading(target *Target) Index {
-	b.t.Helper()
-	ctx := b.t.Context()
+	b.T.Helper()
+	ctx := b.T.Context()
 	if _, err := target.EnsureTemplate(ctx); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	loan, err := target.Loan(ctx, b.index())
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	if err := target.Create(ctx, b.index(), loan, Origin{Database: "sentry", Table: "nodestore_node"}); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return b.daily(target)
 }
 
 // plain writes the template and creates the index of today as Sentry would.
 func (b bed) plain(target *Target) Index {
-	b.t.Helper()
-	if _, err := target.EnsureTemplate(b.t.Context()); err != nil {
-		b.t.Fatal(err)
+	b.T.Helper()
+	if _, err := target.EnsureTemplate(b.T.Context()); err != nil {
+		b.T.Fatal(err)
 	}
-	b.must(http.MethodPut, "/"+b.index(), "")
+	b.Must(http.MethodPut, "/"+b.index(), "")
 	return b.daily(target)
 }
 
 func (b bed) daily(target *Target) Index {
-	b.t.Helper()
-	index, ok, err := target.Daily(b.t.Context(), today)
+	b.T.Helper()
+	index, ok, err := target.Daily(b.T.Context(), today)
 	if err != nil || !ok {
-		b.t.Fatalf("daily index %s: found %v, %v", b.index(), ok, err)
+		b.T.Fatalf("daily index %s: found %v, %v", b.index(), ok, err)
 	}
 	return index
 }
 
 // mustRead is Read after a refresh.
 func (b bed) mustRead(target *Target, id string) Sight {
-	b.t.Helper()
-	b.must(http.MethodPost, "/"+b.backend.Alias+"/_refresh", "")
-	sight, err := target.Read(b.t.Context(), id)
+	b.T.Helper()
+	b.Must(http.MethodPost, "/"+b.backend.Alias+"/_refresh", "")
+	sight, err := target.Read(b.T.Context(), id)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return sight
 }
@@ -274,13 +226,18 @@ func wantFates(t testing.TB, got Outcome, err error, want node.Fates) {
 	}
 }
 
-// wantRefusal fails unless an error and its remedy hold these words.
+// wantRefusal fails unless an error and its remedy, or the mistake that it comes
+// from, hold these words.
 func wantRefusal(t testing.TB, err error, text, remedy string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), text) {
 		t.Fatalf("error %v, want %q", err, text)
 	}
-	if !strings.Contains(hint.Of(err), remedy) {
-		t.Errorf("%v: remedy %q, want %q", err, hint.Of(err), remedy)
+	mends := hint.Of(err)
+	if mistaken, ok := errors.AsType[*cluster.MistakeError](err); ok {
+		mends += string(mistaken.Mistake)
+	}
+	if !strings.Contains(mends, remedy) {
+		t.Errorf("%v: remedy %q, want %q", err, mends, remedy)
 	}
 }

@@ -1,12 +1,23 @@
 package target
 
 import (
-	"context"
 	"fmt"
 	"slices"
-
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
+
+// Origin is where the nodes of an index come from. It is kept in the `_meta`
+// of every index that the tool creates.
+type Origin struct {
+	System   string `json:"system,omitempty"` // PostgreSQL's system identifier, if it may be read
+	Database string `json:"database"`
+	Table    string `json:"table"`
+	Region   string `json:"region,omitempty"`
+	// Shared: Sentry may write to the index as well.
+	Shared bool `json:"shared,omitempty"`
+}
+
+// metaKey is the key of Origin in a mapping's `_meta`.
+const metaKey = "nodestore_migrate"
 
 // Same reports whether two origins are one source. The system identifier and
 // the region may be unknown on one side; then the other of them has to agree,
@@ -50,27 +61,3 @@ type Origins []Origin
 
 // Have reports whether an origin is one of them.
 func (o Origins) Have(origin Origin) bool { return slices.ContainsFunc(o, origin.Same) }
-
-// CheckOrigin makes sure that all that this tool made behind the alias came
-// from the same source as this run's nodes, whichever machine and checkpoint
-// it was made with (promise 9). Indices that Sentry made have no origin and
-// are not asked.
-func (t *Target) CheckOrigin(ctx context.Context, origins Origins) error {
-	existing, err := t.behindAlias(ctx)
-	if err != nil {
-		return err
-	}
-	for _, index := range existing {
-		if index.Origin != nil && !origins.Have(*index.Origin) {
-			return t.otherOrigin(index, origins[0])
-		}
-	}
-	return nil
-}
-
-func (t *Target) otherOrigin(index Index, origin Origin) error {
-	return hint.Add(fmt.Errorf("index %s behind alias %s was filled from %s: this run reads %s", index.Name, t.config.Backend.Alias, index.Origin, origin),
-		"documents do not say which region they are from, so one region goes to one alias: give this source an alias and an index prefix of its own, "+
-			"or a cluster of its own. If it is the same data under another name or server, run migrate --source-moved with the --checkpoint that they were filled with, "+
-			"or remove the indices that were filled before")
-}

@@ -62,11 +62,11 @@ func TestSecondRegionBehindOneAlias(t *testing.T) {
 		if err := target.CheckOrigin(ctx, Origins{us}); err != nil {
 			t.Errorf("the same region again: %v", err)
 		}
-		wantRefusal(t, b.open().CheckOrigin(ctx, Origins{de}), "was filled from region us", "one region goes to one alias")
+		wantRefusal(t, b.open().CheckOrigin(ctx, Origins{de}), "was filled from region us", string(OtherOrigin))
 
 		other := b
 		other.backend.Alias += "-other"
-		b.must(http.MethodPost, "/_aliases", `{"actions":[{"add":{"index":"`+b.index()+`","alias":"`+other.backend.Alias+`"}}]}`)
+		b.Must(http.MethodPost, "/_aliases", `{"actions":[{"add":{"index":"`+b.index()+`","alias":"`+other.backend.Alias+`"}}]}`)
 		if err := other.open().CheckOrigin(ctx, Origins{de}); err != nil {
 			t.Errorf("another alias: %v", err)
 		}

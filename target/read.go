@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
+
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // Sight is what Sentry sees of an id.
@@ -21,41 +22,33 @@ type Sight struct {
 // exactly one document, a get of its stored field data. Unlike Sentry it asks
 // the primaries: what a replica lacks for a moment comes by itself, and must not
 // be blamed on the copy.
-func (t *Target) Read(ctx context.Context, id string) (Sight, error) {
-	op := fmt.Sprintf("read %q through alias %s", id, t.config.Backend.Alias)
+func (d *documents) Read(ctx context.Context, id string) (Sight, error) {
+	op := fmt.Sprintf("read %q through alias %s", id, d.alias)
 	query := map[string]any{
 		"query": map[string]any{"term": map[string]any{"_id": id}}, "track_total_hits": true,
-		"_source": false, "docvalue_fields": millisField(),
+		"_source": false, "docvalue_fields": cluster.MillisField(),
 	}
-	var found hits[hit]
-	err := t.search(ctx, t.config.Backend.Alias, query, &found)
+	var found cluster.Hits[hit]
+	err := d.Search(ctx, d.alias, query, &found)
 	if IsGone(err) {
 		return Sight{Millis: -1}, nil // there is no index yet
 	}
 	if err != nil {
 		return Sight{}, fmt.Errorf("%s: %w", op, err)
 	}
-	sight := Sight{Copies: found.total(), Millis: -1}
+	sight := Sight{Copies: found.Total(), Millis: -1}
 	if sight.Copies != 1 || len(found.Hits.Hits) != 1 {
 		return sight, nil
 	}
 	one := found.Hits.Hits[0]
 	sight.Index = one.Index
-	if len(one.Fields.Timestamp) > 0 {
-		millis, err := strconv.ParseInt(one.Fields.Timestamp[0], 10, 64)
-		if err != nil {
-			return Sight{}, fmt.Errorf("%s: decode the answer: %w", op, err)
-		}
-		sight.Millis = millis
+	if sight.Millis, err = one.Fields.Timestamp.Value(); err != nil {
+		return Sight{}, fmt.Errorf("%s: decode the answer: %w", op, err)
 	}
-	var got struct {
-		Fields struct {
-			Data []string `json:"data"`
-		} `json:"fields"`
-	}
+	var got struct{ Fields struct{ Data []string } }
 	path := "/" + url.PathEscape(sight.Index) + "/_doc/" + url.PathEscape(id) + "?stored_fields=data&preference=_primary"
-	err = t.ask(ctx, http.MethodGet, path, nil, &got)
-	if IsGone(err) || typeOf(err) == typeDocumentMissing {
+	err = d.Ask(ctx, http.MethodGet, path, nil, &got)
+	if IsGone(err) || cluster.TypeOf(err) == cluster.DocumentMissing {
 		return sight, nil
 	}
 	if err != nil {

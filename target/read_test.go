@@ -15,8 +15,8 @@ func TestReadSeesWhatSentrySees(t *testing.T) {
 		index := b.loading(target)
 		got, err := target.Write(t.Context(), index, batchOf(t, Versioned, row{"once", noon, "once"}, row{"twice", noon, "older"}))
 		wantFates(t, got, err, node.Fates{node.Stored: 2})
-		b.must(http.MethodPut, "/"+b.backend.IndexOf(today+1)+"/_doc/twice", `{"data":"x","timestamp":"2024-10-05T00:00:00+00:00"}`)
-		b.must(http.MethodPut, "/"+b.backend.IndexOf(today+1)+"/_doc/without", `{"timestamp":"2024-10-05T00:00:00+00:00"}`)
+		b.Must(http.MethodPut, "/"+b.backend.IndexOf(today+1)+"/_doc/twice", `{"data":"x","timestamp":"2024-10-05T00:00:00+00:00"}`)
+		b.Must(http.MethodPut, "/"+b.backend.IndexOf(today+1)+"/_doc/without", `{"timestamp":"2024-10-05T00:00:00+00:00"}`)
 
 		sight := b.mustRead(target, "once")
 		if sight.Copies != 1 || sight.Index != b.index() || inner(t, sight.Data) != "once" {
@@ -31,7 +31,7 @@ func TestReadSeesWhatSentrySees(t *testing.T) {
 		if sight = b.mustRead(target, "without"); sight.Copies != 1 || sight.Data != nil {
 			t.Errorf("without: %+v", sight)
 		}
-		if count, err := target.Count(t.Context(), b.backend.Alias); count != 4 || err != nil {
+		if count, err := target.Count(t.Context(), b.backend.Alias, nil); count != 4 || err != nil {
 			t.Errorf("count %d, %v", count, err)
 		}
 	})
@@ -79,8 +79,8 @@ func TestErrorOfReadHoldsNoPayload(t *testing.T) {
 			if _, err := target.EnsureTemplate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.must(http.MethodPut, "/"+b.index()+"/_doc/a", `{"data":"`+data+`","timestamp":0}`)
-			b.must(http.MethodPost, "/"+b.index()+"/_refresh", "")
+			b.Must(http.MethodPut, "/"+b.index()+"/_doc/a", `{"data":"`+data+`","timestamp":0}`)
+			b.Must(http.MethodPost, "/"+b.index()+"/_refresh", "")
 			_, err := target.Read(t.Context(), "a")
 			if err == nil || strings.Contains(err.Error(), data[:16]) {
 				t.Errorf("status %d, answer %.20s: %v", status, answer, err)

@@ -22,7 +22,9 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // maxContent is the limit of a request to the secure server.
@@ -54,7 +56,7 @@ func TestSecureServer(t *testing.T) {
 func secured(server *testbed.OpenSearch, change func(*Config)) Config {
 	b := defaults()
 	b.Codec = "best_compression"
-	config := Config{URLs: []string{server.URL()}, Username: server.Username(), Password: server.Password(), CA: server.CA(), Backend: b}
+	config := Config{Config: cluster.Config{URLs: []string{server.URL()}, Username: server.Username(), Password: server.Password(), CA: server.CA()}, Backend: b}
 	change(&config)
 	return config
 }
@@ -109,19 +111,19 @@ func refusesToOpen(t *testing.T, server *testbed.OpenSearch) {
 		change       func(*Config)
 		text, remedy string
 	}{
-		"unknown authority": {func(c *Config) { c.CA = nil }, "certificate", "--target-ca"},
-		"other authority":   {func(c *Config) { c.CA = ca }, "certificate", "--target-ca"},
-		"other fingerprint": {func(c *Config) { c.Fingerprint = strings.Repeat("ab:", 31) + "ab" }, "has the fingerprint " + fingerprint(t, server), "--target-fingerprint"},
+		"unknown authority": {func(c *Config) { c.CA = nil }, "certificate", string(cluster.Untrusted)},
+		"other authority":   {func(c *Config) { c.CA = ca }, "certificate", string(cluster.Untrusted)},
+		"other fingerprint": {func(c *Config) { c.Fingerprint = strings.Repeat("ab:", 31) + "ab" }, "has the fingerprint " + fingerprint(t, server), string(cluster.OtherPrint)},
 		"no fingerprint":    {func(c *Config) { c.Fingerprint = "abc" }, "not a SHA-256", "openssl"},
-		"no authority":      {func(c *Config) { c.CA = []byte("x") }, "no PEM certificate", "BEGIN CERTIFICATE"},
-		"broken authority":  {func(c *Config) { c.CA = []byte(otherCA) }, "no PEM certificate", "BEGIN CERTIFICATE"},
-		"plain HTTP":        {func(c *Config) { c.URLs = []string{plain} }, plain, "https://"},
-		"wrong password":    {func(c *Config) { c.Password = secret }, "status 401", "--target-password-file"},
-		"no password":       {func(c *Config) { c.Username, c.Password = "", "" }, "status 401", "--target-password-file"},
+		"no authority":      {func(c *Config) { c.CA = []byte("x") }, "no PEM certificate", string(cluster.NoCA)},
+		"broken authority":  {func(c *Config) { c.CA = []byte(otherCA) }, "no PEM certificate", string(cluster.NoCA)},
+		"plain HTTP":        {func(c *Config) { c.URLs = []string{plain} }, plain, string(cluster.WantsTLS)},
+		"wrong password":    {func(c *Config) { c.Password = secret }, "status 401", string(cluster.Credentials)},
+		"no password":       {func(c *Config) { c.Username, c.Password = "", "" }, "status 401", string(cluster.Credentials)},
 		"password in URL": {func(c *Config) {
 			c.URLs = []string{strings.Replace(server.URL(), "://", "://admin:"+secret+"@", 1)}
 			c.Username, c.Password = "", ""
-		}, "status 401", "--target-password-file"},
+		}, "status 401", string(cluster.Credentials)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(t.Context(), secured(server, test.change))
@@ -133,28 +135,24 @@ func refusesToOpen(t *testing.T, server *testbed.OpenSearch) {
 	}
 }
 
-// meetsPrivileges: a user who may do nothing.
+// meetsPrivileges: a user who may do nothing, at first or any more.
 func meetsPrivileges(t *testing.T, server *testbed.OpenSearch) {
 	const password = "May-d0-not-a-thing!"
 	admin := openTarget(t, secured(server, func(*Config) {}))
-	var answer any
-	err := admin.ask(t.Context(), http.MethodPut, "/_plugins/_security/api/internalusers/nobody", map[string]string{"password": password}, &answer)
-	if err != nil {
-		t.Fatal(err)
+	may := func(roles ...string) {
+		user := map[string]any{"password": password, "opendistro_security_roles": append([]string{}, roles...)}
+		if err := admin.Ask(t.Context(), http.MethodPut, "/_plugins/_security/api/internalusers/nobody", user, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
+	may()
 	config := secured(server, func(c *Config) { c.Username, c.Password = "nobody", password })
-	_, err = Open(t.Context(), config)
+	_, err := Open(t.Context(), config)
 	wantRefusal(t, err, "status 403", "cluster_monitor")
 
-	// A target of somebody whose privileges are taken away meanwhile.
-	target := &Target{config: config, identity: admin.identity}
-	if target.http, err = newTransport(config); err != nil {
-		t.Fatal(err)
-	}
-	if err := target.connect(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(target.Close)
+	may("all_access")
+	target := openTarget(t, config)
+	may()
 	index := Index{Name: target.Backend().IndexOf(today)}
 	for name, call := range map[string]func(context.Context) error{
 		"write": func(ctx context.Context) error {
@@ -164,19 +162,19 @@ func meetsPrivileges(t *testing.T, server *testbed.OpenSearch) {
 		"template": func(ctx context.Context) error { _, err := target.EnsureTemplate(ctx); return err },
 		"contract": func(ctx context.Context) error { return target.CheckContract(ctx, today) },
 		"create": func(ctx context.Context) error {
-			return target.Create(ctx, index.Name, Loan{Loading: map[string]string{}}, Origin{})
+			return target.Create(ctx, index.Name, Loan{Settings: map[string]string{}}, Origin{})
 		},
 		"daily": func(ctx context.Context) error { _, _, err := target.Daily(ctx, today); return err },
 		"read":  func(ctx context.Context) error { _, err := target.Read(ctx, "a"); return err },
 	} {
-		if err := call(t.Context()); err == nil || statusOf(err) != http.StatusForbidden || !strings.Contains(hint.Of(err), "manage_index_templates") {
+		if err := call(t.Context()); err == nil || cluster.StatusOf(err) != http.StatusForbidden || !strings.Contains(hint.Of(err), "manage_index_templates") {
 			t.Errorf("%s: %v, remedy %q", name, err, hint.Of(err))
 		}
 	}
 }
 
 func splitsAtTheServersLimit(t *testing.T, server *testbed.OpenSearch) {
-	b := bed{t: t, backend: defaults()}
+	b := bed{testservers.Corner{T: t}, defaults()}
 	b.backend.Codec, b.backend.Replicas = "best_compression", 0
 	target := openTarget(t, secured(server, func(c *Config) { c.Backend = b.backend }))
 	index := b.loading(target)
@@ -229,7 +227,7 @@ func endless(t *testing.T) string {
 // TestClientCertificate: a server that asks for one takes the one that is given.
 func TestClientCertificate(t *testing.T) {
 	b := oldest(t)
-	to, err := url.Parse(b.url)
+	to, err := url.Parse(b.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,10 +244,10 @@ func TestClientCertificate(t *testing.T) {
 	config := b.config()
 	config.URLs, config.Insecure = []string{proxy.URL}, true
 	_, err = Open(t.Context(), config)
-	wantRefusal(t, err, "certificate required", "--target-cert")
+	wantRefusal(t, err, "certificate required", string(cluster.WantsOurs))
 	config.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]})
 	_, err = Open(t.Context(), config)
-	wantRefusal(t, err, "read target certificate and key", "--target-key")
+	wantRefusal(t, err, "read target certificate and key", string(cluster.NoKeyPair))
 	config.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
 	openTarget(t, config)
 }
@@ -267,22 +265,22 @@ func TestOpenRefuses(t *testing.T) {
 		return fmt.Sprintf(`{"cluster_name":"c","cluster_uuid":%q,"version":{"distribution":%q,"number":%q}}`, uuid, distribution, version)
 	}
 	for name, test := range map[string]struct{ url, text, remedy string }{
-		"nobody":             {"http://admin:" + secret + "@" + nobody, "connection refused", "can be reached"},
-		"unknown host":       {"http://admin:" + secret + "@no-such-host.invalid:9200", "no-such-host.invalid", "can be reached"},
-		"TLS to plain":       {strings.Replace(answering(t, 200, "{}"), "http://", "https://admin:"+secret+"@", 1), "not look like a TLS handshake", "http://"},
-		"bad escape":         {"http://admin:" + secret + "%zz@" + nobody, "URL 1 cannot be read", "https://host:9200"},
-		"bad port":           {"http://admin:" + secret + "@127.0.0.1:port", "URL 1 cannot be read", "https://host:9200"},
-		"slash":              {"http://admin:" + secret + "/x@127.0.0.1:9200", "URL 1 cannot be read", "--target-password-file"},
-		"question mark":      {"http://admin:9200?" + secret + "@127.0.0.1:9200", "URL 1 cannot be read", "--target-password-file"},
-		"no scheme":          {secret + ":9200", "URL 1 cannot be read", "https://host:9200"},
-		"nothing":            {"", "URL 1 cannot be read", "https://host:9200"},
-		"serverless":         {"https://x.eu-central-1.aoss.amazonaws.com", "Serverless (aoss) is not supported", "--target"},
-		"Elasticsearch":      {answering(t, 200, info("", "7.17.0", "u")), "it is Elasticsearch 7.17.0, not OpenSearch", "--target must name"},
-		"Elasticsearch OSS":  {answering(t, 200, info("", "7.10.2", "u")), "it is Elasticsearch 7.10.2, not OpenSearch", "--target must name"},
-		"a page without end": {endless(t), "status 500", "--target"},
-		"Elastic's cloud":    {answering(t, 200, `{"cluster_uuid":"u","version":{"number":"8.11.0","build_flavor":"serverless"}}`), "it is Elasticsearch Serverless, not OpenSearch", "--target must name"},
-		"a web page":         {answering(t, 200, "<html>"+secret+"</html>"), "without OpenSearch's words", "--target"},
-		"a missing page":     {answering(t, 404, "nothing here"), "status 404", "--target"},
+		"nobody":             {"http://admin:" + secret + "@" + nobody, "connection refused", string(cluster.NoAnswer)},
+		"unknown host":       {"http://admin:" + secret + "@no-such-host.invalid:9200", "no-such-host.invalid", string(cluster.NoAnswer)},
+		"TLS to plain":       {strings.Replace(answering(t, 200, "{}"), "http://", "https://admin:"+secret+"@", 1), "not look like a TLS handshake", string(cluster.SpeaksPlain)},
+		"bad escape":         {"http://admin:" + secret + "%zz@" + nobody, "URL 1 cannot be read", string(cluster.UnreadableURL)},
+		"bad port":           {"http://admin:" + secret + "@127.0.0.1:port", "URL 1 cannot be read", string(cluster.UnreadableURL)},
+		"slash":              {"http://admin:" + secret + "/x@127.0.0.1:9200", "URL 1 cannot be read", string(cluster.UnreadableURL)},
+		"question mark":      {"http://admin:9200?" + secret + "@127.0.0.1:9200", "URL 1 cannot be read", string(cluster.UnreadableURL)},
+		"no scheme":          {secret + ":9200", "URL 1 cannot be read", string(cluster.UnreadableURL)},
+		"nothing":            {"", "URL 1 cannot be read", string(cluster.UnreadableURL)},
+		"serverless":         {"https://x.eu-central-1.aoss.amazonaws.com", "Serverless (aoss) is not supported", string(cluster.NotOpenSearch)},
+		"Elasticsearch":      {answering(t, 200, info("", "7.17.0", "u")), "it is Elasticsearch 7.17.0, not OpenSearch", string(cluster.NotOpenSearch)},
+		"Elasticsearch OSS":  {answering(t, 200, info("", "7.10.2", "u")), "it is Elasticsearch 7.10.2, not OpenSearch", string(cluster.NotOpenSearch)},
+		"a page without end": {endless(t), "status 500", string(cluster.NotItself)},
+		"Elastic's cloud":    {answering(t, 200, `{"cluster_uuid":"u","version":{"number":"8.11.0","build_flavor":"serverless"}}`), "it is Elasticsearch Serverless, not OpenSearch", string(cluster.NotOpenSearch)},
+		"a web page":         {answering(t, 200, "<html>"+secret+"</html>"), "without OpenSearch's words", string(cluster.NotItself)},
+		"a missing page":     {answering(t, 404, "nothing here"), "status 404", string(cluster.NotItself)},
 		"OpenSearch 1":       {answering(t, 200, info("opensearch", "1.3.20", "u")), "1.3.20 is not supported", "2 and 3"},
 		"OpenSearch 4":       {answering(t, 200, info("opensearch", "4.0.0", "u")), "4.0.0 is not supported", "2 and 3"},
 		"no manager":         {answering(t, 200, info("opensearch", "2.19.4", "_na_")), "no identity yet", "cluster manager"},
@@ -290,7 +288,7 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			target, err := Open(t.Context(), Config{URLs: []string{test.url}, Backend: defaults()})
+			target, err := Open(t.Context(), Config{Config: cluster.Config{URLs: []string{test.url}}, Backend: defaults()})
 			wantRefusal(t, err, test.text, test.remedy)
 			if target != nil || strings.Contains(err.Error(), secret) || strings.Contains(hint.Of(err), secret) {
 				t.Errorf("%v\n%s", err, hint.Of(err))
@@ -302,7 +300,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenWithoutURL(t *testing.T) {
 	t.Parallel()
 	_, err := Open(t.Context(), Config{Backend: defaults()})
-	wantRefusal(t, err, "no URL is given", "https://host:9200")
+	wantRefusal(t, err, "no URL is given", string(cluster.NoURL))
 }
 
 func TestOpenIsCancelled(t *testing.T) {
@@ -313,7 +311,7 @@ func TestOpenIsCancelled(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	if _, err := Open(ctx, Config{URLs: []string{server.URL}}); !errors.Is(err, context.Canceled) {
+	if _, err := Open(ctx, Config{Config: cluster.Config{URLs: []string{server.URL}}}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -5,12 +5,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
+
+// templates are the index templates of the cluster, and the backend's own among them.
+type templates struct {
+	*cluster.Cluster
+	backend Backend
+}
 
 // template is the body of the composable index template as the backend's
 // bootstrap writes it (version 1.2.0).
@@ -37,35 +47,36 @@ func (b Backend) template() map[string]any {
 // EnsureTemplate writes the index template when there is none of its name, and
 // reports whether it did. An existing one is never touched, also if it comes
 // about at this moment.
-func (t *Target) EnsureTemplate(ctx context.Context) (created bool, err error) {
-	if exists, err := t.templateExists(ctx); exists || err != nil {
+func (t *templates) EnsureTemplate(ctx context.Context) (created bool, err error) {
+	template, err := t.unwritten(ctx)
+	if template == nil || err != nil {
 		return false, err
 	}
-	b := t.config.Backend
-	err = t.ask(ctx, http.MethodPut, "/_index_template/"+url.PathEscape(b.Template)+"?create=true", b.template(), nil)
-	if refused, ok := errors.AsType[*Error](err); ok && strings.Contains(refused.Reason, "already exists") {
+	err = t.Ask(ctx, http.MethodPut, "/_index_template/"+url.PathEscape(t.backend.Template)+"?create=true", template, nil)
+	if err == nil {
+		return true, nil
+	}
+	if left, lookErr := t.unwritten(ctx); left == nil && lookErr == nil {
 		return false, nil // Sentry was faster, or our own request whose answer was lost
 	}
-	if err != nil {
-		return false, t.templateHint(fmt.Errorf("write index template %s: %w", b.Template, err))
-	}
-	return true, nil
+	return false, templateHint(fmt.Errorf("write index template %s: %w", t.backend.Template, err))
 }
 
-func (t *Target) templateExists(ctx context.Context) (bool, error) {
-	name := t.config.Backend.Template
-	err := t.ask(ctx, http.MethodGet, "/_index_template/"+url.PathEscape(name), nil, nil)
-	if typeOf(err) == "resource_not_found_exception" {
-		return false, nil
+// unwritten is the template that EnsureTemplate would write, nil where there is one.
+func (t *templates) unwritten(ctx context.Context) (template map[string]any, err error) {
+	name := t.backend.Template
+	err = t.Ask(ctx, http.MethodGet, "/_index_template/"+url.PathEscape(name), nil, nil)
+	switch {
+	case cluster.TypeOf(err) == "resource_not_found_exception":
+		return t.backend.template(), nil
+	case err != nil:
+		return nil, fmt.Errorf("read index template %s: %w", name, err)
 	}
-	if err != nil {
-		return false, fmt.Errorf("read index template %s: %w", name, err)
-	}
-	return true, nil
+	return nil, nil
 }
 
-func (t *Target) templateHint(err error) error {
-	refused, ok := errors.AsType[*Error](err)
+func templateHint(err error) error {
+	refused, ok := errors.AsType[*cluster.Error](err)
 	if !ok {
 		return err
 	}
@@ -80,110 +91,67 @@ func (t *Target) templateHint(err error) error {
 	return err
 }
 
-// foreseen is what an index would get from all the templates that match it.
-type foreseen struct {
-	settings    map[string]string // flat, such as index.codec
-	mappings    json.RawMessage
-	aliases     map[string]aliasRules
-	overlapping []string // templates that match too and lose
-	problem     problem
+// Foreseen is what an index would get from all the templates that match it.
+type Foreseen struct {
+	Settings    map[string]string // flat, such as index.codec
+	Mappings    json.RawMessage
+	Aliases     []string // that it would be behind
+	Overlapping []string // templates that match too and lose
+
+	problem problem
 }
 
-// simulate tries the creation of an index, with a template that is not written
-// yet if there is one.
-func (t *Target) simulate(ctx context.Context, index string, template any) (foreseen, error) {
+// Simulate tries the creation of an index, which changes nothing.
+func (t *templates) Simulate(ctx context.Context, index string) (Foreseen, error) {
+	return t.simulate(ctx, index, nil)
+}
+
+// Foresee is Simulate for a day's index, also where EnsureTemplate has not
+// written the template yet.
+func (t *templates) Foresee(ctx context.Context, day node.Day) (Foreseen, error) {
+	template, err := t.unwritten(ctx)
+	if err != nil {
+		return Foreseen{}, err
+	}
+	return t.simulate(ctx, t.backend.IndexOf(day), template)
+}
+
+func (t *templates) simulate(ctx context.Context, index string, template map[string]any) (found Foreseen, err error) {
 	var answer struct {
 		Template    description
 		Overlapping []struct{ Name string }
 	}
-	err := t.ask(ctx, http.MethodPost, "/_index_template/_simulate_index/"+url.PathEscape(index), template, &answer)
+	var body any
+	if template != nil {
+		body = template
+	}
+	err = t.Ask(ctx, http.MethodPost, "/_index_template/_simulate_index/"+url.PathEscape(index), body, &answer)
 	if err != nil {
-		return foreseen{}, t.templateHint(fmt.Errorf("simulate the creation of index %s: %w", index, err))
+		return found, templateHint(fmt.Errorf("simulate the creation of index %s: %w", index, err))
 	}
-	found := foreseen{mappings: answer.Template.Mappings, aliases: answer.Template.Aliases}
+	found.Settings, found.Mappings = flat(answer.Template.Settings), answer.Template.Mappings
+	found.Aliases = slices.Sorted(maps.Keys(answer.Template.Aliases))
 	for _, other := range answer.Overlapping {
-		found.overlapping = append(found.overlapping, other.Name)
+		found.Overlapping = append(found.Overlapping, other.Name)
 	}
-	if found.settings, err = flatSettings(answer.Template.Settings); err != nil {
-		return foreseen{}, fmt.Errorf("simulate the creation of index %s: %w", index, err)
-	}
-	b := t.config.Backend
-	found.problem = b.unfit(answer.Template, found.settings)
-	switch rules, ok := found.aliases[b.Alias]; {
+	b := t.backend
+	found.problem = b.unfit(answer.Template, found.Settings)
+	switch rules, ok := answer.Template.Aliases[b.Alias]; {
 	case !ok:
 		found.problem = problem{
-			fmt.Sprintf("it would not be behind alias %s: no index template that matches its name adds it", b.Alias),
-			"check --alias, --template, --index and SENTRY_NODESTORE_OPENSEARCH_INDEX_PATTERN against Sentry's configuration",
+			text:    fmt.Sprintf("it would not be behind alias %s: no index template that matches its name adds it", b.Alias),
+			mistake: NotBehind,
 		}
 	case rules.WriteIndex:
 		found.problem = problem{
-			fmt.Sprintf("it would be the write index of alias %s, which can have only one: the second daily index could not be created", b.Alias),
-			"take is_write_index out of the index template's alias",
+			text:   fmt.Sprintf("it would be the write index of alias %s, which can have only one: the second daily index could not be created", b.Alias),
+			remedy: "take is_write_index out of the index template's alias",
 		}
-	case len(blocks(found.settings)) > 0:
-		found.problem = problem{"it would refuse writes (" + strings.Join(blocks(found.settings), ", ") + ")", "take the block out of the index template"}
+	case len(blocks(found.Settings)) > 0:
+		found.problem = problem{
+			text:   "it would refuse writes (" + strings.Join(blocks(found.Settings), ", ") + ")",
+			remedy: "take the block out of the index template",
+		}
 	}
 	return found, nil
-}
-
-// field is what a mapping says of one field; pointers tell "not said" apart.
-type field struct {
-	Type        string `json:"type"`
-	Store       *bool  `json:"store"`
-	Index       *bool  `json:"index"`
-	DocValues   *bool  `json:"doc_values"`
-	IgnoreAbove *int   `json:"ignore_above"`
-	Normalizer  string `json:"normalizer"`
-	Fields      any    `json:"fields"`
-}
-
-// mappingProblem says why a mapping could not hold or give back a long value,
-// or "". What counts is the effective mapping, not which version wrote it:
-// keyword, text and binary variants are all in the field.
-func mappingProblem(mappings json.RawMessage) string {
-	var mapping struct {
-		Properties map[string]field `json:"properties"`
-	}
-	if len(mappings) > 0 {
-		if err := json.Unmarshal(mappings, &mapping); err != nil {
-			return "its mapping cannot be read: " + err.Error()
-		}
-	}
-	data, ok := mapping.Properties["data"]
-	if !ok {
-		return "its mapping has no field data"
-	}
-	switch timestamp := mapping.Properties["timestamp"]; {
-	case timestamp.Type != "date":
-		return "its mapping has no field timestamp of type date"
-	case timestamp.DocValues != nil && !*timestamp.DocValues:
-		return "field timestamp keeps no doc values (doc_values=false): rows and documents could not be compared"
-	}
-	return data.problem()
-}
-
-func (f field) problem() string {
-	is := func(flag *bool, otherwise bool) bool {
-		if flag == nil {
-			return otherwise
-		}
-		return *flag
-	}
-	switch {
-	case f.Type != "keyword" && f.Type != "text" && f.Type != "binary":
-		return fmt.Sprintf("field data is of type %q", f.Type)
-	case !is(f.Store, false):
-		return "field data is not stored (store=false): Sentry could not read it back"
-	case f.Type == "keyword" && is(f.DocValues, true):
-		return "field data keeps doc values (doc_values=true): every value over 32,766 bytes would be refused"
-	case f.Type != "binary" && is(f.Index, true):
-		return "field data is indexed (index=true): long values would be refused"
-	case f.IgnoreAbove != nil:
-		return fmt.Sprintf("field data has ignore_above=%d: longer values would be dropped silently", *f.IgnoreAbove)
-	case f.Normalizer != "":
-		return fmt.Sprintf("field data has the normalizer %q: other bytes than Sentry's would be stored", f.Normalizer)
-	case f.Fields != nil:
-		return "field data has fields of its own (fields): they would index long values"
-	}
-	return ""
 }

@@ -21,8 +21,8 @@ func (b bed) bootstrap() string {
 }
 
 func (b bed) template() any {
-	b.t.Helper()
-	answer := b.must(http.MethodGet, "/_index_template/"+b.backend.Template, "")
+	b.T.Helper()
+	answer := b.Must(http.MethodGet, "/_index_template/"+b.backend.Template, "")
 	return answer["index_templates"].([]any)[0].(map[string]any)["index_template"]
 }
 
@@ -48,7 +48,7 @@ func TestEnsureTemplateWritesWhatTheBackendWrites(t *testing.T) {
 
 func TestEnsureTemplateNeverTouchesOne(t *testing.T) {
 	b := oldest(t)
-	b.must(http.MethodPut, "/_index_template/"+b.backend.Template, `{"index_patterns":["`+b.backend.Pattern+`"],"priority":7}`)
+	b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, `{"index_patterns":["`+b.backend.Pattern+`"],"priority":7}`)
 	before := b.template()
 	created, err := b.open().EnsureTemplate(t.Context())
 	if after := b.template(); created || err != nil || !reflect.DeepEqual(before, after) {
@@ -65,10 +65,10 @@ func TestEnsureTemplateRefused(t *testing.T) {
 		if created {
 			t.Error("created beside an error")
 		}
-		b.must(http.MethodPut, "/_index_template/"+b.backend.Template+"-other", `{"index_patterns":["`+b.backend.Alias+`*"]}`)
+		b.Must(http.MethodPut, "/_index_template/"+b.backend.Template+"-other", `{"index_patterns":["`+b.backend.Alias+`*"]}`)
 		_, err = b.open().EnsureTemplate(t.Context())
 		wantRefusal(t, err, "priority", "the same priority")
-		if status, _ := b.call(http.MethodGet, "/_index_template/"+b.backend.Template, ""); status != http.StatusNotFound {
+		if status, _ := b.Call(http.MethodGet, "/_index_template/"+b.backend.Template, ""); status != http.StatusNotFound {
 			t.Errorf("the template is there, status %d", status)
 		}
 	})
@@ -80,8 +80,8 @@ func mapped(properties string) string {
 }
 
 func (b bed) putTemplate(properties string) {
-	b.t.Helper()
-	b.must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
+	b.T.Helper()
+	b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
 		`{"index_patterns":[%q],"template":{"settings":{"number_of_shards":1,"number_of_replicas":0},"aliases":{%q:{}},%s}}`,
 		b.backend.Pattern, b.backend.Alias, mapped(properties)))
 }
@@ -122,8 +122,8 @@ func TestCheckContractRefusesAnOldIndex(t *testing.T) {
 	eachVersion(t, func(t *testing.T, b bed) {
 		target := b.open()
 		b.putTemplate(`"data":{"type":"keyword","index":false,"store":true},` + dateField)
-		b.must(http.MethodPut, "/"+b.index(), "")
-		b.must(http.MethodPut, "/_index_template/"+b.backend.Template, b.bootstrap())
+		b.Must(http.MethodPut, "/"+b.index(), "")
+		b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, b.bootstrap())
 		err := target.CheckContract(t.Context(), today+1)
 		wantRefusal(t, err, "index "+b.index(), "cannot be changed in place")
 		wantRefusal(t, err, "doc_values=true", "")
@@ -174,16 +174,16 @@ func TestCheckContractRefusesAliases(t *testing.T) {
 	t.Run("that are an index", func(t *testing.T) {
 		b := oldest(t)
 		target := b.open()
-		b.must(http.MethodPut, "/"+b.backend.Alias, "")
-		t.Cleanup(func() { b.must(http.MethodDelete, "/"+b.backend.Alias, "") })
+		b.Must(http.MethodPut, "/"+b.backend.Alias, "")
+		t.Cleanup(func() { b.Must(http.MethodDelete, "/"+b.backend.Alias, "") })
 		wantRefusal(t, target.CheckContract(t.Context(), today), "is an index, not an alias", "_reindex")
 	})
 	t.Run("that no template adds", func(t *testing.T) {
 		b := oldest(t)
 		target := b.open()
-		wantRefusal(t, target.CheckContract(t.Context(), today), "would not be behind alias", "--alias")
-		b.must(http.MethodPut, "/_index_template/"+b.backend.Template, `{"index_patterns":["`+b.backend.Pattern+`"]}`)
-		wantRefusal(t, target.CheckContract(t.Context(), today), "would not be behind alias", "--alias")
+		wantRefusal(t, target.CheckContract(t.Context(), today), "would not be behind alias", string(NotBehind))
+		b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, `{"index_patterns":["`+b.backend.Pattern+`"]}`)
+		wantRefusal(t, target.CheckContract(t.Context(), today), "would not be behind alias", string(NotBehind))
 	})
 	for name, c := range map[string]struct{ settings, alias, text, remedy string }{
 		"write index":    {"{}", `{"is_write_index":true}`, "could not be created", "is_write_index"},
@@ -191,7 +191,7 @@ func TestCheckContractRefusesAliases(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := oldest(t)
-			b.must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
+			b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
 				`{"index_patterns":[%q],"template":{"settings":%s,"aliases":{%q:%s},%s}}`, b.backend.Pattern, c.settings, b.backend.Alias, c.alias, mapped(`"data":{"type":"binary","store":true},`+dateField)))
 			wantRefusal(t, b.open().CheckContract(t.Context(), today), c.text, c.remedy)
 		})
@@ -199,8 +199,8 @@ func TestCheckContractRefusesAliases(t *testing.T) {
 	t.Run("as a daily index", func(t *testing.T) {
 		b := oldest(t)
 		target := b.open()
-		b.must(http.MethodPut, "/"+b.index()+"-fixed", `{"aliases":{"`+b.index()+`":{}}}`)
+		b.Must(http.MethodPut, "/"+b.index()+"-fixed", `{"aliases":{"`+b.index()+`":{}}}`)
 		_, _, err := target.Daily(t.Context(), today)
-		wantRefusal(t, err, "it is an alias", "concrete")
+		wantRefusal(t, err, "it is an alias", string(NotConcrete))
 	})
 }

@@ -153,7 +153,7 @@ func TestRefusalOfTheWholeIndexRejectsNobody(t *testing.T) {
 	eachVersion(t, func(t *testing.T, b bed) {
 		target := b.open()
 		index := b.loading(target)
-		b.must(http.MethodPost, "/"+b.index()+"/_close", "")
+		b.Must(http.MethodPost, "/"+b.index()+"/_close", "")
 		got, err := target.Write(t.Context(), index, batchOf(t, Versioned, numbered(3)...))
 		wantRefusal(t, err, "index_closed_exception", "run the same command again")
 		if got.Fates.Sum() != 0 || len(got.Rejected) != 0 {
@@ -161,8 +161,8 @@ func TestRefusalOfTheWholeIndexRejectsNobody(t *testing.T) {
 		}
 
 		// An index that cannot be created by the first write.
-		b.must(http.MethodDelete, "/"+b.index(), "")
-		b.must(http.MethodPut, "/_index_template/"+b.backend.Template, `{"index_patterns":["`+b.backend.Pattern+`"],"template":{"settings":{"number_of_shards":1000}}}`)
+		b.Must(http.MethodDelete, "/"+b.index(), "")
+		b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, `{"index_patterns":["`+b.backend.Pattern+`"],"template":{"settings":{"number_of_shards":1000}}}`)
 		got, err = target.Write(t.Context(), Index{Name: b.index()}, batchOf(t, CreateOnly, numbered(3)...))
 		wantRefusal(t, err, "maximum", "max_shards_per_node")
 		if got.Fates.Sum() != 0 || len(got.Rejected) != 0 {
@@ -183,7 +183,7 @@ func TestMappingErrorHoldsNoPayload(t *testing.T) {
 			`"data":{"type":"keyword","index":false},` + dateField,
 		} {
 			index := Index{Name: b.backend.IndexOf(today + node.Day(i))}
-			b.must(http.MethodPut, "/"+index.Name, `{`+mapped(properties)+`}`)
+			b.Must(http.MethodPut, "/"+index.Name, `{`+mapped(properties)+`}`)
 			for _, size := range []int{0, 40_000} {
 				data := payload(t, "marker", size)
 				batch := NewBatch(1 << 10)

@@ -1,6 +1,6 @@
 package verify
 
-import "github.com/nodestore-migrate/nodestore-migrate/target"
+import "github.com/nodestore-migrate/nodestore-migrate/target/evidence"
 
 // Compared counts nodes whose payloads were compared.
 type Compared struct {
@@ -51,7 +51,7 @@ type Day struct {
 	All         Compared           `json:"all"`
 	Findings    map[Class]int64    `json:"findings,omitempty"` // set by the report, from the file of findings
 	// Print is of the index, from before it was compared.
-	Print *target.Fingerprint `json:"fingerprint,omitempty"`
+	Print *evidence.Fingerprint `json:"fingerprint,omitempty"`
 	// scratch takes what is counted for no stratum.
 	scratch Compared
 }

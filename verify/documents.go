@@ -8,6 +8,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/evidence"
 )
 
 // The ends of the time that a document can have, in milliseconds since 1970:
@@ -44,7 +45,7 @@ func (d *documents) account(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if result.Documents, err = answer(ctx, d.sides, func(ctx context.Context) (int64, error) { return d.target.Count(ctx, result.Index) }); err != nil {
+	if result.Documents, err = answer(ctx, d.sides, func(ctx context.Context) (int64, error) { return d.target.Count(ctx, result.Index, nil) }); err != nil {
 		return err
 	}
 	first, end := node.Millis(d.day.Start()), node.Millis(d.day.End())
@@ -152,7 +153,7 @@ func (d *documents) suspectDocument(ctx context.Context, c target.Copy) error {
 // count and each are about the documents of a time in the day's index.
 func (d *documents) count(ctx context.Context, from, to int64) (int64, error) {
 	return answer(ctx, d.sides, func(ctx context.Context) (int64, error) {
-		return d.target.CountBetween(ctx, d.counted.day.Index, from, to)
+		return evidence.CountBetween(ctx, d.target, d.counted.day.Index, from, to)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target/evidence"
 )
 
 // Doubt is why it is not safe to drop the old table.
@@ -172,11 +173,13 @@ func (d *doubts) ofGivenUp() {
 // ofTarget are about indices that lack shards, and about those that this tool
 // alone fills and that changed since they were compared.
 func (d *doubts) ofTarget(ctx context.Context) error {
-	missing, err := answer(ctx, d.sides, d.target.MissingShards)
+	missing, err := answer(ctx, d.sides, func(ctx context.Context) ([]string, error) { return evidence.MissingShards(ctx, d.target) })
 	if err != nil {
 		return err
 	}
-	now, err := answer(ctx, d.sides, d.target.Fingerprints)
+	now, err := answer(ctx, d.sides, func(ctx context.Context) (map[string]evidence.Fingerprint, error) {
+		return evidence.Fingerprints(ctx, d.target)
+	})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -19,7 +20,7 @@ func (w *world) through(rule faulty.Rule) {
 	server, err := url.Parse(w.server)
 	w.must(err)
 	proxy := faulty.NewHTTPProxy(w.t, server.Host, rule)
-	w.parts.Target, err = target.Open(w.t.Context(), target.Config{URLs: []string{proxy.URL()}, Backend: w.backend, Patience: time.Second})
+	w.parts.Target, err = target.Open(w.t.Context(), target.Config{Config: cluster.Config{URLs: []string{proxy.URL()}, Patience: time.Second}, Backend: w.backend})
 	w.must(err)
 	w.t.Cleanup(w.parts.Target.Close)
 }

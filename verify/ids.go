@@ -6,6 +6,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target/evidence"
 )
 
 const (
@@ -140,7 +141,7 @@ func (r *reading) halve(ctx context.Context, batch []pick) error {
 		return nil
 	}
 	var own, behind int64
-	err := r.ask(ctx, func() (err error) { own, behind, err = r.target.Seen(ctx, r.index, ids); return err })
+	err := r.ask(ctx, func() (err error) { own, behind, err = evidence.Seen(ctx, r.target, r.index, ids); return err })
 	if err != nil {
 		return err
 	}

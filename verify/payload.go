@@ -8,6 +8,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/evidence"
 )
 
 // comparer compares payloads. It reuses its buffers: each goroutine has its own.
@@ -26,7 +27,7 @@ func newComparer(r *run) *comparer {
 // difference says what is wrong with a row's document, or nothing. What
 // Sentry's reader gets are the inner bytes, so those are compared; a document
 // that is the very text of its row needs only to be readable.
-func (c *comparer) difference(r node.Node, d target.Document) (class Class, known string) {
+func (c *comparer) difference(r node.Node, d evidence.Document) (class Class, known string) {
 	if d.Millis != node.Millis(r.Micros) && c.sentrys(d.ID, d.Millis) {
 		return "", "" // a version that Sentry wrote since
 	}
@@ -78,7 +79,7 @@ func (c *comparer) unreadable(r node.Node, reason node.Reason) (class Class, kno
 func (c *comparer) differences(ctx context.Context, index string, ids []string, rows map[string]node.Node) (map[string]Finding, error) {
 	found := make(map[string]Finding, len(ids))
 	err := c.ask(ctx, func() error {
-		return c.target.Payloads(ctx, index, ids, func(d target.Document) error {
+		return evidence.Payloads(ctx, c.target, index, ids, func(d evidence.Document) error {
 			if r, ok := rows[d.ID]; ok {
 				class, known := c.difference(r, d)
 				found[d.ID] = Finding{Class: class, Known: known, Indices: []string{d.Index}}
@@ -150,6 +151,6 @@ func (c *comparer) asSentry(ctx context.Context, r node.Node) (sound bool, err e
 	if err != nil || sight.Copies != 1 || sight.Data == nil {
 		return false, err
 	}
-	class, _ := c.difference(r, target.Document{ID: id, Index: sight.Index, Millis: sight.Millis, Data: sight.Data})
+	class, _ := c.difference(r, evidence.Document{ID: id, Index: sight.Index, Millis: sight.Millis, Data: sight.Data})
 	return class == "", nil
 }

@@ -138,5 +138,5 @@ func (s *Subject) Sentrys(c target.Copy) bool { return s.run.sentrys(c.ID, c.Mil
 // the day is not settled as gone.
 func (s *Subject) Readable(day node.Day) bool {
 	holding, behind := s.run.indices[s.Target.Backend().IndexOf(day)]
-	return behind && holding.Problem == "" && s.run.apart[day] == 0
+	return behind && holding.Problem() == "" && s.run.apart[day] == 0
 }

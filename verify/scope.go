@@ -10,6 +10,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/evidence"
 )
 
 // ErrNotMigrated means that the checkpoint records no copy that could be verified.
@@ -27,8 +28,8 @@ type scope struct {
 	apartDays   []scopeDay                     // of these, those that have rows
 	sentAgain   map[node.Day]checkpoint.Ranges // timestamps of batches that the migration sent more than once
 
-	indices map[string]target.Holding     // behind the alias, by name
-	prints  map[string]target.Fingerprint // of these, from before anything is compared
+	indices map[string]target.Holding       // behind the alias, by name
+	prints  map[string]evidence.Fingerprint // of these, from before anything is compared
 }
 
 // why a day is not compared.
@@ -65,7 +66,7 @@ func (s *scope) sentrys(id string, millis int64) bool {
 
 // ours reports whether this tool alone fills an index.
 func (s *scope) ours(h target.Holding) bool {
-	return h.Ours && !h.Origin.Shared && h.Daily && (s.switchedAt == 0 || h.Day < node.DayOf(s.switchedAt))
+	return h.Ours() && h.Daily && (s.switchedAt == 0 || h.Day < node.DayOf(s.switchedAt))
 }
 
 // allDays are the days that have rows, and those without any for which this tool
@@ -177,7 +178,7 @@ func whyApart(record *checkpoint.Day, covered bool) why {
 func (s *scope) readIndices(ctx context.Context, both *sides) error {
 	var holdings []target.Holding
 	err := both.ask(ctx, func() (err error) {
-		if s.prints, err = both.target.Fingerprints(ctx); err == nil {
+		if s.prints, err = evidence.Fingerprints(ctx, both.target); err == nil {
 			holdings, err = both.target.Holdings(ctx)
 		}
 		return err

@@ -26,6 +26,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -111,7 +112,7 @@ func (w *world) open(url string) {
 	ctx := w.t.Context()
 	var err error
 	w.parts.Source = w.openSource(url)
-	w.parts.Target, err = target.Open(ctx, target.Config{URLs: []string{w.server}, Backend: w.backend, Patience: 20 * time.Second})
+	w.parts.Target, err = target.Open(ctx, target.Config{Config: cluster.Config{URLs: []string{w.server}, Patience: 20 * time.Second}, Backend: w.backend})
 	w.must(err)
 	w.t.Cleanup(w.parts.Target.Close)
 	_, err = w.parts.Target.EnsureTemplate(ctx)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // DefaultLease outlasts a long garbage collection of the cluster or a busy
@@ -21,9 +21,9 @@ const DefaultLease = 15 * time.Second
 
 // Place is where a checkpoint lies.
 type Place struct {
-	Records target.Records // of an index that exists
-	Key     string         // of the checkpoint among others in the index
-	Lease   time.Duration  // how long a holder may be silent; 0 stands for DefaultLease
+	Records records.Store // of an index that exists
+	Key     string        // of the checkpoint among others in the index
+	Lease   time.Duration // how long a holder may be silent; 0 stands for DefaultLease
 	// Waiting, if set, is told whose lock is watched before that takes its time.
 	Waiting func(holder string)
 }
@@ -50,7 +50,7 @@ type lock struct {
 func (p Place) lockID() string { return p.Key + "/lock" }
 
 // get reads what a record of the place holds, a zero value if there is none.
-func get[T any](ctx context.Context, p Place, id string) (record target.Record, value T, err error) {
+func get[T any](ctx context.Context, p Place, id string) (record records.Record, value T, err error) {
 	record, err = p.Records.Get(ctx, id)
 	if err != nil || record.Body == nil {
 		return record, value, err
@@ -61,11 +61,11 @@ func get[T any](ctx context.Context, p Place, id string) (record target.Record, 
 	return record, value, nil
 }
 
-// put replaces last; the error is target.ErrChanged if the record is another by now.
-func (p Place) put(ctx context.Context, id string, value any, last target.Record) (target.Record, error) {
+// put replaces last; the error is records.ErrChanged if the record is another by now.
+func (p Place) put(ctx context.Context, id string, value any, last records.Record) (records.Record, error) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		return target.Record{}, err
+		return records.Record{}, err
 	}
 	return p.Records.Put(ctx, id, body, last)
 }
@@ -110,7 +110,7 @@ func hold(ctx context.Context, place Place) (*held, error) {
 		}
 		mine.Epoch = seen.Epoch + 1
 		record, err = place.put(ctx, place.lockID(), mine, record)
-		if errors.Is(err, target.ErrChanged) {
+		if errors.Is(err, records.ErrChanged) {
 			continue // somebody was faster, or the holder is alive
 		}
 		if err != nil {
@@ -126,7 +126,7 @@ func hold(ctx context.Context, place Place) (*held, error) {
 
 // watch returns when the lock is given free or did not change for a lease, and
 // an error when its holder wrote it.
-func (p Place) watch(ctx context.Context, seen target.Record, holder string) error {
+func (p Place) watch(ctx context.Context, seen records.Record, holder string) error {
 	lease := time.NewTimer(p.Lease)
 	defer lease.Stop()
 	look := time.NewTicker(p.Lease / looksPerLease)
@@ -155,7 +155,7 @@ func (p Place) watch(ctx context.Context, seen target.Record, holder string) err
 // beat writes the lock until ctx ends or the lock is another's. A cluster that
 // does not answer is not a reason to stop: if another run takes over meanwhile,
 // the next write of the state says so.
-func (h *held) beat(ctx context.Context, mine lock, last target.Record) {
+func (h *held) beat(ctx context.Context, mine lock, last records.Record) {
 	ticker := time.NewTicker(h.place.Lease / beatsPerLease)
 	defer ticker.Stop()
 	for {
@@ -166,7 +166,7 @@ func (h *held) beat(ctx context.Context, mine lock, last target.Record) {
 		}
 		mine.Beat++
 		record, err := h.place.put(ctx, h.place.lockID(), mine, last)
-		if errors.Is(err, target.ErrChanged) {
+		if errors.Is(err, records.ErrChanged) {
 			// Perhaps by a beat of ours whose answer never came.
 			var now lock
 			if record, now, err = get[lock](ctx, h.place, h.place.lockID()); err == nil && now.Token != mine.Token {
@@ -201,7 +201,7 @@ func (h *held) release() error {
 		now.Holder = ""
 		_, err = h.place.put(ctx, h.place.lockID(), now, record)
 	}
-	if err != nil && !errors.Is(err, target.ErrChanged) {
+	if err != nil && !errors.Is(err, records.ErrChanged) {
 		return fmt.Errorf("release checkpoint %s: %w", h.place, err)
 	}
 	return nil

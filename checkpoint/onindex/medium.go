@@ -18,7 +18,7 @@ import (
 	"io/fs"
 	"sync"
 
-	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // Medium is an index as checkpoint.Medium.
@@ -26,8 +26,8 @@ type Medium struct {
 	*held
 
 	mu       sync.Mutex
-	state    target.Record // as this holder last saw it
-	revision int64         // of the state, within the epoch
+	state    records.Record // as this holder last saw it
+	revision int64          // of the state, within the epoch
 	closed   bool
 }
 
@@ -84,7 +84,7 @@ func (m *Medium) fence(ctx context.Context) error {
 		}
 		s.Epoch, s.Revision = m.epoch, 0
 		record, err = m.place.put(ctx, m.place.stateID(), s, record)
-		if errors.Is(err, target.ErrChanged) {
+		if errors.Is(err, records.ErrChanged) {
 			continue // the earlier holder has not noticed yet
 		}
 		m.mu.Lock()
@@ -122,7 +122,7 @@ func (m *Medium) Write(ctx context.Context, document []byte) error {
 	s, last := stored{m.epoch, m.revision, document}, m.state
 	m.mu.Unlock()
 	record, err := m.place.put(ctx, m.place.stateID(), s, last)
-	if errors.Is(err, target.ErrChanged) {
+	if errors.Is(err, records.ErrChanged) {
 		return m.lose()
 	}
 	if err != nil {

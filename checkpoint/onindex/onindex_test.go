@@ -20,6 +20,8 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // TestMain also finds hearts that beat on after Close.
@@ -42,12 +44,12 @@ func newPlace(t *testing.T, server string) Place {
 func reach(t *testing.T, server, index string) Place {
 	t.Helper()
 	backend := target.Backend{Alias: "sentry", Template: "sentry", Index: "sentry-{date}", Pattern: "sentry-*"}
-	to, err := target.Open(t.Context(), target.Config{URLs: []string{server}, Backend: backend})
+	to, err := target.Open(t.Context(), target.Config{Config: cluster.Config{URLs: []string{server}}, Backend: backend})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(to.Close)
-	place := Place{Records: to.Records(index), Key: "sentry/all", Lease: testLease}
+	place := Place{Records: records.In(to, index), Key: "sentry/all", Lease: testLease}
 	if err := place.Records.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 const (
@@ -121,7 +122,7 @@ func (b *bed) openTarget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.api, err = target.Open(ctx, target.Config{URLs: []string{b.target}, Backend: backend})
+	b.api, err = target.Open(ctx, target.Config{Config: cluster.Config{URLs: []string{b.target}}, Backend: backend})
 	if err != nil {
 		return err
 	}

@@ -131,7 +131,7 @@ func (c *catchingUp) run(ctx context.Context, fresh int64) (sample, error) {
 	}
 	s.Requests, s.SentBytes = c.via.requests.Load()-requests, c.via.sentBytes.Load()-sent
 	s.nodes = got.Run.Nodes
-	documents, err := c.api.Count(ctx, alias)
+	documents, err := c.api.Count(ctx, alias, nil)
 	if err == nil && (documents != c.rows || got.Run.Nodes != fresh) {
 		err = fmt.Errorf("catch up: %d nodes sent and %d documents, want %d and %d", got.Run.Nodes, documents, fresh, c.rows)
 	}

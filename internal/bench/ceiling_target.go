@@ -144,7 +144,7 @@ func (r *replay) seal(ctx context.Context, index string) error {
 
 // checkCount makes sure that what was measured is what was meant.
 func (r *replay) checkCount(ctx context.Context) error {
-	count, err := r.api.Count(ctx, alias)
+	count, err := r.api.Count(ctx, alias, nil)
 	if err == nil && count != r.rows {
 		err = fmt.Errorf("replay: %d documents behind the alias, want %d", count, r.rows)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/plan"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -42,6 +43,7 @@ func errorAdvice() []func(error) string {
 				"run again with --remove-vanished, or with --retention if they are only old"
 		}),
 		on(dividedAdvice),
+		on(func(mistaken *cluster.MistakeError) string { return flagsFor(mistaken.Mistake) }),
 		func(err error) string {
 			if errors.Is(err, verify.ErrNotMigrated) {
 				return "run migrate first, or name its file with --checkpoint"

@@ -253,7 +253,7 @@ func (d *demo) dropIndices(ctx context.Context, p *process) error {
 		return err
 	}
 	defer t.Close()
-	indices, err := t.Existing(ctx)
+	indices, err := t.AllHoldings(ctx)
 	if err != nil {
 		return err
 	}

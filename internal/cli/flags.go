@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // sidesFlags say between which two sides.
@@ -84,12 +86,18 @@ func (f *targetFlags) urls() []string {
 
 func (f *targetFlags) config(ctx context.Context, p *process) (target.Config, error) {
 	backend, err := target.BackendFromEnv(p.getenv, target.Custom{Alias: f.Alias, Template: f.Template, Index: f.Index})
+	if _, ok := errors.AsType[*cluster.MistakeError](err); ok {
+		err = fmt.Errorf("--%w", err) // it is about the index
+	}
 	if err != nil {
 		return target.Config{}, err
 	}
 	c := target.Config{
-		URLs: f.urls(), Username: f.TargetUsername, Password: p.getenv("NODESTORE_TARGET_PASSWORD"),
-		Fingerprint: f.TargetFingerprint, Insecure: f.TargetInsecure, Backend: backend, Waiting: p.waiting,
+		Config: cluster.Config{
+			URLs: f.urls(), Username: f.TargetUsername, Password: p.getenv("NODESTORE_TARGET_PASSWORD"),
+			Fingerprint: f.TargetFingerprint, Insecure: f.TargetInsecure, Waiting: p.waiting,
+		},
+		Backend: backend,
 	}
 	var password []byte
 	for _, file := range []struct {
@@ -127,7 +135,7 @@ func (f *awsFlags) signer(ctx context.Context) (signer.Signer, error) {
 		return nil, nil
 	}
 	if f.TargetAWSService == "aoss" {
-		return nil, target.ErrServerless
+		return nil, cluster.ErrServerless
 	}
 	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(f.TargetAWSRegion))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/inspect"
 )
 
 // limitFlags bound what the cluster is asked to take.
@@ -75,10 +76,10 @@ func limitsText(l governor.Limits) string {
 
 // noRoom says why a load has to wait for room on the nodes that may hold a daily index, or "".
 func noRoom(ctx context.Context, t *target.Target, waits bool) (string, error) {
-	limits, err := t.Limits(ctx)
+	limits, err := inspect.LimitsOf(ctx, t)
 	if err != nil || !limits.Enforced {
 		return "", err
 	}
-	disks, err := t.Disks(ctx, limits)
+	disks, err := inspect.Disks(ctx, t, limits)
 	return limits.NoRoom(disks, waits), err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,13 +64,13 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 	made, err := plan.Make(ctx, plan.Config{
 		Source: c.sourceFlags.config(p, 1), Target: config, Checkpoint: plan.Record{Name: c.Checkpoint, OnTarget: onTarget, Read: c.read}, Region: c.Region,
 		Since: c.Since.Day, Until: c.Until.Day, Retention: max(c.Retention.n, 0),
-		Remedy: remedy, Probe: c.Probe, Senders: c.senders(), BytesPerSecond: c.MBPerSecond * 1e6,
+		Probe: c.Probe, Senders: c.senders(), BytesPerSecond: c.MBPerSecond * 1e6,
 	})
 	if err != nil {
 		return err
 	}
 	for i, check := range made.Checks {
-		made.Checks[i].Remedy += leverAdvice(check.Lever)
+		made.Checks[i].Remedy = cmp.Or(check.Remedy, remedy(check.Err)) + leverAdvice(check.Lever)
 	}
 	if c.JSON {
 		err = json.NewEncoder(p.stdout).Encode(made)

@@ -16,6 +16,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // recordFlag says where it is recorded what is done.
@@ -84,7 +85,7 @@ func (f recordFlag) read(ctx context.Context, to *target.Target) (checkpoint.Sta
 	if !ok {
 		return checkpoint.Read(f.Checkpoint)
 	}
-	team := migrate.Team{Target: to, Records: to.Records(index)}
+	team := migrate.Team{Target: to, Records: records.In(to, index)}
 	division, ok, err := team.Look(ctx)
 	if err != nil {
 		return checkpoint.State{}, err

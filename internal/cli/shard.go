@@ -9,6 +9,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint/onindex"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 // shared copies on a checkpoint in an index.
@@ -23,7 +24,7 @@ func (w *work) shared(ctx context.Context, index string) (r result, err error) {
 	number, of := w.shard()
 	s := w.session
 	team := migrate.Team{
-		Source: s.Source, Target: s.Target, Records: s.Target.Records(index),
+		Source: s.Source, Target: s.Target, Records: records.In(s.Target, index),
 		Binding: s.bound, Shards: of, Since: w.Since.Day, Until: w.Until.Day,
 	}
 	opening, opened := w.process.untilStopped(ctx)

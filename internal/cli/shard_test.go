@@ -17,6 +17,8 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 )
 
 func TestShardFlags(t *testing.T) {
@@ -72,14 +74,14 @@ func TestStatusBeforeGathering(t *testing.T) {
 	ctx := t.Context()
 	alias := "nm" + strings.ToLower(rand.Text()[:10])
 	to, err := target.Open(ctx, target.Config{
-		URLs:    []string{testservers.OpenSearch(t, testservers.OpenSearchVersions()[0])},
+		Config:  cluster.Config{URLs: []string{testservers.OpenSearch(t, testservers.OpenSearchVersions()[0])}},
 		Backend: target.Backend{Alias: alias, Template: alias, Index: alias + "-{date}", Pattern: alias + "-*"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(to.Close)
-	team := migrate.Team{Target: to, Records: to.Records("records-" + alias), Shards: 2}
+	team := migrate.Team{Target: to, Records: records.In(to, "records-"+alias), Shards: 2}
 	t.Cleanup(func() {
 		if err := to.Drop(context.WithoutCancel(ctx), team.Records.Index()); err != nil {
 			t.Error(err)
@@ -90,7 +92,7 @@ func TestStatusBeforeGathering(t *testing.T) {
 	}
 	division, err := json.Marshal(migrate.Division{Shards: 2, Done: []int{0, 1}})
 	if err == nil {
-		_, err = team.Records.Put(ctx, alias+"/division", division, target.Record{})
+		_, err = team.Records.Put(ctx, alias+"/division", division, records.Record{})
 	}
 	if err != nil {
 		t.Fatal(err)

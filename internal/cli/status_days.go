@@ -11,6 +11,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // status is what a checkpoint and, if it was asked, a target tell.
@@ -157,11 +158,11 @@ func (s *status) ask(ctx context.Context, to *target.Target) error {
 		return &checkpoint.MismatchError{Field: "target cluster", Recorded: s.Binding.Target.Cluster, Given: cluster}
 	}
 	s.Asked = true
-	existing, err := to.Existing(ctx)
+	existing, err := to.AllHoldings(ctx)
 	if err != nil {
 		return err
 	}
-	there := make(map[string]target.Existing, len(existing))
+	there := make(map[string]target.Holding, len(existing))
 	for _, e := range existing {
 		there[e.Name] = e
 	}
@@ -176,8 +177,8 @@ func (s *status) ask(ctx context.Context, to *target.Target) error {
 		if e.Health != "green" && d.done() {
 			missing++
 		}
-		if len(e.Blocks) > 0 {
-			s.Waiting = append(s.Waiting, fmt.Sprintf("%s refuses writes: %v", e.Name, e.Blocks))
+		if blocks := e.Blocks(); len(blocks) > 0 {
+			s.Waiting = append(s.Waiting, fmt.Sprintf("%s refuses writes: %v", e.Name, blocks))
 		}
 	}
 	if missing > 0 {
@@ -185,7 +186,7 @@ func (s *status) ask(ctx context.Context, to *target.Target) error {
 	}
 	why, err := noRoom(ctx, to, false)
 	switch {
-	case target.NotTold(err):
+	case cluster.NotTold(err):
 		s.Waiting = append(s.Waiting, "not known for the nodes' disks: the cluster does not let this user look at them")
 		return nil
 	case why != "":

@@ -18,6 +18,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/records"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
 	"github.com/nodestore-migrate/nodestore-migrate/verify/report"
@@ -191,7 +192,7 @@ func (c *verifyCommand) open(ctx context.Context, p *process, show *verifyDispla
 // openWhole opens the checkpoint of a migration as a whole in an index, and puts a copy
 // of its list of rejected nodes into the working directory.
 func (c *verifyCommand) openWhole(ctx context.Context, s *session, index string) error {
-	team := migrate.Team{Source: s.Source, Target: s.Target, Records: s.Target.Records(index), Binding: s.bound, Shards: 1}
+	team := migrate.Team{Source: s.Source, Target: s.Target, Records: records.In(s.Target, index), Binding: s.bound, Shards: 1}
 	place := onindex.Place{Records: team.Records, Key: team.Whole()}
 	_, begun, err := team.Look(ctx)
 	if begun {

@@ -16,6 +16,7 @@ import (
 	tool "github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
 
@@ -93,7 +94,7 @@ func (w *world) close() error {
 }
 
 func (w *world) config(url string) target.Config {
-	return target.Config{URLs: []string{url}, Patience: 20 * time.Second, Backend: target.Backend{
+	return target.Config{Config: cluster.Config{URLs: []string{url}, Patience: 20 * time.Second}, Backend: target.Backend{
 		Alias: w.alias, Template: w.alias, Index: w.alias + "-{date}", Pattern: w.alias + "-*",
 		Codec: "best_compression", Shards: 1, Replicas: 0,
 	}}
