@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 )
 
@@ -30,8 +29,8 @@ func TestRequestsAreSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.Patience, config.Waiting = time.Millisecond, nil // a refusal may pass: it is asked again
-	if _, err := target.Open(t.Context(), config); !strings.Contains(hint.Of(err), "look at this machine's clock") {
-		t.Fatalf("a 403 is the error %v, remedy %q", err, hint.Of(err))
+	if _, err := target.Open(t.Context(), config); !strings.Contains(remedy(err), "look at this machine's clock") {
+		t.Fatalf("a 403 is the error %v, remedy %q", err, remedy(err))
 	}
 	for _, part := range []string{"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/", "/eu-central-1/es/aws4_request", "Signature="} {
 		if !strings.Contains(authorization, part) {
