@@ -10,6 +10,7 @@ import (
 )
 
 func (c *comparison) run(ctx context.Context) error {
+	c.progress.missing.Store(0) // those of an earlier comparison may be there by now
 	holdings, err := c.target.Holdings(ctx)
 	if err != nil {
 		return err

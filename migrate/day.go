@@ -176,7 +176,9 @@ func (d *day) write(ctx context.Context, batch *target.Batch) (target.Outcome, e
 		}
 		return d.outcomeGone(batch), nil
 	}
-	d.progress.sentNodes.Add(int64(batch.Len()))
+	if err == nil {
+		d.progress.sentNodes.Add(int64(batch.Len()))
+	}
 	return outcome, err
 }
 
@@ -218,6 +220,12 @@ func (d *day) commit(ctx context.Context, r *reading) error {
 			record.Done = record.Done.Add(done)
 			record.Fates.Add(r.fates)
 			transfer(&record.Fates, node.Superseded, r.replaced)
+			switch { // what was written before its index was found gone is gone as well
+			case !record.Lost.IsZero():
+				retire(&record.Fates, node.Lost)
+			case !record.Dropped.IsZero():
+				retire(&record.Fates, node.OutOfRetention)
+			}
 			record.Bytes += r.read.bytes
 			for _, span := range r.again {
 				record.SentAgain = record.SentAgain.Add(span).Coarse(maxSentAgain)

@@ -36,11 +36,7 @@ func (r *run) recordGone(ctx context.Context, n node.Day) (node.Fate, error) {
 		if known = !gone.IsZero(); !known {
 			*gone = time.Now().UTC()
 		}
-		for _, from := range []node.Fate{node.Stored, node.AlreadyThere, node.Superseded, node.OutOfRetention, node.Lost} {
-			moved := record.Fates[from]
-			record.Fates[from] = 0
-			record.Fates[fate] += moved
-		}
+		retire(&record.Fates, fate)
 		event.Nodes = record.Fates[fate]
 		delete(state.Borrowed, index)
 	})
@@ -48,6 +44,15 @@ func (r *run) recordGone(ctx context.Context, n node.Day) (node.Fate, error) {
 		r.Notify(event)
 	}
 	return fate, err
+}
+
+// retire gives all nodes that were in an index that is gone their fate.
+func retire(fates *node.Fates, fate node.Fate) {
+	for _, from := range []node.Fate{node.Stored, node.AlreadyThere, node.Superseded, node.OutOfRetention, node.Lost} {
+		moved := fates[from]
+		fates[from] = 0
+		fates[fate] += moved
+	}
 }
 
 // settleGone looks for daily indices that should be there and are not, and

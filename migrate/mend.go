@@ -226,10 +226,10 @@ func (c *comparison) mendPortion(ctx context.Context, left *mending, keys []key)
 			return err
 		}
 	}
+	left.uncounted = max(left.uncounted-int64(len(newer)), 0)
 	if len(late) == 0 {
 		return nil
 	}
-	left.uncounted = max(left.uncounted-int64(len(newer)), 0)
 	c.Notify(Event{Kind: Late, Day: d.day.String(), Index: d.name(), Nodes: int64(len(late))})
 	if err := d.copyKeys(ctx, late, left.uncounted, c.now); err != nil {
 		return err

@@ -6,6 +6,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -122,17 +123,20 @@ func (m *Migration) orderly(ctx context.Context, work func(context.Context) erro
 // goes by. The checks have nothing to finish, so Stop ends them at once.
 func (m *Migration) begin(ctx context.Context, ours func(node.Day) bool) (*indices, error) {
 	var origins target.Origins
-	m.ledger.View(func(state *checkpoint.State) { origins = Origins(state.Binding) })
+	codec := m.options.Shape.Codec
+	m.ledger.View(func(state *checkpoint.State) {
+		origins, codec = Origins(state.Binding), cmp.Or(codec, state.Shape.Codec)
+	})
 	err := orderly.Run(ctx, orderly.Stop{Asked: m.options.Stop, Err: ErrInterrupted}, func(ctx context.Context) error {
+		if codec != "" { // before anything is written
+			if err := m.parts.Target.CheckCodec(ctx, codec); err != nil {
+				return err
+			}
+		}
 		return prepareTarget(ctx, m.parts.Target, origins, m.options.Notify)
 	})
 	if err != nil {
 		return nil, err
-	}
-	if codec := m.options.Shape.Codec; codec != "" {
-		if err := m.parts.Target.CheckCodec(ctx, codec); err != nil {
-			return nil, err
-		}
 	}
 	t, err := settle(ctx, m.options, m.parts.Checkpoint, ours)
 	if err != nil {

@@ -48,19 +48,25 @@ type MovedError struct {
 }
 
 func (e *MovedError) Error() string {
-	var changed, same []string
+	var changed, same, unknown []string
 	for _, f := range [][3]string{
 		{"system identifier", e.before.System, e.now.System}, {"database", e.before.Database, e.now.Database}, {"table", e.before.Table, e.now.Table},
 	} {
-		if f[1] == f[2] || f[2] == "" {
+		switch f[2] {
+		case f[1]:
 			same = append(same, f[0]+" "+f[1])
-			continue
+		case "":
+			unknown = append(unknown, f[0])
+		default:
+			changed = append(changed, fmt.Sprintf("%s %s, now %s", f[0], f[1], f[2]))
 		}
-		changed = append(changed, fmt.Sprintf("%s %s, now %s", f[0], f[1], f[2]))
 	}
 	text := "the checkpoint is bound to another source: changed: " + strings.Join(changed, "; ") + " (" + e.server + ")"
 	if len(same) > 0 {
 		text += "; not changed: " + strings.Join(same, ", ")
+	}
+	if len(unknown) > 0 {
+		text += "; not known now: " + strings.Join(unknown, ", ")
 	}
 	for _, s := range e.seen {
 		text += "; " + s.String()

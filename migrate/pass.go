@@ -32,9 +32,8 @@ type passes struct {
 // time that the next would not find less; with Follow, when it was quiet for long
 // enough.
 func (p *passes) catchUp(ctx context.Context) error {
-	var quiet time.Duration
 	var told time.Time
-	compared := time.Now()
+	compared, latest := time.Now(), time.Now() // when something new was found last
 	for {
 		began := time.Now()
 		before := p.progress.sentNodes.Load()
@@ -62,12 +61,11 @@ func (p *passes) catchUp(ctx context.Context) error {
 			compared = time.Now()
 		}
 		if fresh > 0 {
-			quiet = 0
+			latest = time.Now()
 		}
-		if p.QuietFor > 0 && quiet >= p.QuietFor {
+		if p.QuietFor > 0 && time.Since(latest) >= p.QuietFor {
 			return nil
 		}
-		quiet += followPause
 		if err := p.wait(ctx, followPause); err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ type pipeline struct {
 	known checkpoint.Marks
 	// done is told of the last of some slices that share a counter.
 	done func(*slice)
-	slow atomic.Bool // the target held a reader up in the middle of a slice
+	slow atomic.Int64 // until then slices are small, µs: the target held a reader up in the middle of one
 
 	slices chan *slice
 	empty  chan *target.Batch
@@ -93,6 +93,9 @@ func (p *pipeline) readSlices(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// slowFor is how long a target counts as slow: the operator may have paused.
+const slowFor = 10 * time.Minute
+
 // maxAttempts is how often a slice is read before the run gives up. With the
 // pauses between them that is about ten minutes.
 const maxAttempts = 30
@@ -106,13 +109,13 @@ const maxAttempts = 30
 //     was too slow, slices are cut before to what fits into a batch for certain.
 //  3. Rows that the server cannot read are isolated, and rejected.
 func (p *pipeline) readSlice(ctx context.Context, s *slice, check *node.Checker) error {
-	if p.slow.Load() && s.to-s.from > 1 && s.bytes > int64(p.Gate.BatchBytes()/2) {
+	if p.slow.Load() > time.Now().UnixMicro() && s.to-s.from > 1 && s.bytes > int64(p.Gate.BatchBytes()/2) {
 		return p.readHalves(ctx, s, check)
 	}
 	for try := 1; ; try++ {
 		err := p.read(ctx, s, check)
 		if errors.Is(err, errStalled) {
-			p.slow.Store(true)
+			p.slow.Store(time.Now().Add(slowFor).UnixMicro())
 		}
 		switch {
 		case err == nil || ctx.Err() != nil:
@@ -120,7 +123,8 @@ func (p *pipeline) readSlice(ctx context.Context, s *slice, check *node.Checker)
 		case errors.Is(err, errStalled) && s.to-s.from > 1:
 			return p.readHalves(ctx, s, check)
 		case errors.Is(err, errStalled):
-			continue // it waits for an empty batch before it reads
+			s.patient = true // one moment cannot be read in parts: it is sent once, however long that takes
+			continue
 		case (source.Damaged(err) || source.TooLong(err)) && !s.apart:
 			s.apart = true
 			p.Notify(Event{Kind: Retry, Day: s.into.String(), Cause: err.Error()})
@@ -142,7 +146,7 @@ func (p *pipeline) readHalves(ctx context.Context, s *slice, check *node.Checker
 	middle := s.from + (s.to-s.from)/2
 	s.open.Add(1)
 	for _, half := range []checkpoint.Range{{From: s.from, To: middle}, {From: middle, To: s.to}} {
-		if err := p.readSlice(ctx, &slice{into: s.into, open: s.open, from: half.From, to: half.To, bytes: s.bytes / 2, sent: s.sent}, check); err != nil {
+		if err := p.readSlice(ctx, &slice{into: s.into, open: s.open, from: half.From, to: half.To, bytes: s.bytes / 2, cuts: s.cuts, apart: s.apart, sent: s.sent}, check); err != nil {
 			return err
 		}
 	}
@@ -192,7 +196,7 @@ const maxStall = 20 * time.Second
 
 // patience is how long a reader may wait for the target.
 func (f *filler) patience() time.Duration {
-	if f.streaming {
+	if f.streaming && !f.reading.slice.patient {
 		return maxStall
 	}
 	return math.MaxInt64

@@ -31,6 +31,7 @@ type slice struct {
 	bytes    int64         // of data that it is expected to have
 	cuts     []string      // as in source.Slice
 	apart    bool          // rows of it cannot be read: the others are read apart from them
+	patient  bool          // it is waited for the target however long that takes
 	sent     bool          // by a reading that was abandoned, in part: it is all sent again
 }
 

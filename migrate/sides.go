@@ -17,7 +17,7 @@ type sides struct {
 	until     int64 // end of the part that is compared, µs
 	index     target.Index
 	rows      int64
-	documents int64
+	documents int64   // without what Sentry wrote since the switch
 	minutes   []int64 // first µs of those whose counts or sums of timestamps differ
 }
 
@@ -113,7 +113,10 @@ func (c *comparison) lookAtSides(ctx context.Context, n node.Day, rejected map[i
 		if r.Unreadable {
 			continue
 		}
-		if s.documents += d.Count; !ok {
+		if c.SwitchedAt == 0 || at*1000 < c.SwitchedAt {
+			s.documents += d.Count
+		}
+		if !ok {
 			s.minutes = append(s.minutes, at*1000)
 		}
 	}

@@ -3,6 +3,7 @@ package migrate
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -241,11 +242,21 @@ func (s *stale) staleAmong(ctx context.Context, copies []target.Copy, micros int
 	return stale, nil
 }
 
-// remove deletes documents, has searches see it, and gives the nodes
-// that they were their fate.
+// remove deletes documents, gives the nodes that they were their fate, and has
+// searches see it.
 func (s *stale) remove(ctx context.Context, copies []target.Copy, fate node.Fate) error {
+	if len(copies) == 0 {
+		return nil
+	}
 	removed, err := s.target.Remove(ctx, copies)
-	if err != nil || len(copies) == 0 {
+	count := make(map[string]int64)
+	for _, c := range removed {
+		count[c.Index]++
+	}
+	if len(removed) > 0 {
+		err = errors.Join(err, s.ledger.removed(ctx, count, fate))
+	}
+	if err != nil {
 		return err
 	}
 	// Also where nothing was removed: a request of a run that was killed may have
@@ -257,14 +268,7 @@ func (s *stale) remove(ctx context.Context, copies []target.Copy, fate node.Fate
 	if err := s.target.Refresh(ctx, slices.Collect(maps.Keys(touched))...); err != nil && !target.IsGone(err) {
 		return err
 	}
-	if len(removed) == 0 {
-		return nil
-	}
-	count := make(map[string]int64)
-	for _, c := range removed {
-		count[c.Index]++
-	}
-	return s.ledger.removed(ctx, count, fate)
+	return nil
 }
 
 // clear takes out of a day that was just copied what Sentry rewrote since the

@@ -221,7 +221,7 @@ func (s *sourceSide) checkTransactions(c source.Condition) {
 			Remedy: "end it, or have migrate look back further",
 		})
 	default:
-		s.ok(Source, "transactions", fmt.Sprintf("the longest runs since %s", age.Round(time.Second)))
+		s.ok(Source, "transactions", fmt.Sprintf("the longest has been running for %s", age.Round(time.Second)))
 	}
 }
 
