@@ -113,7 +113,7 @@ func (c *comparison) lookAtSides(ctx context.Context, n node.Day, rejected map[i
 		if r.Unreadable {
 			continue
 		}
-		if c.SwitchedAt == 0 || at*1000 < c.SwitchedAt {
+		if c.SwitchedAt == 0 || at*1000+minute <= c.SwitchedAt {
 			s.documents += d.Count
 		}
 		if !ok {

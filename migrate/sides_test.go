@@ -156,6 +156,29 @@ func TestSentryWritesWithoutANamedSwitch(t *testing.T) {
 	w.wantReadable()
 }
 
+// TestSwitchOfASmallTable has Sentry write more since the switch than a tenth of
+// all: that is not taken for what vanished at the source.
+func TestSwitchOfASmallTable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair())
+	now := time.Now().UTC()
+	w.fill(synth.Options{Seed: 77, Rows: 40, From: now.Add(-48 * time.Hour), Until: now.Add(-time.Minute), Mix: synth.Clean(), Distinct: 10})
+	w.move(0, now.Add(-time.Second), w.rows[1]) // today has an index of this tool's in any case
+	w.migrate(exitDone)
+	switched := time.Now().UTC()
+	today := node.DayOf(switched.UnixMicro())
+	for i := range 30 {
+		body := fmt.Sprintf(`{"data":"eJyrrgUAAXUA+Q==","timestamp":%q}`, time.Now().UTC().Format(time.RFC3339Nano))
+		w.must(http.MethodPut, fmt.Sprintf("/%s-%s/_doc/sentry-%d?refresh=true", w.prefix, today, i), body, nil)
+	}
+	before := w.documents(today)
+	w.migrate(exitDone, "--switched-at", switched.Format(time.RFC3339Nano))
+	if after := w.documents(today); after != before {
+		t.Errorf("%d documents, and %d after a run", before, after)
+	}
+	w.wantReadable()
+}
+
 func TestOverlapIsRaised(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, newestPair())
