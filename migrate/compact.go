@@ -22,6 +22,7 @@ type compactor struct {
 	more  chan struct{} // a day was sealed
 	last  chan struct{} // closed: no day will be sealed any more
 	tried map[node.Day]bool
+	loose map[node.Day]bool // days whose second copies can go about half a minute later
 }
 
 // wants reports whether a sealed day is to be compacted: only an index that this
@@ -49,7 +50,7 @@ func (x *indices) compacting(ctx context.Context, phases func(context.Context) e
 	if !x.Compact {
 		return phases(ctx)
 	}
-	c := &compactor{indices: x, more: make(chan struct{}, 1), last: make(chan struct{}), tried: make(map[node.Day]bool)}
+	c := &compactor{indices: x, more: make(chan struct{}, 1), last: make(chan struct{}), tried: make(map[node.Day]bool), loose: make(map[node.Day]bool)}
 	x.sealed = func() {
 		select {
 		case c.more <- struct{}{}:
@@ -97,16 +98,35 @@ func (c *compactor) run(ctx context.Context) error {
 			told = true
 			c.Notify(Event{Kind: Compacting, Nodes: int64(len(days))})
 		}
-		switch err := c.compact(ctx, days[0]); {
-		case errors.Is(err, ErrInterrupted):
-			continue
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			c.Notify(Event{Kind: Warning, Day: days[0].String(), Cause: fmt.Sprintf("day %s stays as it was loaded: %s", days[0], err)})
+		if n, err := c.step(ctx, days); err != nil && !errors.Is(err, ErrInterrupted) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			c.tried[n] = true
+			c.Notify(Event{Kind: Warning, Day: n.String(), Cause: fmt.Sprintf("day %s stays as it was loaded: %s", n, err)})
 		}
-		c.tried[days[0]] = true
 	}
+}
+
+// step loosens all days that are not yet, because each of them has to be waited for
+// from then on, and compacts the first. It says which day an error is about.
+func (c *compactor) step(ctx context.Context, days []node.Day) (node.Day, error) {
+	for _, n := range days {
+		if c.loose[n] || c.stopped() {
+			continue
+		}
+		index, there, err := c.target.Daily(ctx, n)
+		if err == nil && there && c.wants(index) {
+			err = c.target.Loosen(ctx, index)
+		}
+		if err != nil {
+			return n, err
+		}
+		c.loose[n] = true
+	}
+	err := c.compact(ctx, days[0])
+	c.tried[days[0]] = err == nil
+	return days[0], err
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -179,9 +199,6 @@ func secondCopy(codec string) float64 {
 const mergePause = time.Second
 
 func (c *compactor) merge(ctx context.Context, index target.Index) error {
-	if err := c.target.Loosen(ctx, index); err != nil {
-		return err
-	}
 	for asked := 0; ; {
 		merging, err := c.target.Merging(ctx, index)
 		if err != nil {
