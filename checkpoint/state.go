@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,6 +99,11 @@ type Shape struct {
 	Shards int    `json:"shards,omitempty"`
 }
 
+// Or returns the shape, filled in from another where it says nothing.
+func (s Shape) Or(other Shape) Shape {
+	return Shape{Codec: cmp.Or(s.Codec, other.Codec), Shards: cmp.Or(s.Shards, other.Shards)}
+}
+
 // Rejected is how much of the files of rejected nodes belongs to what is done,
 // in bytes. What lies behind it was written by a run that crashed.
 type Rejected struct {
@@ -124,6 +130,17 @@ type Day struct {
 
 // Gone reports whether the day's index was found gone.
 func (d *Day) Gone() bool { return !d.Dropped.IsZero() || !d.Lost.IsZero() }
+
+// GoneAs is the fate of the nodes of a day whose index was found gone.
+func (d *Day) GoneAs() node.Fate {
+	if !d.Lost.IsZero() {
+		return node.Lost
+	}
+	return node.OutOfRetention
+}
+
+// Stands reports whether the day is sealed and has its index.
+func (d *Day) Stands() bool { return !d.Sealed.IsZero() && !d.Gone() && d.Index != "" }
 
 // Borrowed is what an index had before it was changed for loading.
 type Borrowed struct {

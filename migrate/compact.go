@@ -33,7 +33,7 @@ func (x *indices) wants(index target.Index) bool { return x.Compact && index.Ver
 func (x *indices) awaiting() (days []node.Day) {
 	x.ledger.View(func(state *checkpoint.State) {
 		for name, d := range state.Days {
-			if n, err := node.ParseDay(name); err == nil && !d.Sealed.IsZero() && d.Compact.IsZero() && !d.Gone() && d.Index != "" && (x.ours == nil || x.ours(n)) {
+			if n, err := node.ParseDay(name); err == nil && d.Stands() && d.Compact.IsZero() && (x.ours == nil || x.ours(n)) {
 				days = append(days, n)
 			}
 		}
@@ -69,7 +69,8 @@ func (x *indices) compacting(ctx context.Context, phases func(context.Context) e
 // run compacts days until the last one is, or the run is to stop: then the phases
 // come to their end first.
 func (c *compactor) run(ctx context.Context) error {
-	for last, told := c.last, false; ; {
+	for told := false; ; {
+		ended := isClosed(c.last) // before the look: what was sealed until then is seen
 		days := slices.DeleteFunc(c.awaiting(), func(n node.Day) bool { return c.tried[n] })
 		switch {
 		case c.stopped():
@@ -81,35 +82,36 @@ func (c *compactor) run(ctx context.Context) error {
 				return ErrInterrupted
 			}
 			return ctx.Err()
-		case len(days) == 0 && last == nil:
+		case len(days) == 0 && ended:
 			return nil
 		case len(days) == 0:
 			select {
 			case <-c.more:
 			case <-c.Stop:
-			case <-last:
-				last = nil // what was sealed before is still to be looked at
+			case <-c.last:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 			continue
-		}
-		if isClosed(c.last) && !told {
+		case ended && !told:
 			told = true
 			c.Notify(Event{Kind: Compacting, Nodes: int64(len(days))})
 		}
-		if n, err := c.step(ctx, days); err != nil && !errors.Is(err, ErrInterrupted) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			c.tried[n] = true
+		n, err := c.step(ctx, days)
+		switch {
+		case errors.Is(err, ErrInterrupted):
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
 			c.Notify(Event{Kind: Warning, Day: n.String(), Cause: fmt.Sprintf("day %s stays as it was loaded: %s", n, err)})
 		}
+		c.tried[n] = true
 	}
 }
 
 // step loosens all days that are not yet, because each of them has to be waited for
-// from then on, and compacts the first. It says which day an error is about.
+// from then on, and compacts the first. It returns the day that this came to.
 func (c *compactor) step(ctx context.Context, days []node.Day) (node.Day, error) {
 	for _, n := range days {
 		if c.loose[n] || c.stopped() {
@@ -124,18 +126,7 @@ func (c *compactor) step(ctx context.Context, days []node.Day) (node.Day, error)
 		}
 		c.loose[n] = true
 	}
-	err := c.compact(ctx, days[0])
-	c.tried[days[0]] = err == nil
-	return days[0], err
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+	return days[0], c.compact(ctx, days[0])
 }
 
 // maxMerges is how often a merge is asked for before an index is left as it is: a
@@ -144,8 +135,7 @@ const maxMerges = 3
 
 // compact merges a day's index, and gives back what it has lent until then.
 //
-//  1. Each shard has two segments at least: that was seen to as it was sealed, and
-//     is seen to again after a crash.
+//  1. Each shard has two segments at least: step has seen to that.
 //  2. About half a minute after the last write the second copy of the payloads can go.
 //  3. It is merged in the background of the server, never while requests are held back.
 //  4. What the segments say proves it.
@@ -155,11 +145,7 @@ func (c *compactor) compact(ctx context.Context, n node.Day) error {
 	if err != nil || !there || !c.wants(index) || index.UUID != record.UUID {
 		return err
 	}
-	err = c.merge(ctx, index)
-	stored := target.Segments{}
-	if err == nil {
-		stored, err = c.target.Segments(ctx, index)
-	}
+	stored, err := c.merge(ctx, index)
 	if errors.Is(err, ErrInterrupted) || ctx.Err() != nil || target.IsGone(err) {
 		return err
 	}
@@ -198,41 +184,39 @@ func secondCopy(codec string) float64 {
 // mergePause is the pause between two looks at a merge.
 const mergePause = time.Second
 
-func (c *compactor) merge(ctx context.Context, index target.Index) error {
+// merge returns what is left when each shard is one segment.
+func (c *compactor) merge(ctx context.Context, index target.Index) (s target.Segments, err error) {
 	for asked := 0; ; {
 		merging, err := c.target.Merging(ctx, index)
 		if err != nil {
-			return err
+			return s, err
 		}
 		if !merging && asked > 0 {
 			if err := c.target.Refresh(ctx, index.Name); err != nil {
-				return err
+				return s, err
 			}
-			s, err := c.target.Segments(ctx, index)
+			s, err = c.target.Segments(ctx, index)
 			if err != nil || s.Most <= 1 {
-				return err
+				return s, err
 			}
 			if asked == maxMerges {
-				return fmt.Errorf("index %s has %d segments after %d merges", index.Name, s.Most, asked)
+				return s, fmt.Errorf("index %s has %d segments after %d merges", index.Name, s.Most, asked)
 			}
 		}
-		settled := false
 		if !merging {
-			if settled, err = c.target.Settled(ctx, index); err != nil {
-				return err
+			settled, err := c.target.Settled(ctx, index)
+			if err == nil && settled {
+				asked++
+				if err = c.Gate.Calm(ctx); err == nil {
+					err = c.target.Merge(ctx, index)
+				}
 			}
-		}
-		if settled {
-			if err := c.Gate.Calm(ctx); err != nil {
-				return err
+			if err != nil {
+				return s, err
 			}
-			if err := c.target.Merge(ctx, index); err != nil {
-				return err
-			}
-			asked++
 		}
 		if err := c.wait(ctx, mergePause); err != nil {
-			return err
+			return s, err
 		}
 	}
 }

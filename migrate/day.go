@@ -220,11 +220,8 @@ func (d *day) commit(ctx context.Context, r *reading) error {
 			record.Done = record.Done.Add(done)
 			record.Fates.Add(r.fates)
 			transfer(&record.Fates, node.Superseded, r.replaced)
-			switch { // what was written before its index was found gone is gone as well
-			case !record.Lost.IsZero():
-				retire(&record.Fates, node.Lost)
-			case !record.Dropped.IsZero():
-				retire(&record.Fates, node.OutOfRetention)
+			if record.Gone() { // what was written before that was found is gone as well
+				retire(&record.Fates, record.GoneAs())
 			}
 			record.Bytes += r.read.bytes
 			for _, span := range r.again {
@@ -288,12 +285,12 @@ func (d *day) seal(ctx context.Context) error {
 	if !there || found.UUID != d.index.UUID {
 		return d.markGone(ctx)
 	}
-	loan, lent := d.loanOf(d.name())
-	giveBack, compacting := d.giveBack, d.complete && lent && d.wants(found)
+	loan, recorded := d.loanOf(d.name())
+	compacting := d.complete && recorded && d.wants(found)
 	if compacting {
-		giveBack = d.giveBackButReplicas
+		loan = butReplicas(loan)
 	}
-	if err := giveBack(ctx, found, loan); err != nil {
+	if err := d.giveBack(ctx, found, loan); err != nil {
 		return err
 	}
 	if !d.complete {
@@ -308,11 +305,6 @@ func (d *day) seal(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
-	}
-	if compacting { // the clock of the second copies begins to run now
-		if err := d.target.Loosen(ctx, found); err != nil {
-			return err
-		}
 	}
 	err = d.ledger.Update(ctx, func(state *checkpoint.State) {
 		if !compacting {
@@ -346,13 +338,8 @@ func (d *day) markGone(ctx context.Context) error {
 
 // recallGone lets the day know that its index was found gone before.
 func (d *day) recallGone() {
-	switch recorded, _ := d.ledger.day(d.day); {
-	case !recorded.Lost.IsZero():
-		d.goneFate = node.Lost
-	case !recorded.Dropped.IsZero():
-		d.goneFate = node.OutOfRetention
-	default:
-		return
+	if recorded, _ := d.ledger.day(d.day); recorded.Gone() {
+		d.goneFate = recorded.GoneAs()
+		d.gone.Store(true)
 	}
-	d.gone.Store(true)
 }

@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -61,7 +60,7 @@ func Merge(parts []Part) (checkpoint.State, error) {
 		if i == 0 {
 			merged.Binding = part.State.Binding
 		}
-		merged.Shape = checkpoint.Shape{Codec: cmp.Or(merged.Shape.Codec, part.State.Shape.Codec), Shards: cmp.Or(merged.Shape.Shards, part.State.Shape.Shards)}
+		merged.Shape = merged.Shape.Or(part.State.Shape)
 		if err := mergeDays(&merged, part.State); err != nil {
 			return checkpoint.State{}, err
 		}

@@ -74,13 +74,13 @@ func (x *indices) giveBack(ctx context.Context, index target.Index, loan checkpo
 // replicaSettings are given back when a day is compact, if it is to be.
 var replicaSettings = []string{"index.number_of_replicas", "index.auto_expand_replicas"}
 
-// giveBackButReplicas gives back what an index needs no more once it is sealed.
-func (x *indices) giveBackButReplicas(ctx context.Context, index target.Index, loan checkpoint.Borrowed) error {
+// butReplicas is the part of a loan that ends when a day is sealed.
+func butReplicas(loan checkpoint.Borrowed) checkpoint.Borrowed {
 	loan.Settings = maps.Clone(loan.Settings)
 	for _, name := range replicaSettings {
 		delete(loan.Settings, name)
 	}
-	return x.giveBack(ctx, index, loan)
+	return loan
 }
 
 // endLateLoan ends the loading of an index that a request of a killed run made

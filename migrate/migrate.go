@@ -197,7 +197,7 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 	var names []string
 	r.ledger.View(func(state *checkpoint.State) {
 		for _, d := range state.Days {
-			if !d.Sealed.IsZero() && !d.Gone() && d.Index != "" {
+			if d.Stands() {
 				names = append(names, d.Index)
 			}
 		}

@@ -100,7 +100,7 @@ const maxSightings = 3
 func sight(ctx context.Context, from *source.Source, to *target.Target, state checkpoint.State) (seen []sighting, err error) {
 	var sealed []string
 	for name, d := range state.Days {
-		if !d.Sealed.IsZero() && d.Dropped.IsZero() && d.Lost.IsZero() && d.Index != "" {
+		if d.Stands() {
 			sealed = append(sealed, name)
 		}
 	}

@@ -17,7 +17,7 @@ type sides struct {
 	until     int64 // end of the part that is compared, µs
 	index     target.Index
 	rows      int64
-	documents int64   // without what Sentry wrote since the switch
+	documents int64   // but for the minute of the switch and later: these may be Sentry's
 	minutes   []int64 // first µs of those whose counts or sums of timestamps differ
 }
 
@@ -66,29 +66,8 @@ func (c *comparison) lookAtSides(ctx context.Context, n node.Day, rejected map[i
 		s.until = wholeMillis(c.now) // what comes after this pass is for the next
 	}
 	var there bool
-	if s.index, there, err = c.target.Daily(ctx, n); err != nil {
+	if s.index, there, err = c.find(ctx, n); err != nil || !there {
 		return s, err
-	}
-	if there {
-		there, err = c.sameIndex(ctx, s.index)
-	}
-	if err != nil {
-		return s, err
-	}
-	if !there {
-		if !c.ledger.filled(n) {
-			return s, nil
-		}
-		_, err := c.recordGone(ctx, n)
-		return s, err
-	}
-	if err := c.check(ctx, s.index); err != nil {
-		return s, err
-	}
-	if s.index.Loading() { // all days are sealed: a request of a killed run made it late
-		if err := c.endLateLoan(ctx, s.index); err != nil {
-			return s, err
-		}
 	}
 	documents, err := c.target.Moments(ctx, s.index.Name, n.Start()/1000, s.until/1000)
 	if err != nil {
@@ -122,6 +101,26 @@ func (c *comparison) lookAtSides(ctx context.Context, n node.Day, rejected map[i
 	}
 	slices.Sort(s.minutes)
 	return s, nil
+}
+
+// find returns a day's index, fit to be compared. One that is gone is noted.
+func (c *comparison) find(ctx context.Context, n node.Day) (index target.Index, there bool, err error) {
+	if index, there, err = c.target.Daily(ctx, n); err == nil && there {
+		there, err = c.sameIndex(ctx, index)
+	}
+	switch {
+	case err != nil:
+		return index, false, err
+	case !there && c.ledger.filled(n):
+		_, err = c.recordGone(ctx, n)
+		return index, false, err
+	case !there:
+		return index, false, nil
+	}
+	if err = c.check(ctx, index); err == nil && index.Loading() { // all days are sealed: a request of a killed run made it late
+		err = c.endLateLoan(ctx, index)
+	}
+	return index, true, err
 }
 
 // emptied reports whether all rows of a day are gone. A partition may be

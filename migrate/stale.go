@@ -291,12 +291,11 @@ func (s *stale) clear(ctx context.Context, day node.Day, index string) error {
 				return err
 			}
 			removed, err := s.target.Remove(ctx, held)
-			if err != nil {
-				return err
+			if len(removed) > 0 { // also if others could not be
+				err = errors.Join(err, s.ledger.Update(ctx, func(state *checkpoint.State) {
+					transfer(&state.Day(day).Fates, node.Superseded, int64(len(removed)))
+				}))
 			}
-			err = s.ledger.Update(ctx, func(state *checkpoint.State) {
-				transfer(&state.Day(day).Fates, node.Superseded, int64(len(removed)))
-			})
 			if err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,7 +151,7 @@ func settle(ctx context.Context, o Options, c *checkpoint.Checkpoint, ours func(
 	if t.Retention = recorded.Retention; o.Retention != 0 {
 		t.Retention = max(o.Retention, 0)
 	}
-	t.Shape = target.Shape{Codec: cmp.Or(o.Shape.Codec, shape.Codec), Shards: cmp.Or(o.Shape.Shards, shape.Shards)}
+	t.Shape = target.Shape(checkpoint.Shape(o.Shape).Or(shape))
 	if t.Retention == recorded.Retention && t.Shape == target.Shape(shape) {
 		return t, nil
 	}
@@ -193,9 +192,11 @@ func settleSwitch(ctx context.Context, o Options, c *checkpoint.Checkpoint, reco
 
 func (t terms) overlap() int64 { return t.Options.Overlap.Microseconds() }
 
-func (t terms) stopped() bool {
+func (t terms) stopped() bool { return isClosed(t.Stop) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-t.Stop:
+	case <-c:
 		return true
 	default:
 		return false
