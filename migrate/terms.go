@@ -236,7 +236,7 @@ func (t terms) swept(before, now int64) int64 {
 func Origins(b checkpoint.Binding) target.Origins {
 	var origins target.Origins
 	for _, s := range append([]node.Origin{b.Source}, b.Earlier...) {
-		origins = append(origins, target.Origin{System: s.System, Database: s.Database, Table: s.Table, Region: s.Region})
+		origins = append(origins, target.Origin{Origin: s})
 	}
 	return origins
 }

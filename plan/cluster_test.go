@@ -162,7 +162,7 @@ func secureWorld(t *testing.T) *world {
 	w := worldOn(t, newestDatabase(t), server.URL())
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(server.CA()) {
-		t.Fatal("the server's CA is no certificate")
+		t.Fatal("the server's CA is not a certificate")
 	}
 	w.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
 	w.login = url.UserPassword(server.Username(), server.Password())

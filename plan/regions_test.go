@@ -52,7 +52,7 @@ func (w *world) loads() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	origin := target.Origin{Database: w.conn.Config().Database, Table: "public.nodestore_node", Region: w.config.Region}
+	origin := target.Origin{Origin: node.Origin{Database: w.conn.Config().Database, Table: "public.nodestore_node", Region: w.config.Region}}
 	if err := to.Create(ctx, name, loan, origin); err != nil {
 		w.t.Fatal(err)
 	}

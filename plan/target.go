@@ -203,8 +203,7 @@ func (t *targetSide) checkOrigin(ctx context.Context) {
 // origins begin with what migrate would write into its indices: what this run does
 // not know is taken from the checkpoint.
 func (t *targetSide) origins() target.Origins {
-	id := t.source.Origin(t.config.Region)
-	origin := target.Origin{System: id.System, Database: id.Database, Table: id.Table, Region: id.Region}
+	origin := target.Origin{Origin: t.source.Origin(t.config.Region)}
 	if t.state == nil {
 		return target.Origins{origin}
 	}
@@ -217,7 +216,7 @@ func (t *targetSide) origins() target.Origins {
 	}
 	origins := target.Origins{origin}
 	for _, s := range t.state.Binding.Earlier {
-		origins = append(origins, target.Origin{System: s.System, Database: s.Database, Table: s.Table, Region: s.Region})
+		origins = append(origins, target.Origin{Origin: s})
 	}
 	return origins
 }

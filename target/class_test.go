@@ -202,7 +202,7 @@ func (b bed) noNodeMayHoldIt() {
 	t, target := b.T, b.open()
 	b.Must(http.MethodPut, "/_index_template/"+b.backend.Template, fmt.Sprintf(
 		`{"index_patterns":[%q],"template":{"settings":{"index.routing.allocation.require._name":"nobody"},"aliases":{%q:{}}}}`, b.backend.Pattern, b.backend.Alias))
-	err := target.CreateShared(t.Context(), b.index(), Origin{Database: "d", Table: "t"})
+	err := target.CreateShared(t.Context(), b.index(), Origin{Origin: node.Origin{Database: "d", Table: "t"}})
 	wantRefusal(t, err, "no node may hold shard 0: filter: node does not match index setting", "allocation rule")
 	b.wantNoShortAnswers(openTarget(t, Config{Config: cluster.Config{URLs: []string{b.URL}, Patience: 200 * time.Millisecond}, Backend: b.backend}))
 }

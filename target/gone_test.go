@@ -186,7 +186,7 @@ func TestCreateShared(t *testing.T) {
 		if _, err := target.EnsureTemplate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		origin := Origin{Database: "sentry", Table: "nodestore_node", Region: "us"}
+		origin := Origin{Origin: node.Origin{Database: "sentry", Table: "nodestore_node", Region: "us"}}
 		for range 2 {
 			if err := target.CreateShared(t.Context(), b.index(), origin); err != nil {
 				t.Fatal(err)

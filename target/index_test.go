@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
@@ -70,7 +72,7 @@ func (b bed) borrowAndReturn(target *Target, asSentry map[string]any, loading st
 	if err != nil || fmt.Sprint(loan.Settings) != loading || len(loan.Before) != len(loan.Settings) {
 		t.Fatalf("loan %v, %v, %v; want %s", loan.Settings, loan.Before, err, loading)
 	}
-	origin := Origin{System: "7", Database: "sentry", Table: "nodestore_node", Region: "de"}
+	origin := Origin{Origin: node.Origin{System: "7", Database: "sentry", Table: "nodestore_node", Region: "de"}}
 	if err := target.Create(t.Context(), b.index(), loan, origin); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +123,7 @@ func TestCreateTwice(t *testing.T) {
 	if err := target.Create(t.Context(), b.index(), loan, *b.daily(target).Origin); err != nil {
 		t.Errorf("the same again: %v", err)
 	}
-	err = target.Create(t.Context(), b.index(), loan, Origin{Database: "other"})
+	err = target.Create(t.Context(), b.index(), loan, Origin{Origin: node.Origin{Database: "other"}})
 	wantRefusal(t, err, "resource_already_exists_exception", "run the same command again")
 	if index := b.daily(target); index.UUID != before || index.Origin.Database != "sentry" {
 		t.Errorf("it was changed: %+v", index)

@@ -100,7 +100,7 @@ func (b bed) loading(target *Target) Index {
 	if err != nil {
 		b.T.Fatal(err)
 	}
-	if err := target.Create(ctx, b.index(), loan, Origin{Database: "sentry", Table: "nodestore_node"}); err != nil {
+	if err := target.Create(ctx, b.index(), loan, Origin{Origin: node.Origin{Database: "sentry", Table: "nodestore_node"}}); err != nil {
 		b.T.Fatal(err)
 	}
 	return b.daily(target)

@@ -3,15 +3,14 @@ package target
 import (
 	"fmt"
 	"slices"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 // Origin is where the nodes of an index come from. It is kept in the `_meta`
 // of every index that the tool creates.
 type Origin struct {
-	System   string `json:"system,omitempty"` // PostgreSQL's system identifier, if it may be read
-	Database string `json:"database"`
-	Table    string `json:"table"`
-	Region   string `json:"region,omitempty"`
+	node.Origin
 	// Shared: Sentry may write to the index as well.
 	Shared bool `json:"shared,omitempty"`
 }

@@ -3,17 +3,19 @@ package target
 import (
 	"net/http"
 	"testing"
+
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
 func TestSameOrigin(t *testing.T) {
 	t.Parallel()
-	full := Origin{System: "1", Database: "sentry", Table: "public.nodestore_node", Region: "us"}
+	full := Origin{Origin: node.Origin{System: "1", Database: "sentry", Table: "public.nodestore_node", Region: "us"}}
 	with := func(change func(*Origin)) Origin {
 		o := full
 		change(&o)
 		return o
 	}
-	unnamed := Origin{Database: "sentry", Table: "public.nodestore_node"}
+	unnamed := Origin{Origin: node.Origin{Database: "sentry", Table: "public.nodestore_node"}}
 	cases := []struct {
 		name string
 		a, b Origin
@@ -42,7 +44,7 @@ func TestSameOrigin(t *testing.T) {
 func TestSecondRegionBehindOneAlias(t *testing.T) {
 	eachVersion(t, func(t *testing.T, b bed) {
 		target, ctx := b.open(), t.Context()
-		us := Origin{System: "1", Database: "sentry", Table: "public.nodestore_node", Region: "us"}
+		us := Origin{Origin: node.Origin{System: "1", Database: "sentry", Table: "public.nodestore_node", Region: "us"}}
 		de := us
 		de.System, de.Region = "2", "de"
 		if err := target.CheckOrigin(ctx, Origins{de}); err != nil {

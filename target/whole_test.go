@@ -77,7 +77,7 @@ func TestShardAway(t *testing.T) {
 	if _, err := target.Write(t.Context(), Index{Name: b.index(), Day: today}, batchOf(t, CreateOnly, numbered(1)...)); !errors.Is(err, ErrDropped) {
 		t.Errorf("write without an index: %v", err)
 	}
-	if err := target.CreateShared(t.Context(), b.index(), Origin{Database: "d", Table: "t"}); err != nil {
+	if err := target.CreateShared(t.Context(), b.index(), Origin{Origin: node.Origin{Database: "d", Table: "t"}}); err != nil {
 		t.Fatal(err)
 	}
 	rows := numbered(50)

@@ -110,7 +110,7 @@ func (r *replay) produce(ctx context.Context, queue chan<- body) error {
 		if err != nil {
 			return err
 		}
-		if err := r.api.Create(ctx, day.index, loan, target.Origin{Table: table}); err != nil {
+		if err := r.api.Create(ctx, day.index, loan, target.Origin{Origin: node.Origin{Table: table}}); err != nil {
 			return err
 		}
 		day.open.Store(int64(len(day.ready)))
