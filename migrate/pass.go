@@ -110,21 +110,16 @@ func (p *passes) advance(ctx context.Context) error {
 	p.oldest, p.both.now = p.now, p.now
 	var first bool
 	p.ledger.View(func(state *checkpoint.State) { first = state.CopyUntil == 0 })
-	var shared bool
+	var swept int64
 	if first {
-		if shared, err = hasDocuments(ctx, p.target); err != nil {
+		if swept, err = firstSwept(ctx, p.terms, p.source, p.target, p.now); err != nil {
 			return err
 		}
 	}
 	return p.ledger.Update(ctx, func(state *checkpoint.State) {
 		c := &state.CatchUp
 		if first {
-			c.Swept = p.swept(p.now, p.now)
-			// An id can be in several days already if somebody copied before us, or
-			// if the source itself repeats ids.
-			if shared || !p.source.Relation().UniqueID {
-				c.Swept = checkpoint.NeverSwept
-			}
+			c.Swept = swept
 		} else {
 			// What has its fate is remembered as far back as that pass looked: with
 			// another overlap now, more would be counted twice, and sent again.

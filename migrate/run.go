@@ -84,6 +84,17 @@ func keepNewest(rows map[string]int64, id string, micros int64) {
 	}
 }
 
+// firstSwept is the time before which ids are in one day only as a migration begins
+// at now. An id can be in several days already if somebody copied before us, or if
+// the source itself repeats ids.
+func firstSwept(ctx context.Context, t terms, from *source.Source, to *target.Target, now int64) (int64, error) {
+	shared, err := hasDocuments(ctx, to)
+	if shared || !from.Relation().UniqueID {
+		return checkpoint.NeverSwept, err
+	}
+	return t.swept(now, now), err
+}
+
 // hasDocuments reports whether anything is behind the alias, be it visible to
 // searches or not.
 func hasDocuments(ctx context.Context, to *target.Target) (bool, error) {

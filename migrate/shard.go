@@ -172,13 +172,9 @@ func (t Team) divide(ctx context.Context) (Division, error) {
 		return d, err
 	}
 	all := terms{Options: Options{Since: t.Since, Until: t.Until}.withDefaults(t.Source)}
-	shared, err := hasDocuments(ctx, t.Target)
-	if err != nil {
+	d.CopyUntil = now
+	if d.Swept, err = firstSwept(ctx, all, t.Source, t.Target, now); err != nil {
 		return d, err
-	}
-	d.CopyUntil, d.Swept = now, all.swept(now, now)
-	if shared || !t.Source.Relation().UniqueID {
-		d.Swept = checkpoint.NeverSwept
 	}
 	sizes, err := t.Source.Days(ctx, all.Since.Start(), min(now, all.Until.Start()))
 	d.Days = divideDays(sizes, t.Shards)
