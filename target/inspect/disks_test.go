@@ -71,7 +71,7 @@ func TestFilteredDisks(t *testing.T) {
 
 func (b bed) wantFilteredDisks() {
 	t, ctx := b.T, b.T.Context()
-	all, err := Disks(ctx, b.target, Limits{})
+	all, err := Disks(ctx, b.Target, Limits{})
 	if err != nil || len(all) != 2 || all[0].Only || all[1].Only {
 		t.Fatalf("disks %+v, %v", all, err)
 	}
@@ -106,11 +106,11 @@ func (b bed) wantFilteredDisks() {
 
 func (b bed) wantDisks(want string, filter map[string]any) {
 	b.T.Helper()
-	limits, err := LimitsOf(b.T.Context(), b.target)
+	limits, err := LimitsOf(b.T.Context(), b.Target)
 	if err != nil {
 		b.T.Fatal(err)
 	}
-	disks, err := Disks(b.T.Context(), b.target, limits)
+	disks, err := Disks(b.T.Context(), b.Target, limits)
 	var names []string
 	for _, d := range disks {
 		names = append(names, d.Node)

@@ -11,6 +11,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
 	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
+	"github.com/nodestore-migrate/nodestore-migrate/target/targettest"
 )
 
 func TestWatermarks(t *testing.T) {
@@ -35,19 +36,19 @@ func TestInspectCluster(t *testing.T) {
 	testservers.EachCorner(t, func(t *testing.T, c testservers.Corner) {
 		b := bedIn(c)
 		ctx := t.Context()
-		health, err := HealthOf(ctx, b.target)
+		health, err := HealthOf(ctx, b.Target)
 		if err != nil || health.DataNodes != 1 || health.Status == "" {
 			t.Errorf("health %+v, %v", health, err)
 		}
-		disks, err := Disks(ctx, b.target, Limits{})
+		disks, err := Disks(ctx, b.Target, Limits{})
 		if err != nil || len(disks) != 1 || !disks[0].Only || disks[0].Total <= disks[0].Available || disks[0].Used() <= 0 || disks[0].Used() >= 1 {
 			t.Errorf("disks %+v, %v", disks, err)
 		}
-		limits, err := LimitsOf(ctx, b.target)
+		limits, err := LimitsOf(ctx, b.Target)
 		if err != nil || limits.ShardsPerNode != 1000 || limits.Low.String() != "85%" || limits.Enforced || limits.ReadOnly || limits.Allocation != "all" {
 			t.Errorf("limits %+v, %v", limits, err)
 		}
-		access, err := AccessOf(ctx, b.target)
+		access, err := AccessOf(ctx, b.Target)
 		if err != nil || access.Secured {
 			t.Errorf("access %+v, %v", access, err)
 		}
@@ -58,7 +59,7 @@ func TestScratch(t *testing.T) {
 	testservers.EachCorner(t, func(t *testing.T, c testservers.Corner) {
 		b := bedIn(c)
 		ctx := t.Context()
-		scratch, err := CreateScratch(ctx, b.target, today)
+		scratch, err := CreateScratch(ctx, b.Target, today)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,24 +67,24 @@ func TestScratch(t *testing.T) {
 		if verdict := batch.Append(node.Node{ID: []byte("a"), Data: []byte("eJyrrgUAAXUA+Q==")}, node.NewChecker(node.Full)); verdict.Reason != node.Accepted {
 			t.Fatalf("rejected: %s", verdict.Reason)
 		}
-		outcome, err := b.target.Write(ctx, scratch, batch)
+		outcome, err := b.Target.Write(ctx, scratch, batch)
 		if err != nil || outcome.Fates.Sum() != 1 {
 			t.Errorf("%+v, %v", outcome, err)
 		}
-		if err := b.target.Flush(ctx, scratch.Name); err != nil {
+		if err := b.Target.Flush(ctx, scratch.Name); err != nil {
 			t.Error(err)
 		}
-		if bytes, err := StoreBytes(ctx, b.target, scratch.Name); err != nil || bytes == 0 {
+		if bytes, err := StoreBytes(ctx, b.Target, scratch.Name); err != nil || bytes == 0 {
 			t.Errorf("%d bytes, %v", bytes, err)
 		}
-		if found, err := b.target.AllHoldings(ctx); err != nil || len(found) != 0 {
+		if found, err := b.Target.AllHoldings(ctx); err != nil || len(found) != 0 {
 			t.Errorf("behind the alias: %v, %v", found, err)
 		}
-		if names, err := Scratches(ctx, b.target); err != nil || !slices.Contains(names, scratch.Name) {
+		if names, err := Scratches(ctx, b.Target); err != nil || !slices.Contains(names, scratch.Name) {
 			t.Errorf("scratches %q, %v", names, err)
 		}
 		for range 2 {
-			if err := RemoveScratch(ctx, b.target, scratch); err != nil {
+			if err := RemoveScratch(ctx, b.Target, scratch); err != nil {
 				t.Error(err)
 			}
 		}
@@ -95,7 +96,7 @@ func TestScratch(t *testing.T) {
 
 // A cluster that refuses a monitoring API still answers the others.
 func TestForbiddenClusterAPI(t *testing.T) {
-	to := through(testservers.OldestCorner(t), func(r *http.Request, _ int) faulty.Fault {
+	to := targettest.Through(testservers.OldestCorner(t), func(r *http.Request, _ int) faulty.Fault {
 		if strings.HasPrefix(r.URL.Path, "/_cluster/") {
 			return faulty.Fault{Status: http.StatusForbidden, Body: `{"error":{"type":"security_exception","reason":"no permissions for [cluster:monitor/health]"}}`}
 		}

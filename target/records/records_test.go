@@ -9,12 +9,13 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
+	"github.com/nodestore-migrate/nodestore-migrate/target/targettest"
 )
 
 // store is that of a test, in an index that its template does not match.
 func (b bed) store() Store {
 	b.T.Helper()
-	r := In(b.target, "records-"+b.Name)
+	r := In(b.Target, "records-"+b.Name)
 	b.T.Cleanup(func() { b.Call(http.MethodDelete, "/"+r.index, "") })
 	if err := r.Ensure(b.T.Context()); err != nil {
 		b.T.Fatal(err)
@@ -89,12 +90,12 @@ func TestRecordsAwayFromTheAlias(t *testing.T) {
 		t.Cleanup(func() { b.Call(http.MethodDelete, "/used-"+b.Name, "") })
 		for name, text := range map[string]string{
 			b.Name:            "would be Sentry's",
-			b.index():         "would be Sentry's",
+			b.Index():         "would be Sentry's",
 			wide + "-1":       "would put index",
 			"used-" + b.Name:  "is in other use",
 			"Upper-" + b.Name: "invalid_index_name_exception",
 		} {
-			err := In(b.target, name).Ensure(ctx)
+			err := In(b.Target, name).Ensure(ctx)
 			wantRemedy(t, err, text, "another name")
 		}
 	})
@@ -106,7 +107,7 @@ func TestRecordAfterLostAnswer(t *testing.T) {
 	b := bedIn(testservers.OldestCorner(t))
 	direct := b.store()
 	rival := ""
-	lossy := In(through(b.Corner, func(r *http.Request, _ int) faulty.Fault {
+	lossy := In(targettest.Through(b.Corner, func(r *http.Request, _ int) faulty.Fault {
 		if !strings.HasSuffix(r.URL.Path, "/_bulk") || rival == "done" {
 			return faulty.Fault{}
 		}
