@@ -207,7 +207,7 @@ func TestTemplateThatMatchesSomeDays(t *testing.T) {
 	}
 }
 
-// TestTemplateThatChangesInMidRun: the index that was made by it is no use, and
+// TestTemplateThatChangesInMidRun: the index that was made by it is useless, and
 // must not stay in the way of the next run.
 func TestTemplateThatChangesInMidRun(t *testing.T) {
 	t.Parallel()

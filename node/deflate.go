@@ -242,7 +242,7 @@ type preCode [1 << preCodeBits]byte
 const preCodeOrder = "\x10\x11\x12\x00\x08\x07\x09\x06\x0A\x05\x0B\x04\x0C\x03\x0D\x02\x0E\x01\x0F"
 
 // read reads the lengths of n symbols and builds the table. It returns false
-// if they are no code: zlib wants this one to use up all its space.
+// if they are not a code: zlib wants this one to use up all its space.
 func (t *preCode) read(r *bitReader, n uint) bool {
 	var lengths [len(preCodeOrder)]byte
 	var next [preCodeBits + 2]int // after the lengths are read: a code, left-aligned in seven bits

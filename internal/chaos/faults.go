@@ -197,7 +197,7 @@ func blockWrites(r *round, g *rand.Rand) (bool, error) {
 }
 
 // changeTemplate has it lead to another alias for seconds: a run that makes an
-// index meanwhile has to refuse, and the next one goes on.
+// index meanwhile has to refuse, and the next one resumes.
 func changeTemplate(r *round, g *rand.Rand) (bool, error) {
 	path := "/_index_template/" + r.alias
 	if err := r.ask(r.ctx, http.MethodPut, path, r.template(r.alias+"-other"), nil); err != nil {

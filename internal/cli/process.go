@@ -109,7 +109,7 @@ func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
 const stopLimit = 20 * time.Second
 
 // hangLimit is for what does not end with its context: a terminal or a pipe that
-// takes no more, such as after Ctrl-S, holds up whoever writes to it.
+// takes no more, such as after Ctrl-S, holds up what writes to it.
 const hangLimit = 5 * time.Second
 
 // interrupts closes the returned channel at the first signal to end, and calls

@@ -70,7 +70,7 @@ func (w *work) place(team migrate.Team, key string) onindex.Place {
 	}}
 }
 
-// part copies this process's days. That nodes were rejected is told by whoever
+// part copies this process's days. That nodes were rejected is told by the one that
 // finishes: a Job would take it for a failure, and start the pod again.
 func (w *work) part(ctx context.Context, team migrate.Team, division migrate.Division) (r result, err error) {
 	number, _ := w.shard()

@@ -19,7 +19,7 @@ import (
 type result struct {
 	migrate.Summary
 	Reasons map[node.Reason]int64 `json:"rejected_by_reason"`
-	partial bool                  // of a shard: whoever finishes tells of its rejected nodes again
+	partial bool                  // of a shard: the process that finishes tells of its rejected nodes again
 }
 
 // newResult counts the rejected nodes of all runs, by what their list says.

@@ -69,7 +69,7 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 	return r, errors.Join(countErr, err)
 }
 
-// workState is the state of a copy, for whoever sends SIGUSR1.
+// workState is the state of a copy, printed at SIGUSR1.
 type workState struct {
 	Type string `json:"type"` // "state"
 	migrate.Progress

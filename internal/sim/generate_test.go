@@ -88,7 +88,7 @@ func (g *generator) step() step {
 	return g.act()
 }
 
-// act is a step that is no run.
+// act is a step that is not a run.
 func (g *generator) act() step {
 	if len(g.troubles) > 0 && g.IntN(4) == 0 {
 		if s, ok := g.trouble(g.troubles[g.IntN(len(g.troubles))]); ok {

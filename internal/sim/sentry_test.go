@@ -95,7 +95,7 @@ func (s *sentry) request(ctx context.Context, method, path string, body, answer 
 	}
 }
 
-// attempt asks OpenSearch and decodes its answer. A status in allowed is no error.
+// attempt asks OpenSearch and decodes its answer. A status in allowed is not an error.
 func (s *sentry) attempt(ctx context.Context, method, path string, body, answer any, allowed ...int) (int, error) {
 	var content []byte
 	if body != nil {

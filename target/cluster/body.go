@@ -1,7 +1,7 @@
 // Package cluster is the connection to an OpenSearch cluster and the questions
 // that are asked of it: what an answer is, what is sent again, and what an
 // answer that is none means. It knows nothing of Sentry, and keeps promise 13:
-// an answer that is not whole is no answer.
+// an answer that is not whole does not count.
 package cluster
 
 import (

@@ -11,7 +11,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 )
 
-// Mistake is something that whoever configured a target has to change. Only
+// Mistake is something in the configuration of a target that has to change. Only
 // internal/cli knows which flag that is.
 type Mistake string
 
