@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -34,8 +35,11 @@ type grammar struct {
 
 	Completion completionCommand `cmd:"" help:"Print a script that completes verbs and flags in a shell."`
 	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what may come next, for the scripts of completion."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Help       helpCommand       `cmd:"" help:"Print this, or what a verb does and its flags."`
 
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Config      configFlag       `help:"YAML file that gives flags their values, such as alias: sentry, for whichever verbs have them. The command line and the environment come before it." env:"NODESTORE_CONFIG" placeholder:"FILE"`
+	VersionFlag kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }
 
 // command is one verb. ctx ends at the second interrupt.
@@ -60,6 +64,9 @@ func run(ctx context.Context, p *process, args []string) int {
 		return code
 	}
 	p.args = args
+	if passwordShown(args) {
+		fmt.Fprintln(p.stderr, "warning: the list of processes shows the password on this command line to anybody on this machine; a file that --config names, the environment, or ~/.pgpass would not")
+	}
 	out := &results{writer: p.stdout}
 	p.stdout = out
 	code = conclude(p, selected.Run(ctx, p))
@@ -102,6 +109,9 @@ func parse(p *process, args []string) (command, int) {
 	}
 	verb := parsed.Selected()
 	selected := verb.Target.Addr().Interface().(command)
+	if help, ok := selected.(*helpCommand); ok && (help.Verb == "" || verbIn(p.model, []string{help.Verb}) != p.model) {
+		return parse(p, strings.Fields(help.Verb+" --help"))
+	}
 	var found []string
 	for _, flag := range verb.Flags {
 		if value, ok := flag.Target.Addr().Interface().(interface{ wrong() error }); ok && value.wrong() != nil {
@@ -113,6 +123,29 @@ func parse(p *process, args []string) (command, int) {
 	}
 	return selected, exitDone
 }
+
+// versionCommand prints the version, as --version does.
+type versionCommand struct{}
+
+func (versionCommand) problems(found []string) []string { return found }
+
+// Run prints it.
+func (versionCommand) Run(_ context.Context, p *process) error {
+	_, err := fmt.Fprintln(p.stdout, versionText())
+	return err
+}
+
+// helpCommand prints what --help does; parse sees to it.
+type helpCommand struct {
+	Verb string `arg:"" optional:"" help:"Verb to explain."`
+}
+
+func (c helpCommand) problems(found []string) []string {
+	return append(found, fmt.Sprintf("help: there is no verb %q", c.Verb))
+}
+
+// Run is never reached: a verb that is not there is a problem.
+func (helpCommand) Run(context.Context, *process) error { return nil }
 
 // misused prints what is wrong with the command line.
 func misused(p *process, problems ...string) int {

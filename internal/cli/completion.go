@@ -114,6 +114,9 @@ func following(verb *kong.Node, begun string) (found []candidate) {
 		}
 		return found
 	}
+	if verb.Name == "help" {
+		verb = verb.Parent
+	}
 	for _, child := range verb.Children { // of the program; a verb has none
 		if !child.Hidden {
 			found = append(found, candidate{child.Name, child.Help})

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
@@ -25,10 +24,12 @@ const barInterval = 200 * time.Millisecond
 type display struct {
 	mu     sync.Mutex
 	stderr io.Writer
-	log    *slog.Logger             // where there is no terminal
-	file   *logFile                 // nil unless --log-file
-	events *json.Encoder            // nil unless --json
-	bar    *progressbar.ProgressBar // nil unless at a terminal
+	log    *slog.Logger  // where there is no terminal
+	file   *logFile      // nil unless --log-file
+	events *json.Encoder // nil unless --json
+	bar    *bar          // nil unless at a terminal that can draw one
+	plain  bool          // a person reads it, without a bar
+	still  bool          // no progress is shown
 	quiet  bool
 	window window
 	heard  func(migrate.Event) // also told of each event, if set
@@ -36,16 +37,14 @@ type display struct {
 
 // newDisplay makes a display, which is to be closed.
 func newDisplay(p *process, o outputFlags) (d *display, err error) {
-	d = &display{stderr: p.stderr, quiet: o.Quiet, log: slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: o.LogLevel}))}
+	d = &display{stderr: p.stderr, quiet: o.Quiet, still: o.NoProgress, log: slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: o.LogLevel}))}
 	if o.JSON {
 		d.events = json.NewEncoder(p.stdout)
 	}
-	file, ok := p.stderr.(*os.File)
-	if ok && term.IsTerminal(int(file.Fd())) && !o.JSON && !o.Quiet {
-		d.bar = progressbar.NewOptions64(1,
-			progressbar.OptionSetWriter(p.stderr), progressbar.OptionShowBytes(false), progressbar.OptionSetPredictTime(false),
-			progressbar.OptionSetWidth(barWidth(file)), progressbar.OptionSetElapsedTime(false), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetRenderBlankState(false))
+	if file, ok := p.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) && !o.JSON && !o.Quiet {
+		if d.plain = o.NoProgress || p.dumb(); !d.plain {
+			d.bar = &bar{terminal: file}
+		}
 	}
 	if o.LogFile != "" {
 		d.file, err = openLog(o.LogFile, o.LogLevel, d.warn)
@@ -71,7 +70,7 @@ func (d *display) close(outcome error) {
 
 // warn tells, quiet or not, of what the log file cannot tell of. The caller holds mu.
 func (d *display) warn(text string) {
-	if d.bar == nil && d.events == nil && !d.quiet {
+	if d.bar == nil && d.events == nil && !d.quiet && !d.plain {
 		d.log.Warn(text)
 		return
 	}
@@ -100,22 +99,11 @@ func (d *display) tell(n news) {
 	case d.events != nil:
 		_ = d.events.Encode(n.object)
 	case d.quiet:
-	case d.bar != nil:
+	case d.bar != nil, d.plain:
 		d.print(n.text)
 	default:
 		d.log.Log(context.Background(), n.level, n.text, n.attributes...)
 	}
-}
-
-// barWidth leaves room beside the bar for the longest text: a line that is
-// wrapped could not be drawn over.
-func barWidth(terminal *os.File) int {
-	const textWidth, smallest, largest = 74, 5, 30
-	columns, _, err := term.GetSize(int(terminal.Fd()))
-	if err != nil || columns == 0 {
-		columns = 80
-	}
-	return min(max(columns-textWidth, smallest), largest)
 }
 
 // tick calls a function as often as progress is worth showing, until the
@@ -160,13 +148,13 @@ func (d *display) show(done, planned int64, n news) {
 	if d.file != nil && d.file.isDue() {
 		d.record(n)
 	}
-	if d.bar == nil {
+	switch {
+	case d.still:
+	case d.bar == nil:
 		d.tell(n)
-		return
+	default:
+		d.bar.draw(done, planned, n.text)
 	}
-	d.bar.ChangeMax64(max(planned, done, 1))
-	d.bar.Describe(n.text)
-	_ = d.bar.Set64(done)
 }
 
 func progressText(p migrate.Progress, rate float64, left time.Duration) string {
@@ -200,7 +188,7 @@ func (d *display) print(text string) {
 // clear wipes the bar. The caller holds mu.
 func (d *display) clear() {
 	if d.bar != nil {
-		_ = d.bar.Clear()
+		d.bar.clear()
 	}
 }
 

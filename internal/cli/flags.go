@@ -239,6 +239,8 @@ type outputFlags struct {
 	JSON  bool `name:"json" help:"Print events and the summary as JSON lines on standard output." group:"Output"`
 	Quiet bool `help:"Print errors and the summary only." group:"Output"`
 
+	NoProgress bool `help:"Tell of events only: no bar, and no lines that say how far it is." env:"NODESTORE_NO_PROGRESS" group:"Output"`
+
 	LogLevel slog.Level `help:"What a log gets, where there is no terminal or in --log-file: debug, info, warn or error. It is JSON, a line each." env:"NODESTORE_LOG_LEVEL" default:"info" placeholder:"LEVEL" group:"Output"`
 	LogFile  string     `help:"Also keep the log, as JSON, at the end of this file, beside the bar." env:"NODESTORE_LOG_FILE" placeholder:"FILE" group:"Output"`
 }

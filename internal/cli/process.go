@@ -79,6 +79,9 @@ func (p *process) unread() bool {
 	return ok && out.broken() != nil
 }
 
+// dumb says whether the terminal, if there is one, can do nothing but print lines.
+func (p *process) dumb() bool { return p.getenv("TERM") == "dumb" }
+
 // untilStopped returns a context that also ends at the first interrupt, for
 // what has nothing to finish. cancel has to be called.
 func (p *process) untilStopped(ctx context.Context) (_ context.Context, cancel context.CancelFunc) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -55,4 +56,17 @@ func urlWithoutPassword(text string) string {
 	}
 	u.RawQuery = query.Encode()
 	return u.String()
+}
+
+// passwordShown says whether a command line holds a password, which anybody on the
+// machine can read in its list of processes.
+func passwordShown(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		if !strings.Contains(arg, "://") {
+			return dsnPassword.MatchString(arg)
+		}
+		_, userinfo, _ := strings.Cut(arg, "://")
+		userinfo, _, named := strings.Cut(userinfo, "@")
+		return named && strings.Contains(userinfo, ":") && !strings.Contains(userinfo, "/") || strings.Contains(arg, "password=")
+	})
 }

@@ -19,7 +19,8 @@ type paint struct {
 }
 
 func newPaint(p *process) paint {
-	return paint{terminal: p.screen, colour: p.screen && p.getenv("NO_COLOR") == ""}
+	able := p.screen && !p.dumb()
+	return paint{terminal: able, colour: able && p.getenv("NO_COLOR") == ""}
 }
 
 func (p paint) red(text string) string {
