@@ -219,6 +219,7 @@ func (d *day) commit(ctx context.Context, r *reading) error {
 			}
 			record.Done = record.Done.Add(done)
 			record.Fates.Add(r.fates)
+			record.Fates[node.Rejected] -= int64(len(r.retried))
 			transfer(&record.Fates, node.Superseded, r.replaced)
 			if record.Gone() { // what was written before that was found is gone as well
 				retire(&record.Fates, record.GoneAs())
@@ -235,14 +236,14 @@ func (d *day) commit(ctx context.Context, r *reading) error {
 		}
 		return err
 	}
-	if len(r.read.rejected) == 0 {
+	if len(r.read.rejected)+len(r.retried) == 0 {
 		return save(func(*checkpoint.State) {})
 	}
 	payloads, err := d.payloads(ctx, r.read.rejected)
 	if err != nil {
 		return err
 	}
-	return d.ledger.rejects.commit(ctx, r.read.rejected, payloads, func(size RejectsSize) error {
+	return d.ledger.rejects.commit(ctx, lines(r.retried, r.read.rejected), payloads, func(size RejectsSize) error {
 		return save(func(state *checkpoint.State) { state.Rejected = checkpoint.Rejected(size) })
 	})
 }

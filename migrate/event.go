@@ -22,6 +22,7 @@ const (
 	Waiting     Kind = "waiting"     // a sender pauses; Cause says why
 	Restored    Kind = "restored"    // borrowed settings of an index were given back
 	Late        Kind = "late"        // Nodes rows had no document, however old they are: they are copied
+	Retried     Kind = "retried"     // Nodes that were rejected are sent again
 	Missing     Kind = "missing"     // Nodes rows have no document, which Sentry may have deleted since the switch
 	Kept        Kind = "kept"        // Nodes documents stay though all rows of their day are gone
 	Unexplained Kind = "unexplained" // Nodes documents have no row, and may be Sentry's own

@@ -45,6 +45,8 @@ type mending struct {
 	rows    map[string]int64 // timestamps of rows that have no document of their time
 	extra   []target.Copy    // documents that have no row of their time
 
+	rejected map[key]Rejected // nodes of the day that are retried
+
 	uncounted   int64 // rows that have no fate yet: they were committed late
 	missing     int64 // rows that are left without a document
 	kept        int64 // documents of an emptied day
@@ -211,7 +213,7 @@ func (c *comparison) mendPortion(ctx context.Context, left *mending, keys []key)
 		own := slices.IndexFunc(found, func(doc target.Copy) bool { return doc.Index == d.name() && doc.Millis > node.Millis(k.micros) })
 		switch {
 		case supersededBy(located, k) || slices.ContainsFunc(found, c.writtenBySentry):
-		case len(found) == 0 && c.SwitchedAt != 0 && !c.CopyMissing:
+		case len(found) == 0 && c.SwitchedAt != 0 && !c.CopyMissing && left.rejected == nil:
 			left.missing++
 		case own < 0:
 			late = append(late, k)
@@ -230,8 +232,13 @@ func (c *comparison) mendPortion(ctx context.Context, left *mending, keys []key)
 	if len(late) == 0 {
 		return nil
 	}
-	c.Notify(Event{Kind: Late, Day: d.day.String(), Index: d.name(), Nodes: int64(len(late))})
-	if err := d.copyKeys(ctx, late, left.uncounted, c.now); err != nil {
+	kind := Late
+	if left.rejected != nil {
+		kind = Retried
+	}
+	c.Notify(Event{Kind: kind, Day: d.day.String(), Index: d.name(), Nodes: int64(len(late))})
+	s := singles{day: d, keys: late, uncounted: left.uncounted, rejected: left.rejected, send: d.write}
+	if err := s.make(ctx, c.now); err != nil {
 		return err
 	}
 	left.uncounted = max(left.uncounted-int64(len(late)), 0)

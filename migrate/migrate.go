@@ -53,6 +53,9 @@ func (m *Migration) Run(ctx context.Context) (Summary, error) {
 			if err := p.catchUp(ctx); err != nil {
 				return err
 			}
+			if err := x.again(ctx, both.retry); err != nil {
+				return err
+			}
 			if err := x.again(ctx, both.run); err != nil {
 				return err
 			}

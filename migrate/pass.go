@@ -151,7 +151,9 @@ func (p *passes) copyLate(ctx context.Context) error {
 		}
 	}
 	for n, keys := range late {
-		if err := p.newDay(n, p.now).copyKeys(ctx, keys, int64(len(keys)), p.now); err != nil {
+		d := p.newDay(n, p.now)
+		s := singles{day: d, keys: keys, uncounted: int64(len(keys)), send: d.write}
+		if err := s.make(ctx, p.now); err != nil {
 			return fmt.Errorf("copy late rows of day %s: %w", n, err)
 		}
 	}

@@ -50,6 +50,7 @@ type reading struct {
 	fates    node.Fates
 	replaced int64             // documents of earlier nodes of the same day whose place was taken
 	again    checkpoint.Ranges // the timestamps of batches that were sent more than once
+	retried  []Rejected        // its nodes that were rejected before, for the list
 }
 
 // tally counts what was read into a batch.

@@ -31,12 +31,13 @@ const ReasonTimestamp node.Reason = "unbounded_timestamp"
 // read: its page, or a chunk of its payload, is damaged.
 const ReasonUnreadable node.Reason = "unreadable_at_source"
 
-// Rejected is a line of the file of rejected nodes.
+// Rejected is a line of the file of rejected nodes. The last line of a node counts.
 type Rejected struct {
 	ID        string      `json:"id"`
 	Timestamp string      `json:"timestamp"` // ISO 8601, or as PostgreSQL writes one that belongs to no day
 	Reason    node.Reason `json:"reason"`
-	Detail    string      `json:"detail,omitempty"` // the target's words
+	Detail    string      `json:"detail,omitempty"`  // the target's words
+	Retried   bool        `json:"retried,omitempty"` // it was sent again, and is rejected no more
 }
 
 // rejectedPayload is a line of the file of rejected payloads.
@@ -71,7 +72,7 @@ type Rejects struct {
 	list     RejectedList
 	payloads *os.File // nil: not asked for
 	size     RejectsSize
-	listed   map[uint64]struct{}     // hashes of what is listed; nil: not read yet
+	listed   map[uint64]node.Reason  // by hashes of what is listed; nil: not read yet
 	byMinute map[int64]source.Moment // of these, by the first µs
 }
 
@@ -166,7 +167,7 @@ func (r *Rejects) load(ctx context.Context) error {
 	if r.listed != nil {
 		return nil
 	}
-	r.listed, r.byMinute = make(map[uint64]struct{}), make(map[int64]source.Moment)
+	r.listed, r.byMinute = make(map[uint64]node.Reason), make(map[int64]source.Moment)
 	err := r.Each(ctx, func(lines []byte) error {
 		for line := range bytes.Lines(lines) {
 			var rejected Rejected
@@ -183,19 +184,30 @@ func (r *Rejects) load(ctx context.Context) error {
 	return err
 }
 
-// note remembers a node, and reports whether it is not listed yet.
+// note remembers a node, or forgets one that was sent again, and reports whether that
+// is new.
 func (r *Rejects) note(rejected Rejected) bool {
 	key := rejected.key()
-	if _, known := r.listed[key]; known {
+	if _, known := r.listed[key]; known != rejected.Retried {
 		return false
 	}
-	r.listed[key] = struct{}{}
-	if at, err := time.Parse(time.RFC3339Nano, rejected.Timestamp); err == nil {
-		start := checkpoint.MinuteOf(at.UnixMicro())
+	change := 1
+	if r.listed[key] = rejected.Reason; rejected.Retried {
+		delete(r.listed, key)
+		change = -1
+	}
+	if micros, ok := rejected.micros(); ok {
+		start := checkpoint.MinuteOf(micros)
 		m := r.byMinute[start]
-		r.byMinute[start] = source.Moment{Count: m.Count + 1, Sum: m.Sum + float64(node.Millis(at.UnixMicro()))}
+		r.byMinute[start] = source.Moment{Count: m.Count + int64(change), Sum: m.Sum + float64(change)*float64(node.Millis(micros))}
 	}
 	return true
+}
+
+// micros is the timestamp, in µs since 1970, unless it belongs to no day.
+func (r Rejected) micros() (micros int64, ok bool) {
+	at, err := time.Parse(time.RFC3339Nano, r.Timestamp)
+	return at.UnixMicro(), err == nil
 }
 
 func (r Rejected) key() uint64 {
@@ -213,12 +225,61 @@ func (r *Rejects) has(ctx context.Context, id []byte, micros int64) (bool, error
 	return known, err
 }
 
+// Reasons counts what is listed, by reason.
+func (r *Rejects) Reasons(ctx context.Context) (map[node.Reason]int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := map[node.Reason]int64{}
+	err := r.load(ctx)
+	for _, reason := range r.listed {
+		count[reason]++
+	}
+	return count, err
+}
+
+// of lists the nodes of a day that are rejected for one of some reasons.
+func (r *Rejects) of(ctx context.Context, reasons []node.Reason) (map[node.Day]map[key]Rejected, error) {
+	found := map[node.Day]map[key]Rejected{}
+	err := r.Each(ctx, func(lines []byte) error {
+		for line := range bytes.Lines(lines) {
+			var rejected Rejected
+			if err := json.Unmarshal(line, &rejected); err != nil {
+				return fmt.Errorf("read rejected nodes: %w", err)
+			}
+			micros, bounded := rejected.micros()
+			day, k := node.DayOf(micros), key{rejected.ID, micros}
+			switch {
+			case rejected.Retried:
+				delete(found[day], k)
+			case bounded && slices.Contains(reasons, rejected.Reason):
+				if found[day] == nil {
+					found[day] = map[key]Rejected{}
+				}
+				found[day][k] = rejected
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
 // minutes are the rejected nodes of each minute, by its first µs.
 func (r *Rejects) minutes(ctx context.Context) (map[int64]source.Moment, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.load(ctx)
 	return maps.Clone(r.byMinute), err
+}
+
+// lines are what the list says of nodes that were retried, and of those rejected: nothing
+// of one that is rejected for the same reason again.
+func lines(retried, rejected []Rejected) []Rejected {
+	reasons := make(map[uint64]node.Reason, len(rejected))
+	for _, one := range rejected {
+		reasons[one.key()] = one.Reason
+	}
+	retried = slices.DeleteFunc(retried, func(was Rejected) bool { return reasons[was.key()] == was.Reason })
+	return append(retried, rejected...)
 }
 
 // commit appends to the list and the file, durably, and calls record with their

@@ -16,26 +16,25 @@ import (
 type singles struct {
 	*day
 	keys      []key
-	uncounted int64 // so many of them have no fate yet
+	uncounted int64            // so many of them have no fate yet
+	rejected  map[key]Rejected // what is listed of those that are retried
 	send      func(context.Context, *target.Batch) (target.Outcome, error)
 }
 
-// copyKeys copies single rows, and makes them visible. So many of them have no
-// fate yet. now is when the present pass began.
-func (d *day) copyKeys(ctx context.Context, keys []key, uncounted, now int64) error {
-	if err := d.ledger.announce(ctx, keys, now); err != nil {
+// make copies them, and makes them visible. now is when the present pass began.
+func (s *singles) make(ctx context.Context, now int64) error {
+	if err := s.ledger.announce(ctx, s.keys, now); err != nil {
 		return err
 	}
-	if d.recallGone(); !d.gone.Load() {
-		if err := d.prepare(ctx); err != nil {
+	if s.recallGone(); !s.gone.Load() {
+		if err := s.prepare(ctx); err != nil {
 			return err
 		}
 	}
-	s := singles{d, keys, uncounted, d.write}
-	if err := s.copy(ctx); err != nil || d.gone.Load() {
+	if err := s.copy(ctx); err != nil || s.gone.Load() {
 		return err
 	}
-	return d.seal(ctx)
+	return s.seal(ctx)
 }
 
 // replace writes rows over newer documents of the same id, each only if it is
@@ -43,7 +42,7 @@ func (d *day) copyKeys(ctx context.Context, keys []key, uncounted, now int64) er
 // the row of now decides.
 func (d *day) replace(ctx context.Context, newer map[key]target.Copy, uncounted int64) error {
 	copies := slices.Collect(maps.Values(newer))
-	s := singles{d, slices.Collect(maps.Keys(newer)), uncounted, func(ctx context.Context, b *target.Batch) (outcome target.Outcome, err error) {
+	s := singles{day: d, keys: slices.Collect(maps.Keys(newer)), uncounted: uncounted, send: func(ctx context.Context, b *target.Batch) (outcome target.Outcome, err error) {
 		replaced, err := d.target.Replace(ctx, d.index, b, copies)
 		outcome.Replaced = int64(len(replaced))
 		outcome.Fates[node.Stored] = outcome.Replaced
@@ -90,6 +89,10 @@ func (s *singles) copyPortion(ctx context.Context, keys []key, f *filler) error 
 		waiting[k.id] = append(waiting[k.id], k.micros)
 	}
 	served := func(id string, at int) {
+		if was, ok := s.rejected[key{id, waiting[id][at]}]; ok {
+			was.Retried = true
+			f.reading.retried = append(f.reading.retried, was)
+		}
 		if waiting[id] = slices.Delete(waiting[id], at, at+1); len(waiting[id]) == 0 {
 			delete(waiting, id)
 		}

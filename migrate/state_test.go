@@ -72,6 +72,10 @@ func (w *world) parseRejected(list []byte) map[string]node.Reason {
 		if err := json.Unmarshal(line, &r); err != nil {
 			w.t.Fatalf("rejected list: %v in %q", err, line)
 		}
+		if r.Retried {
+			delete(found, r.ID)
+			continue
+		}
 		if _, twice := found[r.ID]; twice {
 			w.t.Errorf("node %q is listed twice", r.ID)
 		}

@@ -35,6 +35,8 @@ type Options struct {
 	// CopyMissing copies rows that have no document also after the switch, when
 	// Sentry may have deleted them.
 	CopyMissing bool
+	// Retry are the reasons for which rejected nodes are sent again.
+	Retry []node.Reason
 	// CopyAgain are lost days that are to be copied again.
 	CopyAgain []node.Day
 	// Budget is how many nodes may be rejected before the run stops.

@@ -49,6 +49,7 @@ func readRejections(path string, size int64) (rejections, error) {
 			ID        string      `json:"id"`
 			Timestamp string      `json:"timestamp"`
 			Reason    node.Reason `json:"reason"`
+			Retried   bool        `json:"retried"`
 		}
 		err := decoder.Decode(&line)
 		if errors.Is(err, io.EOF) {
@@ -61,7 +62,13 @@ func readRejections(path string, size int64) (rejections, error) {
 		if t, err := time.Parse(time.RFC3339Nano, line.Timestamp); err == nil {
 			r.micros, r.bounded = t.UnixMicro(), true
 		}
-		found[found.key(line.ID, r.micros)] = r
+		k := found.key(line.ID, r.micros)
+		switch {
+		case !line.Retried:
+			found[k] = r
+		case found[k].micros == r.micros: // not rejected any more
+			delete(found, k)
+		}
 	}
 }
 

@@ -69,6 +69,8 @@ func eventText(e migrate.Event) string {
 		return fmt.Sprintf("%s: index %s is gone and is not made again; its nodes count as out of retention", e.Day, e.Index)
 	case migrate.Lost:
 		return fmt.Sprintf("%s: LOST: index %s with %s nodes is gone, and no retention covers the day", e.Day, e.Index, amount.Count(e.Nodes)) + eventAdvice(e)
+	case migrate.Retried:
+		return fmt.Sprintf("%s: sending %s rejected nodes again to %s", e.Day, amount.Count(e.Nodes), e.Index)
 	case migrate.Late:
 		return fmt.Sprintf("%s: %s rows without a document, committed late: copying them to %s", e.Day, amount.Count(e.Nodes), e.Index)
 	case migrate.Warning, migrate.Missing, migrate.Kept, migrate.Unexplained, migrate.Doubled:

@@ -17,6 +17,7 @@ type migrateCommand struct {
 	daysFlags     `embed:"" group:"Copy"`
 	sendersFlag   `embed:"" group:"Copy"`
 	retentionFlag `embed:"" group:"Catch-up"`
+	acceptFlag    `embed:"" group:"Copy"`
 	limitFlags    `embed:"" group:"Limits"`
 	shardFlags    `embed:"" group:"Several machines"`
 	metricFlags   `embed:"" group:"Output"`
@@ -28,6 +29,7 @@ type migrateCommand struct {
 	BulkBytes        sizeValue     `help:"Size of a bulk request; 8MiB by default." env:"NODESTORE_BULK_BYTES" placeholder:"SIZE" group:"Copy"`
 	CopyAgain        daysValue     `help:"Copy these days again: they are lost, because their indices are gone." placeholder:"YYYY-MM-DD,..." group:"Copy"`
 	MaxRejected      rejectedLimit `help:"Stop when the target refuses more than this share of a day, such as 5%, or when more than this number of nodes is rejected for whatever reason; 1% by default." env:"NODESTORE_MAX_REJECTED" placeholder:"SHARE|N" group:"Copy"`
+	RetryRejected    reasonsValue  `help:"Send nodes again that were rejected for one of these reasons, because its cause is mended, or all." placeholder:"REASON,..." group:"Copy"`
 	RejectedPayloads bool          `help:"Also keep the payloads of rejected nodes, in FILE.rejected-payloads.jsonl.zst." group:"Copy"`
 	SourceMoved      bool          `help:"Confirm that the source is the one of the earlier runs on another server, or under another name: restored, upgraded or switched over. Days that agree are kept." group:"Copy"`
 	RestoreSettings  bool          `help:"Only restore the index settings that an interrupted run has borrowed." group:"Copy"`
@@ -56,6 +58,7 @@ Examples:
   nodestore-migrate migrate --source postgres://sentry@db/sentry --target https://opensearch:9200 \
       --target-username admin --target-password-file password
   PGSERVICE=sentry nodestore-migrate migrate --target http://opensearch:9200 --since 2025-09-01
+  nodestore-migrate migrate --target http://opensearch:9200 --retry-rejected too_large --accept-rejected pickle,empty
   nodestore-migrate migrate --json --target http://opensearch:9200 | tail -n 1 | jq .fates
 
 The variables SENTRY_NODESTORE_OPENSEARCH_* are read exactly as the backend reads them.
@@ -90,7 +93,7 @@ func (c *migrateCommand) problems(found []string) []string {
 func (c *migrateCommand) options(p *process) migrate.Options {
 	o := migrate.Options{
 		Readers: cmp.Or(c.Readers.n, DefaultReaders()), Senders: c.senders(), BatchBytes: cmp.Or(c.BulkBytes.bytes, migrate.DefaultBatchBytes),
-		OldestFirst: c.Order == "oldest", Since: c.Since.Day, Until: c.Until.Day, CopyAgain: c.CopyAgain.days, Stop: p.stop,
+		OldestFirst: c.Order == "oldest", Since: c.Since.Day, Until: c.Until.Day, CopyAgain: c.CopyAgain.days, Retry: c.RetryRejected.list, Stop: p.stop,
 		Follow: c.Follow, QuietFor: c.UntilQuiet, Overlap: c.Overlap, Retention: c.Retention.n,
 		SwitchedAt: c.SwitchedAt.micros, RemoveVanished: c.RemoveVanished, CopyMissing: c.CopyMissing, Replicas: c.WaitReplicas,
 		Budget: c.MaxRejected.Budget, Compact: c.Compact == "now", Shape: target.Shape{Codec: c.Codec, Shards: c.ShardsPerDay.n},

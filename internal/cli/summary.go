@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -18,25 +17,20 @@ import (
 // result is what a migration came to, and why nodes were rejected.
 type result struct {
 	migrate.Summary
-	Reasons map[node.Reason]int64 `json:"rejected_by_reason"`
-	partial bool                  // of a shard: the process that finishes tells of its rejected nodes again
+	Reasons  map[node.Reason]int64 `json:"rejected_by_reason"`
+	Accepted int64                 `json:"rejected_accepted"` // of these: they are given up
+	partial  bool                  // of a shard: the process that finishes tells of its rejected nodes again
 }
 
-// newResult counts the rejected nodes of all runs, by what their list says.
-func newResult(ctx context.Context, s migrate.Summary, list *migrate.Rejects) (result, error) {
-	r := result{Summary: s, Reasons: map[node.Reason]int64{}}
-	err := list.Each(ctx, func(lines []byte) error {
-		for line := range bytes.Lines(lines) {
-			var rejected migrate.Rejected
-			if err := json.Unmarshal(line, &rejected); err != nil {
-				return err
-			}
-			r.Reasons[rejected.Reason]++
-		}
-		return nil
-	})
-	if err != nil {
+// newResult counts the rejected nodes of all runs, by what their list says, and those
+// that are given up.
+func newResult(ctx context.Context, s migrate.Summary, list *migrate.Rejects, accepted []node.Reason) (r result, err error) {
+	r = result{Summary: s}
+	if r.Reasons, err = list.Reasons(ctx); err != nil {
 		return r, fmt.Errorf("count rejected nodes in %s: %w", s.RejectedFile, err)
+	}
+	for _, reason := range accepted {
+		r.Accepted += r.Reasons[reason]
 	}
 	return r, nil
 }
@@ -53,7 +47,7 @@ func (r result) print(p *process, o outputFlags) error {
 
 // verdict is errRejected if not all nodes are where they belong.
 func (r result) verdict() error {
-	if !r.partial && (r.Fates[node.Rejected] > 0 || len(r.Lost) > 0 || r.Missing > 0 || r.Doubled > 0) {
+	if !r.partial && (r.Fates[node.Rejected] > r.Accepted || len(r.Lost) > 0 || r.Missing > 0 || r.Doubled > 0) {
 		return errRejected
 	}
 	return nil
@@ -72,7 +66,7 @@ func (r result) text() string {
 	}
 	fmt.Fprintf(&out, "this run sent     %15s nodes, %s in %s\n", amount.Count(r.Run.Nodes), amount.Size(r.Run.Bytes), amount.Took(r.Seconds))
 	if r.Fates[node.Rejected] > 0 && r.RejectedFile != "" {
-		fmt.Fprintf(&out, "Rejected nodes are listed in %s.\n", r.RejectedFile)
+		fmt.Fprintf(&out, "Rejected nodes are listed in %s%s.\n", r.RejectedFile, r.givenUp())
 	}
 	if open := r.Days - r.Sealed; open > 0 {
 		fmt.Fprintf(&out, "Not sealed: %s, incomplete or so recent that Sentry may still write to it; a later run of migrate seals it.\n", amount.Of(int64(open), "day"))
@@ -91,6 +85,17 @@ func (r result) text() string {
 			amount.Of(int64(r.Borrowed), "index"))
 	}
 	return out.String()
+}
+
+// givenUp says how many of the rejected nodes are.
+func (r result) givenUp() string {
+	switch r.Accepted {
+	case 0:
+		return ""
+	case r.Fates[node.Rejected]:
+		return "; all of them are given up"
+	}
+	return "; " + amount.Count(r.Accepted) + " are given up"
 }
 
 // reasons lists the reasons to reject, the most frequent first.

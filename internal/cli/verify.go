@@ -29,20 +29,20 @@ type verifyCommand struct {
 	sidesFlags  `embed:""`
 	recordFlag  `embed:"" group:"Verify"`
 	daysFlags   `embed:"" group:"Verify"`
+	acceptFlag  `embed:"" group:"Verify"`
 	outputFlags `embed:"" group:"Output"`
 
-	Level          string       `help:"How much is compared: ${enum}." enum:"counts,ids,sample,full" default:"sample" group:"Verify"`
-	Confidence     percentValue `help:"Of the statement about the sample; ${default} by default." default:"95%" placeholder:"PERCENT" group:"Sample"`
-	MaxDefects     percentValue `help:"Share of defects that a clean sample rules out, which sets its size; ${default} by default." default:"0.003%" placeholder:"PERCENT" group:"Sample"`
-	Seed           uint64       `help:"Which nodes are drawn: the same seed draws the same, until a sample has found a defect." default:"1" placeholder:"N" group:"Sample"`
-	Subset         subsetValue  `help:"With --level full: the n-th of t parts of the payloads; all t add up in the checkpoint." placeholder:"N/T" group:"Verify"`
-	Workers        countValue   `help:"Questions that are asked at the same time; ${default} by default." default:"4" placeholder:"N" group:"Verify"`
-	AcceptRejected []string     `help:"Reasons for which rejected nodes are given up, such as pickle." placeholder:"REASON" group:"Verify"`
-	AcceptRetired  int64        `name:"accept-out-of-retention" help:"Give up this many rows, at most, of days that were passed over as out of retention but are not covered by the retention that migrate was last given." placeholder:"N" group:"Verify"`
-	RequireSafe    bool         `help:"Exit with 3 unless the verdict is that the old table is safe to drop." group:"Verify"`
-	Report         []string     `help:"Write a report: a file that ends in .html, .json or .md. Can be given several times." placeholder:"FILE" group:"Output"`
-	Repair         bool         `help:"Copy again what is missing or older, remove stale copies, and verify those again." group:"Repair"`
-	DryRun         bool         `help:"With --repair: only say what it would do." group:"Repair"`
+	Level         string       `help:"How much is compared: ${enum}." enum:"counts,ids,sample,full" default:"sample" group:"Verify"`
+	Confidence    percentValue `help:"Of the statement about the sample; ${default} by default." default:"95%" placeholder:"PERCENT" group:"Sample"`
+	MaxDefects    percentValue `help:"Share of defects that a clean sample rules out, which sets its size; ${default} by default." default:"0.003%" placeholder:"PERCENT" group:"Sample"`
+	Seed          uint64       `help:"Which nodes are drawn: the same seed draws the same, until a sample has found a defect." default:"1" placeholder:"N" group:"Sample"`
+	Subset        subsetValue  `help:"With --level full: the n-th of t parts of the payloads; all t add up in the checkpoint." placeholder:"N/T" group:"Verify"`
+	Workers       countValue   `help:"Questions that are asked at the same time; ${default} by default." default:"4" placeholder:"N" group:"Verify"`
+	AcceptRetired int64        `name:"accept-out-of-retention" help:"Give up this many rows, at most, of days that were passed over as out of retention but are not covered by the retention that migrate was last given." placeholder:"N" group:"Verify"`
+	RequireSafe   bool         `help:"Exit with 3 unless the verdict is that the old table is safe to drop." group:"Verify"`
+	Report        []string     `help:"Write a report: a file that ends in .html, .json or .md. Can be given several times." placeholder:"FILE" group:"Output"`
+	Repair        bool         `help:"Copy again what is missing or older, remove stale copies, and verify those again." group:"Repair"`
+	DryRun        bool         `help:"With --repair: only say what it would do." group:"Repair"`
 }
 
 // Help is the long help of the verb.
@@ -150,16 +150,13 @@ func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options 
 		Level: verify.Level(c.Level), Since: c.Since.Day, Until: c.Until.Day,
 		Confidence: c.Confidence.share, MaxDefects: c.MaxDefects.share, Seed: c.Seed, Subset: c.Subset.Subset,
 		Workers: c.Workers.n, RejectedList: c.rejected(), Findings: c.findings(),
-		GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event,
+		Accept: c.AcceptRejected.list, GiveUp: c.AcceptRetired, Stop: p.stop, Notify: show.event,
 	}
 	switch {
 	case c.DryRun:
 		o.Repair = repair.Say
 	case c.Repair:
 		o.Repair = repair.Do
-	}
-	for _, reason := range c.AcceptRejected {
-		o.Accept = append(o.Accept, node.Reason(reason))
 	}
 	return o
 }

@@ -65,7 +65,7 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {
 		return r, err
 	}
-	r, countErr := newResult(ctx, summary, s.Rejects)
+	r, countErr := newResult(ctx, summary, s.Rejects, w.AcceptRejected.list)
 	return r, errors.Join(countErr, err)
 }
 
