@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type Cost struct {
 	BytesPerSecond float64    `json:"bytes_per_second,omitempty"`
 	Seconds        float64    `json:"seconds,omitempty"` // 0: not known
 	Nodes          []NodeRoom `json:"nodes,omitempty"`
+	FitsSince      string     `json:"fits_since,omitempty"` // first of the newest days that the disks have room for
 }
 
 // NodeRoom is a data node's room before and after.
@@ -146,6 +148,7 @@ func (f *forecast) disk(cost *Cost) {
 			short = append(short, fmt.Sprintf("%s has %s", d.Node, amount.Size(max(usable, 0))))
 		}
 	}
+	cost.FitsSince = f.fitting(room)
 	until := "until the disk is full (watermarks are off)"
 	if f.to.limits.Enforced {
 		until = fmt.Sprintf("until close to the %s of %s", name, mark)
@@ -157,15 +160,33 @@ func (f *forecast) disk(cost *Cost) {
 	case why != "":
 		f.noGo(Forecast, "disk", fmt.Sprintf("%s: a copy would wait for room: %s", need, why), "make room, or add a node")
 	case room < cost.TotalBytes:
+		remedy := fmt.Sprintf("make or add %s of room, have fewer replicas, or copy fewer days", amount.Size(cost.TotalBytes-room))
+		if cost.FitsSince != "" {
+			remedy += ": those since " + cost.FitsSince + " fit"
+		}
 		f.add(Check{
-			Side: Forecast, Name: "disk", State: NoGo, Detail: fmt.Sprintf("%s: %s %s", need, strings.Join(short, ", "), until), Lever: ChooseDays,
-			Remedy: fmt.Sprintf("make or add %s of room, have fewer replicas, or copy fewer days", amount.Size(cost.TotalBytes-room)),
+			Side: Forecast, Name: "disk", State: NoGo, Detail: fmt.Sprintf("%s: %s %s", need, strings.Join(short, ", "), until), Lever: ChooseDays, Remedy: remedy,
 		})
 	case len(short) > 0:
 		f.warn(Forecast, "disk", fmt.Sprintf("%s: %s %s; the others have to take more", need, strings.Join(short, ", "), until), "balance the nodes, or make room on that one")
 	default:
 		f.ok(Forecast, "disk", need+": there is room "+until)
 	}
+}
+
+// fitting is the first of the newest days that fit into so many bytes on all nodes, or "".
+func (f *forecast) fitting(room int64) (since string) {
+	perByte := f.plan.Cost.Factor * float64(1+f.placedReplicas())
+	for _, d := range slices.Backward(f.plan.Days) {
+		if d.Fate != DayCopy {
+			continue
+		}
+		if room -= int64(perByte * float64(f.remaining(d))); room < 0 {
+			break
+		}
+		since = d.Day
+	}
+	return since
 }
 
 func (f *forecast) shards(cost *Cost) {

@@ -154,7 +154,7 @@ func leverAdvice(lever plan.Lever) string {
 		plan.NameRegion:      " (--region NAME)",
 		plan.LookBackFurther: " (--overlap)",
 		plan.ChooseRows:      " (--source, --table, --since, --until)",
-		plan.ChooseDays:      " (--since, --retention)",
+		plan.ChooseDays:      " (--since, --until-disk, --retention)",
 		plan.ChooseTable:     " (--table)",
 		plan.ChooseCodec:     " (--codec zstd)",
 		plan.ChooseShards:    " (--shards-per-day)",

@@ -14,6 +14,7 @@ import (
 // limitFlags bound what the cluster is asked to take.
 type limitFlags struct {
 	MaxMBPerSecond float64 `name:"max-mb-per-second" help:"Send at most so many megabytes a second." env:"NODESTORE_MAX_MB_PER_SECOND" placeholder:"MB"`
+	UntilDisk      bool    `help:"Copy the newest days that the target's disks have room for, and end before a watermark stops the load; run again when there is more room." env:"NODESTORE_UNTIL_DISK"`
 	Control        string  `help:"File that is watched for changes of the limits: lines such as paused = true, senders = 2, max-mb-per-second = 20." env:"NODESTORE_CONTROL" placeholder:"FILE"`
 }
 
@@ -35,13 +36,19 @@ func (f *limitFlags) govern(o *migrate.Options, show *display) *governor.Governo
 }
 
 // watch has the cluster's disks, and the control file if there is one, hold a governor
-// back until the returned function is called.
-func (f *limitFlags) watch(ctx context.Context, g *governor.Governor, t *target.Target, show *display) (stop func()) {
+// back until the returned function is called. full is told why the disks do.
+func (f *limitFlags) watch(ctx context.Context, g *governor.Governor, t *target.Target, show *display, full func(cause string)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	warn := func(text string) { show.event(migrate.Event{Kind: migrate.Warning, Cause: text}) }
 	watchers.Go(func() {
-		look := func(ctx context.Context, held bool) (string, error) { return noRoom(ctx, t, held) }
+		look := func(ctx context.Context, held bool) (string, error) {
+			cause, err := noRoom(ctx, t, held)
+			if cause != "" {
+				full(cause)
+			}
+			return cause, err
+		}
 		g.WatchDisks(ctx, look, func(err error) {
 			warn("the nodes' disks are not watched, so that a full one holds nothing back: " + err.Error())
 		})

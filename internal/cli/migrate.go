@@ -31,6 +31,13 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 	}
 	defer func() { w.show.close(err) }()
 	w.options.Notify = w.show.event
+	if c.UntilDisk && !c.RestoreSettings && !c.CompactOnly {
+		done, err := w.disks.fit(ctx, p, c, &w.options)
+		defer done()
+		if err != nil {
+			return r, err
+		}
+	}
 	w.governor = c.govern(&w.options, w.show)
 	opening, opened := p.untilStopped(ctx)
 	w.session, err = c.open(opening, p, w.options.Readers, func(cause string, pause time.Duration) {

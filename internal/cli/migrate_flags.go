@@ -77,12 +77,17 @@ func (c *migrateCommand) problems(found []string) []string {
 		found = append(found, "--rejected-payloads wants a --checkpoint that is a file: payloads are not kept in an index")
 	case shards > 1 && c.CompactOnly:
 		found = append(found, "--compact-only compacts the days of all shards: leave --shard and --shards out")
+	case shards > 1 && c.UntilDisk:
+		found = append(found, "--until-disk is for a process on its own: leave --shard and --shards out")
 	case !onTarget && shards > 1:
 		found = append(found, "several machines cannot share a file: --shard and --shards want --checkpoint opensearch:NAME")
 	}
 	found = c.ownFiles(found, written{"--control", c.Control}, written{"--log-file", c.LogFile})
 	if c.UntilQuiet != 0 && !c.Follow {
 		found = append(found, "--until-quiet goes with --follow")
+	}
+	if c.UntilDisk && c.Order == "oldest" {
+		found = append(found, "--until-disk copies the newest days first: leave --order oldest out")
 	}
 	if c.Overlap <= 0 {
 		found = append(found, fmt.Sprintf("--overlap: %s is not positive", c.Overlap))

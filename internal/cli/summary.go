@@ -19,7 +19,11 @@ type result struct {
 	migrate.Summary
 	Reasons  map[node.Reason]int64 `json:"rejected_by_reason"`
 	Accepted int64                 `json:"rejected_accepted"` // of these: they are given up
-	partial  bool                  // of a shard: the process that finishes tells of its rejected nodes again
+	// What --until-disk left: the days before the first one that has room, or all that
+	// were not done when a disk came close to its watermark.
+	FitsSince string `json:"fits_since,omitempty"`
+	Full      string `json:"disk_full,omitempty"`
+	partial   bool   // of a shard: the process that finishes tells of its rejected nodes again
 }
 
 // newResult counts the rejected nodes of all runs, by what their list says, and those
@@ -47,7 +51,7 @@ func (r result) print(p *process, o outputFlags) error {
 
 // verdict is errRejected if not all nodes are where they belong.
 func (r result) verdict() error {
-	if !r.partial && (r.Fates[node.Rejected] > r.Accepted || len(r.Lost) > 0 || r.Missing > 0 || r.Doubled > 0) {
+	if !r.partial && (r.Fates[node.Rejected] > r.Accepted || len(r.Lost) > 0 || r.FitsSince != "" || r.Full != "" || r.Missing > 0 || r.Doubled > 0) {
 		return errRejected
 	}
 	return nil
@@ -70,6 +74,11 @@ func (r result) text() string {
 	}
 	if open := r.Days - r.Sealed; open > 0 {
 		fmt.Fprintf(&out, "Not sealed: %s, incomplete or so recent that Sentry may still write to it; a later run of migrate seals it.\n", amount.Of(int64(open), "day"))
+	}
+	if r.Full != "" {
+		fmt.Fprintf(&out, "STOPPED before the disks are full: %s; make room, then run the same command again.\n", r.Full)
+	} else if r.FitsSince != "" {
+		fmt.Fprintf(&out, "NOT ALL: the disks have room for the days since %s; make room, then run the same command again for older ones.\n", r.FitsSince)
 	}
 	for _, lost := range r.Lost {
 		fmt.Fprintf(&out, "LOST: day %s, %s nodes: index %s is gone, and no retention covers it; --copy-again %[1]s copies it again.\n", lost.Day, amount.Count(lost.Nodes), lost.Index)

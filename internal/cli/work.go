@@ -18,6 +18,7 @@ type work struct {
 	options  migrate.Options
 	show     *display
 	governor *governor.Governor
+	disks    untilDisk
 }
 
 // garbagePercent keeps garbage small beside what is in use. Batches are nearly all of
@@ -58,7 +59,7 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 		w.show.hear(metrics.event)
 	}
 	defer onUser1(func() { w.show.state(w.state(m.Progress())) })()
-	defer w.watch(ctx, w.governor, s.Target, w.show)()
+	defer w.watch(ctx, w.governor, s.Target, w.show, w.disks.noMoreRoom)()
 	stop := w.show.tick(func(now time.Time) { w.show.progress(now, m.Progress()) })
 	summary, err := run(m, ctx)
 	stop()
@@ -66,7 +67,7 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 		return r, err
 	}
 	r, countErr := newResult(ctx, summary, s.Rejects, w.AcceptRejected.list)
-	return r, errors.Join(countErr, err)
+	return r, errors.Join(countErr, w.disks.outcome(&r, err))
 }
 
 // workState is the state of a copy, printed at SIGUSR1.
