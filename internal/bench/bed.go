@@ -46,6 +46,8 @@ type bed struct {
 	readers        int        // the tool's defaults, which the ceilings use too
 	senders        int
 	cleanups       []func(context.Context) error
+
+	postgresPID, openSearchPID int // of servers that were started here; 0: they were given
 }
 
 func (b *bed) setUp(ctx context.Context, o options) error {
@@ -60,7 +62,7 @@ func (b *bed) setUp(ctx context.Context, o options) error {
 	if err := b.openTarget(ctx); err != nil {
 		return err
 	}
-	if !o.wants(copyPart) && !o.wants(verifyPart) {
+	if !o.wants(copyPart) && !o.wants(verifyPart) && !o.wants(costPart) {
 		return nil
 	}
 	return b.fill(ctx, o)
@@ -102,7 +104,7 @@ func (b *bed) startServers(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		b.source = server.URL()
+		b.source, b.postgresPID = server.URL(), server.PID()
 		b.later(func(context.Context) error { return server.Stop() })
 	}
 	if b.target == "" {
@@ -111,7 +113,7 @@ func (b *bed) startServers(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		b.target = server.URL()
+		b.target, b.openSearchPID = server.URL(), server.PID()
 		b.later(func(context.Context) error { return server.Stop() })
 	}
 	return nil

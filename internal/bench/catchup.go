@@ -56,7 +56,7 @@ const (
 // measureCatchUp measures runs on a finished migration: that find nothing new,
 // new rows, and rows that were rewritten.
 func (j *job) measureCatchUp(ctx context.Context, conn *pgx.Conn, filled synth.Count, rounds int) (*catchUp, error) {
-	via, err := j.newProxy(ctx)
+	via, err := j.newProxy(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

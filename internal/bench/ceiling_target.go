@@ -23,7 +23,11 @@ type replay struct {
 	*bed
 	client *http.Client
 	bodies []*bodies
+	codec  string // of the indices; "": the template's
 }
+
+// with is the same with another codec.
+func (r *replay) with(codec string) *replay { return &replay{r.bed, r.client, r.bodies, codec} }
 
 // bodies are the requests of a day.
 type bodies struct {
@@ -110,6 +114,7 @@ func (r *replay) produce(ctx context.Context, queue chan<- body) error {
 		if err != nil {
 			return err
 		}
+		loan.Shape.Codec = r.codec
 		if err := r.api.Create(ctx, day.index, loan, target.Origin{Origin: node.Origin{Table: table}}); err != nil {
 			return err
 		}

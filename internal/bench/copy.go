@@ -29,7 +29,7 @@ func (b *bed) measureCopy(ctx context.Context, rounds int) (*part, error) {
 	}
 	newest := b.days[0]
 	s := copySeries{
-		copy:   &series{Name: "COPY to nowhere", measure: b.copyToNowhere},
+		copy:   &series{Name: "COPY to nowhere", measure: b.watched(b.copyToNowhere)},
 		replay: &series{Name: "replay of ready-made bodies", measure: b.fresh(ready.run)},
 		quick:  &series{Name: "tool, --check quick", measure: b.fresh(b.copyAll())},
 		full:   &series{Name: "tool, --check full", measure: b.fresh(b.copyAll("--check", "full"))},

@@ -44,7 +44,11 @@ const (
 	copyPart    = "copy"
 	catchUpPart = "catchup"
 	verifyPart  = "verify"
+	costPart    = "cost"
+	readingPart = "reading"
 )
+
+func parts() []string { return []string{copyPart, catchUpPart, verifyPart, costPart, readingPart} }
 
 func (o options) wants(part string) bool { return len(o.only) == 0 || slices.Contains(o.only, part) }
 
@@ -76,7 +80,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.megabytes, "mb", 600, "size of the data in `MB`; the wanted figures are meant for 500 or more")
 	flags.IntVar(&o.days, "days", 10, "how many `days` the data is spread over, one index each; the wanted memory is meant for 10")
 	flags.IntVar(&o.rows, "rows", 1_000_000, "how many small `rows` catching up and comparing ids are measured with; the former also with a tenth of them")
-	flags.Func("only", "measure only these `parts`, comma separated: "+copyPart+", "+catchUpPart+", "+verifyPart, o.setParts)
+	flags.Func("only", "measure only these `parts`, comma separated: "+strings.Join(parts(), ", "), o.setParts)
 	flags.IntVar(&o.rounds, "rounds", 3, "how `often` each measurement is made; medians are shown")
 	flags.Uint64Var(&o.seed, "seed", 1, "which events: the same `number` makes the same")
 	flags.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
@@ -93,7 +97,7 @@ func parse(args []string) (options, error) {
 func (o *options) setParts(list string) error {
 	o.only = strings.Split(list, ",")
 	for _, part := range o.only {
-		if !slices.Contains([]string{copyPart, catchUpPart, verifyPart}, part) {
+		if !slices.Contains(parts(), part) {
 			return fmt.Errorf("there is no part %q", part)
 		}
 	}

@@ -13,20 +13,32 @@ type sample struct {
 	Seconds    float64 `json:"seconds"`
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"` // of the tool or a bare client, user and system
 	PeakBytes  int64   `json:"peak_bytes,omitempty"`  // resident memory of the tool
-	Requests   int64   `json:"requests,omitempty"`    // to OpenSearch, where they were counted
-	SentBytes  int64   `json:"sent_bytes,omitempty"`  // bodies of these requests
-	bytes      int64   // of data that went through
-	nodes      int64   // that went through
+
+	// Of one event, where events are read one by one.
+	MedianSeconds float64 `json:"median_seconds,omitempty"`
+	P99Seconds    float64 `json:"p99_seconds,omitempty"`
+	Segments      float64 `json:"segments_a_day,omitempty"`
+
+	// CPU of the servers meanwhile, where they were started here.
+	PostgresCPU   float64 `json:"postgresql_cpu_seconds,omitempty"`
+	OpenSearchCPU float64 `json:"opensearch_cpu_seconds,omitempty"`
+
+	Requests  int64 `json:"requests,omitempty"`   // to OpenSearch, where they were counted
+	SentBytes int64 `json:"sent_bytes,omitempty"` // bodies of these requests
+	bytes     int64 // of data that went through
+	nodes     int64 // that went through
 }
 
-func (s sample) megabytesPerSecond() float64 { return float64(s.bytes) / 1e6 / s.Seconds }
-func (s sample) nodesPerSecond() float64     { return float64(s.nodes) / s.Seconds }
-func (s sample) cpuPerGigabyte() float64     { return s.CPUSeconds / (float64(s.bytes) / 1e9) }
-func (s sample) peakMebibytes() float64      { return float64(s.PeakBytes) / (1 << 20) }
-func (s sample) seconds() float64            { return s.Seconds }
-func (s sample) cpuSeconds() float64         { return s.CPUSeconds }
-func (s sample) requests() float64           { return float64(s.Requests) }
-func (s sample) sentKilobytes() float64      { return float64(s.SentBytes) / 1e3 }
+func (s sample) megabytesPerSecond() float64    { return float64(s.bytes) / 1e6 / s.Seconds }
+func (s sample) nodesPerSecond() float64        { return float64(s.nodes) / s.Seconds }
+func (s sample) cpuPerGigabyte() float64        { return s.CPUSeconds / (float64(s.bytes) / 1e9) }
+func (s sample) postgresPerGigabyte() float64   { return s.PostgresCPU / (float64(s.bytes) / 1e9) }
+func (s sample) openSearchPerGigabyte() float64 { return s.OpenSearchCPU / (float64(s.bytes) / 1e9) }
+func (s sample) peakMebibytes() float64         { return float64(s.PeakBytes) / (1 << 20) }
+func (s sample) seconds() float64               { return s.Seconds }
+func (s sample) cpuSeconds() float64            { return s.CPUSeconds }
+func (s sample) requests() float64              { return float64(s.Requests) }
+func (s sample) sentKilobytes() float64         { return float64(s.SentBytes) / 1e3 }
 
 // inProcess measures what work costs that this process does itself.
 func inProcess(work func() error) (sample, error) {
@@ -102,7 +114,7 @@ func (b *bed) fresh(measure func(context.Context) (sample, error)) func(context.
 		if err := b.dropIndices(ctx); err != nil {
 			return sample{}, err
 		}
-		return measure(ctx)
+		return b.watched(measure)(ctx)
 	}
 }
 
@@ -121,6 +133,20 @@ func (r *result) measure(ctx context.Context, b *bed, o options) error {
 			return err
 		}
 		r.Parts = append(r.Parts, full)
+	}
+	if o.wants(readingPart) {
+		reading, err := b.measureReading(ctx, o.rounds)
+		if err != nil {
+			return err
+		}
+		r.Parts = append(r.Parts, reading)
+	}
+	if o.wants(costPart) {
+		costs, err := b.measureCost(ctx, o.rounds)
+		if err != nil {
+			return err
+		}
+		r.Parts = append(r.Parts, costs...)
 	}
 	if !o.wants(verifyPart) && !o.wants(catchUpPart) {
 		return nil

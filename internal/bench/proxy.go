@@ -19,7 +19,8 @@ type proxy struct {
 }
 
 // newProxy starts a proxy on a free port, until the benchmark ends.
-func (b *bed) newProxy(ctx context.Context) (*proxy, error) {
+// take answers a request itself, or reports that it is to be passed on.
+func (b *bed) newProxy(ctx context.Context, take func(http.ResponseWriter, *http.Request) bool) (*proxy, error) {
 	to, err := url.Parse(b.target)
 	if err != nil {
 		return nil, fmt.Errorf("read the target's URL: %w", err)
@@ -34,7 +35,9 @@ func (b *bed) newProxy(ctx context.Context) (*proxy, error) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.requests.Add(1)
 		r.Body = &countedBody{r.Body, &p.sentBytes}
-		forward.ServeHTTP(w, r)
+		if take == nil || !take(w, r) {
+			forward.ServeHTTP(w, r)
+		}
 	})}
 	ended := make(chan struct{})
 	go func() {

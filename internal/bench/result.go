@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -33,7 +34,8 @@ type result struct {
 type part struct {
 	Name     string    `json:"part"`
 	Rows     int64     `json:"rows"`
-	Bytes    int64     `json:"bytes"` // of data
+	Bytes    int64     `json:"bytes"`          // of data
+	Days     int       `json:"days,omitempty"` // where not those of the table
 	Series   []*series `json:"series"`
 	Verdicts []verdict `json:"verdicts"`
 	Spread   float64   `json:"spread,omitempty"` // of the replay's speed, highest to lowest
@@ -52,6 +54,8 @@ func perByte() []column {
 	return []column{
 		{"MB/s", "%.1f", sample.megabytesPerSecond},
 		{"CPU s per GB", "%.2f", sample.cpuPerGigabyte},
+		{"OpenSearch", "%.1f", sample.openSearchPerGigabyte},
+		{"PostgreSQL", "%.2f", sample.postgresPerGigabyte},
 		{"peak MiB", "%.0f", sample.peakMebibytes},
 	}
 }
@@ -88,7 +92,7 @@ func (r *result) writeTable(w io.Writer) error {
 		return err
 	}
 	for _, p := range r.Parts {
-		fmt.Fprintf(w, "\n%s: %d rows, %.0f MB of data in %d days\n\n", p.Name, p.Rows, float64(p.Bytes)/1e6, r.Days)
+		fmt.Fprintf(w, "\n%s: %d rows, %.0f MB of data in %d days\n\n", p.Name, p.Rows, float64(p.Bytes)/1e6, cmp.Or(p.Days, r.Days))
 		if err := p.writeTable(w); err != nil {
 			return err
 		}

@@ -70,14 +70,9 @@ func (j *job) verify(ctx context.Context, level string, filled synth.Count) (sam
 // The time is that of the whole process.
 func (j *job) tool(ctx context.Context, summary any, args ...string) (sample, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, j.binary(), append(args, "--json", "--quiet", "--source", j.source, "--table", j.table,
-		"--region", "bench", "--alias", alias, "--template", alias, "--index", alias+"-{date}", "--checkpoint", j.checkpoint)...)
+	cmd := exec.CommandContext(ctx, j.binary(), j.arguments(args...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Env = os.Environ()
-	for _, name := range []string{"INDEX_PATTERN", "INDEX_CODEC", "INDEX_PREFIX"} {
-		name = "SENTRY_NODESTORE_OPENSEARCH_" + name
-		cmd.Env = append(cmd.Env, name+"="+setting(name))
-	}
+	cmd.Env = environment()
 	started := time.Now()
 	if err := cmd.Start(); err != nil {
 		return sample{}, fmt.Errorf("start the tool: %w", err)
@@ -93,6 +88,22 @@ func (j *job) tool(ctx context.Context, summary any, args ...string) (sample, er
 		return sample{}, fmt.Errorf("read the tool's summary: %w", err)
 	}
 	return s, nil
+}
+
+// arguments are those of a verb, and all that it has to know of both sides.
+func (j *job) arguments(args ...string) []string {
+	return append(args, "--json", "--quiet", "--source", j.source, "--table", j.table,
+		"--region", "bench", "--alias", alias, "--template", alias, "--index", alias+"-{date}", "--checkpoint", j.checkpoint)
+}
+
+// environment is this process's, and that of the backend.
+func environment() []string {
+	list := os.Environ()
+	for _, name := range []string{"INDEX_PATTERN", "INDEX_CODEC", "INDEX_PREFIX"} {
+		name = "SENTRY_NODESTORE_OPENSEARCH_" + name
+		list = append(list, name+"="+setting(name))
+	}
+	return list
 }
 
 // wait waits for the process and returns the most memory that it had resident,
