@@ -125,7 +125,9 @@ func (c *catchingUp) finish(ctx context.Context) error {
 func (c *catchingUp) run(ctx context.Context, fresh int64) (sample, error) {
 	requests, sent := c.via.requests.Load(), c.via.sentBytes.Load()
 	var got migrate.Summary
-	s, err := c.tool(ctx, &got, "migrate", "--target", c.via.url, "--overlap", overlap.String())
+	s, err := c.watched(func(ctx context.Context) (sample, error) {
+		return c.tool(ctx, &got, "migrate", "--target", c.via.url, "--overlap", overlap.String())
+	})(ctx)
 	if err != nil {
 		return sample{}, err
 	}
@@ -151,6 +153,8 @@ func newCatchUpPart(few, many *catchUp) *part {
 			{"requests", "%.0f", sample.requests},
 			{"kB sent", "%.0f", sample.sentKilobytes},
 			{"CPU s", "%.2f", sample.cpuSeconds},
+			{"OpenSearch", "%.2f", sample.openSearchSeconds},
+			{"PostgreSQL", "%.2f", sample.postgresSeconds},
 			{"peak MiB", "%.0f", sample.peakMebibytes},
 		},
 		Verdicts: []verdict{

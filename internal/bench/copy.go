@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"slices"
 )
 
 // What is wanted of the copy.
@@ -20,7 +18,6 @@ type copySeries struct {
 }
 
 // measureCopy measures copying all days, and both servers without the tool.
-// Every other round goes backwards: what comes first is not always the same.
 func (b *bed) measureCopy(ctx context.Context, rounds int) (*part, error) {
 	say("Making bulk bodies ...")
 	ready, err := newReplay(ctx, b)
@@ -29,7 +26,7 @@ func (b *bed) measureCopy(ctx context.Context, rounds int) (*part, error) {
 	}
 	newest := b.days[0]
 	s := copySeries{
-		copy:   &series{Name: "COPY to nowhere", measure: b.watched(b.copyToNowhere)},
+		copy:   &series{Name: "COPY to nowhere", measure: b.watched(b.copyToNowhere(filling{table, b.days, b.rows, b.bytes}))},
 		replay: &series{Name: "replay of ready-made bodies", measure: b.fresh(ready.run)},
 		quick:  &series{Name: "tool, --check quick", measure: b.fresh(b.copyAll())},
 		full:   &series{Name: "tool, --check full", measure: b.fresh(b.copyAll("--check", "full"))},
@@ -43,14 +40,10 @@ func (b *bed) measureCopy(ctx context.Context, rounds int) (*part, error) {
 		Name: "Copy", Rows: b.rows, Bytes: b.bytes, Series: []*series{s.copy, s.replay, s.quick, s.full, s.oneDay},
 		columns: perByte(),
 	}
-	order := slices.Clone(p.Series)
-	for round := range rounds {
-		if err := takeEach(ctx, fmt.Sprintf("Round %d of %d", round+1, rounds), order); err != nil {
-			return nil, err
-		}
-		slices.Reverse(order)
+	if err := backAndForth(ctx, rounds, p.Series); err != nil {
+		return nil, err
 	}
-	p.Verdicts, p.Spread = s.judge()
+	p.Verdicts, p.Spread = s.judge(), s.replay.spread()
 	return p, nil
 }
 
@@ -66,15 +59,13 @@ func (b *bed) copyAll(args ...string) func(context.Context) (sample, error) {
 	}
 }
 
-// judge returns the verdicts, and how far the replay's speeds lie apart.
-func (s copySeries) judge() ([]verdict, float64) {
+func (s copySeries) judge() []verdict {
 	ceiling := min(s.copy.median(sample.megabytesPerSecond), s.replay.median(sample.megabytesPerSecond))
 	peaks := s.quick.sorted(sample.peakMebibytes)
-	speeds := s.replay.sorted(sample.megabytesPerSecond)
 	return []verdict{
 		atLeast("speed, of the slower ceiling", s.quick.median(sample.megabytesPerSecond)/ceiling, wantedRatio),
 		atMost("CPU s per GB, --check quick", s.quick.median(sample.cpuPerGigabyte), wantedCPU),
 		atMost("peak memory in MiB", peaks[len(peaks)-1], wantedMebibytes), // the highest, not the median: it has to fit every time
 		atMost("peak memory, times that of one day", s.quick.median(sample.peakMebibytes)/s.oneDay.median(sample.peakMebibytes), wantedGrowth),
-	}, speeds[len(speeds)-1] / speeds[0]
+	}
 }

@@ -1,67 +1,105 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
-	"math"
+	"errors"
 	"os"
-	"os/exec"
-	"strconv"
+	"runtime"
+	"strings"
 	"testing"
 
-	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
 )
 
-// What the sink answers is what the tool takes for stored.
-func TestSinkAnswersAsACluster(t *testing.T) {
-	for _, n := range []int{1, 2, 1000} {
-		items, err := cluster.Items(takenAnswer(n), n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, item := range items {
-			if !item.Stored() || item.Result != "created" {
-				t.Fatalf("%d documents: %+v", n, item)
-			}
-		}
-		if !json.Valid(takenAnswer(n)) {
-			t.Errorf("%d documents: not JSON", n)
+// TestCost measures on servers of its own, which it may tie to cores.
+func TestCost(t *testing.T) {
+	t.Setenv("SENTRY_NODESTORE_OPENSEARCH_NUMBER_OF_SHARDS", "1")
+	before := allowedCores(t)
+	var out bytes.Buffer
+	err := run(t.Context(), options{
+		opensearch: testbed.DefaultOpenSearch, megabytes: 4, days: 2, rows: 30_000, rounds: 1, seed: 1, json: true, only: []string{costPart},
+	}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got result
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Parts) != 4 {
+		t.Fatalf("%d parts", len(got.Parts))
+	}
+	if after := allowedCores(t); after != before {
+		t.Errorf("this process may run on cores %q afterwards, %q before", after, before)
+	}
+	for i, want := range []struct {
+		series, verdicts int
+		skippable        bool
+		rows             int64
+	}{
+		{2, 1, runtime.GOOS != "linux" || runtime.NumCPU() == 1, got.Parts[2].Rows},
+		{3, 4, false, sinkTimes * got.Parts[2].Rows},
+		{2, 1, false, 4_000_000 / rowBytes},
+		{4, 1, true, got.Parts[2].Rows}, // there may be no Python
+	} {
+		p := got.Parts[i]
+		switch {
+		case p.Skipped != "" && !want.skippable:
+			t.Errorf("%s: skipped: %s", p.Name, p.Skipped)
+		case p.Skipped != "":
+			t.Logf("%s: skipped: %s", p.Name, p.Skipped)
+		case len(p.Series) != want.series || len(p.Verdicts) != want.verdicts || p.Rows != want.rows:
+			t.Errorf("%s: %d series, %d verdicts, %d rows", p.Name, len(p.Series), len(p.Verdicts), p.Rows)
+		default:
+			checkCosts(t, p)
 		}
 	}
 }
 
-// A server's CPU time has that of its children, living and ended.
-func TestCPUOfAServer(t *testing.T) {
-	got, err := parseStat("17 (a b) c) S 4 17 17 0 -1 0 1 2 3 4 100 20 3000 400 20 0 1 0 5")
-	if err != nil || got != (processTimes{4, 120, 3400}) {
-		t.Errorf("%+v %v", got, err)
+// checkCosts wants CPU time of all that had to work.
+func checkCosts(t *testing.T, p *part) {
+	t.Helper()
+	isSink := p.Name == "Into a sink"
+	var all sample
+	for _, s := range p.Series {
+		if len(s.Samples) != 1 {
+			t.Fatalf("%s, %s: %d samples", p.Name, s.Name, len(s.Samples))
+		}
+		got, isProcess := s.Samples[0], strings.HasPrefix(s.Name, "tool") || strings.HasPrefix(s.Name, "opensearch-py")
+		if got.Seconds <= 0 || isProcess != (got.PeakBytes > 0) || isProcess && got.CPUSeconds <= 0 || (isSink && isProcess) != (got.SinkCPU > 0) {
+			t.Errorf("%s, %s: %+v", p.Name, s.Name, got)
+		}
+		all.PostgresCPU += got.PostgresCPU
+		all.OpenSearchCPU += got.OpenSearchCPU
 	}
-	if _, err := parseStat("17 (a) S 4"); err == nil {
-		t.Error("half a line is read")
+	if runtime.GOOS == "linux" && (all.PostgresCPU <= 0 || all.OpenSearchCPU <= 0) {
+		t.Errorf("%s: the servers used %+v", p.Name, all)
 	}
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("no /proc")
+}
+
+// allowedCores are those of the test's process; empty where Linux does not tell.
+func allowedCores(t *testing.T) string {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if errors.Is(err, os.ErrNotExist) {
+		return ""
 	}
-	busy := exec.Command("sh", "-c", `(i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done); echo done; while :; do :; done`)
-	out, err := busy.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := busy.Start(); err != nil {
+	_, rest, _ := strings.Cut(string(status), "Cpus_allowed_list:")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(line)
+}
+
+func TestSkippedIsSaid(t *testing.T) {
+	var out bytes.Buffer
+	r := result{Parts: []*part{skipped("Against scripts", "install the peers: exit status 1:\n no  network")}}
+	if err := r.writeTable(&out); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = busy.Process.Kill(); _ = busy.Wait() }()
-	if _, err := out.Read(make([]byte, 5)); err != nil {
-		t.Fatal(err)
-	}
-	times, err := timesOf(busy.Process.Pid)
-	if err != nil || times.ended == 0 || times.parent != os.Getpid() {
-		t.Errorf("%+v %v", times, err)
-	}
-	all, err := cpuSecondsOf(busy.Process.Pid)
-	if err != nil || math.Round(all*ticksPerSecond) < float64(times.ended) {
-		t.Errorf("%g seconds with children of %d ticks: %v", all, times.ended, err)
-	}
-	if _, err := cpuSecondsOf(1 << 30); err == nil {
-		t.Error("process " + strconv.Itoa(1<<30) + " is there")
+	if want := "\nAgainst scripts: not measured: install the peers: exit status 1: no network\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%q does not end with %q", out.String(), want)
 	}
 }

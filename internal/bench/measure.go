@@ -22,6 +22,7 @@ type sample struct {
 	// CPU of the servers meanwhile, where they were started here.
 	PostgresCPU   float64 `json:"postgresql_cpu_seconds,omitempty"`
 	OpenSearchCPU float64 `json:"opensearch_cpu_seconds,omitempty"`
+	SinkCPU       float64 `json:"sink_cpu_seconds,omitempty"` // of the benchmark while it is the sink
 
 	Requests  int64 `json:"requests,omitempty"`   // to OpenSearch, where they were counted
 	SentBytes int64 `json:"sent_bytes,omitempty"` // bodies of these requests
@@ -34,9 +35,12 @@ func (s sample) nodesPerSecond() float64        { return float64(s.nodes) / s.Se
 func (s sample) cpuPerGigabyte() float64        { return s.CPUSeconds / (float64(s.bytes) / 1e9) }
 func (s sample) postgresPerGigabyte() float64   { return s.PostgresCPU / (float64(s.bytes) / 1e9) }
 func (s sample) openSearchPerGigabyte() float64 { return s.OpenSearchCPU / (float64(s.bytes) / 1e9) }
+func (s sample) sinkPerGigabyte() float64       { return s.SinkCPU / (float64(s.bytes) / 1e9) }
 func (s sample) peakMebibytes() float64         { return float64(s.PeakBytes) / (1 << 20) }
 func (s sample) seconds() float64               { return s.Seconds }
 func (s sample) cpuSeconds() float64            { return s.CPUSeconds }
+func (s sample) postgresSeconds() float64       { return s.PostgresCPU }
+func (s sample) openSearchSeconds() float64     { return s.OpenSearchCPU }
 func (s sample) requests() float64              { return float64(s.Requests) }
 func (s sample) sentKilobytes() float64         { return float64(s.SentBytes) / 1e3 }
 
@@ -77,6 +81,12 @@ func (s *series) sorted(figure func(sample) float64) []float64 {
 	return figures
 }
 
+// spread is how far the speeds lie apart, highest to lowest.
+func (s *series) spread() float64 {
+	speeds := s.sorted(sample.megabytesPerSecond)
+	return speeds[len(speeds)-1] / speeds[0]
+}
+
 // take adds one sample.
 func (s *series) take(ctx context.Context) error {
 	sample, err := s.measure(ctx)
@@ -94,6 +104,19 @@ func inRounds(ctx context.Context, rounds int, list []*series) error {
 		if err := takeEach(ctx, fmt.Sprintf("Round %d of %d", round+1, rounds), list); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// backAndForth is inRounds with every other round backwards, for what may come in any
+// order: what comes first is not always the same.
+func backAndForth(ctx context.Context, rounds int, list []*series) error {
+	order := slices.Clone(list)
+	for round := range rounds {
+		if err := takeEach(ctx, fmt.Sprintf("Round %d of %d", round+1, rounds), order); err != nil {
+			return err
+		}
+		slices.Reverse(order)
 	}
 	return nil
 }

@@ -46,17 +46,16 @@ func timesOf(pid int) (processTimes, error) {
 }
 
 // cpuSecondsOf is what a server has used since it began, with its children, living and
-// ended. While one of them ends it
-// is looked again, so that each is counted once.
+// ended. When one of them ends meanwhile it is looked again, so that each is counted once.
 func cpuSecondsOf(pid int) (float64, error) {
 	for {
 		before, err := timesOf(pid)
 		if err != nil {
 			return 0, err
 		}
-		ticks, err := childTicks(pid)
-		if err != nil {
-			return 0, err
+		var ticks int64
+		for _, t := range childrenOf(pid) {
+			ticks += t.own + t.ended
 		}
 		if after, err := timesOf(pid); err != nil || after.ended == before.ended {
 			return float64(ticks+after.own+after.ended) / ticksPerSecond, err
@@ -64,19 +63,20 @@ func cpuSecondsOf(pid int) (float64, error) {
 	}
 }
 
-// childTicks is what the living children of a process have used.
-func childTicks(pid int) (ticks int64, err error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+// childrenOf are the living children of a process, by their ids.
+func childrenOf(pid int) map[int]processTimes {
+	children := make(map[int]processTimes)
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // errs on a malformed pattern only
 	for _, name := range stats {
-		text, err := os.ReadFile(name)
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
 		if err != nil {
-			continue // it has just ended
+			continue // not a process
 		}
-		if t, err := parseStat(string(text)); err == nil && t.parent == pid {
-			ticks += t.own + t.ended
+		if t, err := timesOf(child); err == nil && t.parent == pid { // else it has just ended
+			children[child] = t
 		}
 	}
-	return ticks, err
+	return children
 }
 
 // watched adds what the servers that were started here use meanwhile.
@@ -105,11 +105,13 @@ func (b *bed) watched(measure func(context.Context) (sample, error)) func(contex
 	}
 }
 
-// pin ties all threads of a process, and what they start, to some cores, such as 0 or 0-3.
-func pin(ctx context.Context, pid int, cores string) error {
-	output, err := exec.CommandContext(ctx, "taskset", "--all-tasks", "--cpu-list", "--pid", cores, strconv.Itoa(pid)).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("tie process %d to cores %s: %w: %s", pid, cores, err, output)
+// pin ties all threads of processes, and what they start, to some cores, such as 0 or 0-3.
+func pin(ctx context.Context, cores string, pids ...int) error {
+	for _, pid := range pids {
+		output, err := exec.CommandContext(ctx, "taskset", "--all-tasks", "--cpu-list", "--pid", cores, strconv.Itoa(pid)).CombinedOutput()
+		if _, ended := timesOf(pid); err != nil && ended == nil {
+			return fmt.Errorf("tie process %d to cores %s: %w: %s", pid, cores, err, output)
+		}
 	}
 	return nil
 }

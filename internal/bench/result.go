@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/nodestore-migrate/nodestore-migrate/migrate"
@@ -38,7 +39,8 @@ type part struct {
 	Days     int       `json:"days,omitempty"` // where not those of the table
 	Series   []*series `json:"series"`
 	Verdicts []verdict `json:"verdicts"`
-	Spread   float64   `json:"spread,omitempty"` // of the replay's speed, highest to lowest
+	Spread   float64   `json:"spread,omitempty"`  // of the replay's speed, highest to lowest
+	Skipped  string    `json:"skipped,omitempty"` // why it was not measured
 
 	columns []column // of its table
 }
@@ -92,6 +94,10 @@ func (r *result) writeTable(w io.Writer) error {
 		return err
 	}
 	for _, p := range r.Parts {
+		if p.Skipped != "" {
+			fmt.Fprintf(w, "\n%s: not measured: %s\n", p.Name, strings.Join(strings.Fields(p.Skipped), " "))
+			continue
+		}
 		fmt.Fprintf(w, "\n%s: %d rows, %.0f MB of data in %d days\n\n", p.Name, p.Rows, float64(p.Bytes)/1e6, cmp.Or(p.Days, r.Days))
 		if err := p.writeTable(w); err != nil {
 			return err
