@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // TestCost measures on servers of its own, which it may tie to cores.
 func TestCost(t *testing.T) {
 	t.Setenv("SENTRY_NODESTORE_OPENSEARCH_NUMBER_OF_SHARDS", "1")
-	before := allowedCores(t)
+	before := allowedCores(t, os.Getpid())
 	var out bytes.Buffer
 	err := run(t.Context(), options{
 		opensearch: testbed.DefaultOpenSearch, megabytes: 4, days: 2, rows: 30_000, rounds: 1, seed: 1, json: true, only: []string{costPart},
@@ -30,7 +31,7 @@ func TestCost(t *testing.T) {
 	if len(got.Parts) != 4 {
 		t.Fatalf("%d parts", len(got.Parts))
 	}
-	if after := allowedCores(t); after != before {
+	if after := allowedCores(t, os.Getpid()); after != before {
 		t.Errorf("this process may run on cores %q afterwards, %q before", after, before)
 	}
 	for i, want := range []struct {
@@ -78,10 +79,10 @@ func checkCosts(t *testing.T, p *part) {
 	}
 }
 
-// allowedCores are those of the test's process; empty where Linux does not tell.
-func allowedCores(t *testing.T) string {
+// allowedCores are those of a process; empty where there is no Linux to tell.
+func allowedCores(t *testing.T, pid int) string {
 	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if errors.Is(err, os.ErrNotExist) {
 		return ""
 	}

@@ -82,3 +82,33 @@ func TestCPUOfAServer(t *testing.T) {
 		t.Error("a process that is not there has used CPU")
 	}
 }
+
+func TestPin(t *testing.T) {
+	if runtime.GOOS != "linux" || runtime.NumCPU() == 1 {
+		t.Skip("there is nothing to choose from")
+	}
+	server := exec.CommandContext(t.Context(), "sh", "-c", "read line")
+	in, err := server.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, cores := range []string{"1", "0-1"} {
+		if err := pin(t.Context(), cores, server.Process.Pid); err != nil {
+			t.Fatal(err)
+		}
+		if got := allowedCores(t, server.Process.Pid); got != cores {
+			t.Errorf("it may run on cores %q, want %q", got, cores)
+		}
+	}
+	if err := pin(t.Context(), "9999", server.Process.Pid); err == nil {
+		t.Error("a core that is not there was taken")
+	}
+	_ = in.Close()
+	_ = server.Wait()
+	if err := pin(t.Context(), "1", server.Process.Pid); err != nil {
+		t.Errorf("of a process that has ended: %v", err)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -149,13 +148,15 @@ func (s *sink) untilTaken(cmd *exec.Cmd) (measured sample, err error) {
 	go func() { failed <- cmd.Wait() }()
 	select {
 	case err := <-failed:
-		return sample{}, fmt.Errorf("the tool ended before all was sent: %w", errors.Join(err, io.ErrUnexpectedEOF))
+		return sample{}, errors.Join(errors.New("the tool ended before all was sent"), err)
 	case <-s.ended:
 	}
 	measured = sample{Seconds: time.Since(started).Seconds(), PeakBytes: highWater(cmd.Process.Pid)}
 	times, err := timesOf(cmd.Process.Pid)
 	measured.CPUSeconds = float64(times.own) / ticksPerSecond
 	err = errors.Join(err, cmd.Process.Kill())
-	_ = <-failed // that it was killed
+	if killed := <-failed; killed == nil {
+		err = errors.Join(err, errors.New("the tool did not notice that nothing was stored"))
+	}
 	return measured, err
 }
