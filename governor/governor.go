@@ -14,9 +14,9 @@ import (
 
 // Limits are what the operator allows. They can change at any time.
 type Limits struct {
-	Senders     int     // bulk requests under way at the same time, at most
-	MBPerSecond float64 // of request bodies, in 10^6 bytes; 0: no limit
-	Paused      bool
+	Senders     int     `json:"senders"`       // bulk requests under way at the same time, at most
+	MBPerSecond float64 `json:"mb_per_second"` // of request bodies, in 10^6 bytes; 0: no limit
+	Paused      bool    `json:"paused"`
 }
 
 // Options configure a Governor.

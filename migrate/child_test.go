@@ -99,16 +99,23 @@ func (c *child) wants(code int) {
 	}
 }
 
-// summary is the last line of standard output.
+// summary is the last line of standard output, but for the error of a run that was
+// interrupted.
 func (c *child) summary() migrate.Summary {
 	c.t.Helper()
 	<-c.ended
 	lines := strings.Split(strings.TrimSpace(c.stdout.String()), "\n")
-	var s migrate.Summary
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &s); err != nil || s.Type != "summary" {
-		c.t.Fatalf("last line of standard output: %q, %v", lines[len(lines)-1], err)
+	if n := len(lines) - 1; strings.HasPrefix(lines[n], `{"type":"error"`) {
+		lines = lines[:n]
 	}
-	return s
+	var s struct {
+		Type string
+		migrate.Summary
+	}
+	if err := json.Unmarshal([]byte(lines[max(len(lines)-1, 0)]), &s); err != nil || s.Type != "summary" {
+		c.t.Fatalf("last line of standard output: %q, %v", lines, err)
+	}
+	return s.Summary
 }
 
 // says waits until the tool has written a text to standard error.

@@ -43,25 +43,24 @@ type Event struct {
 	Nodes int64         `json:"nodes,omitempty"`
 	Bytes int64         `json:"bytes,omitempty"`
 	Cause string        `json:"cause,omitempty"`
-	Pause time.Duration `json:"pause_ns,omitempty"`
+	Pause time.Duration `json:"-"` // JSON has seconds, which who prints it adds
 	// Behind is how long ago the newest row may have been written that is not copied.
-	Behind time.Duration `json:"behind_ns,omitempty"`
+	Behind time.Duration `json:"-"`
 }
 
 // Summary is the result of a run: the fates of every node that any run on this
 // checkpoint has read add up to Read.
 type Summary struct {
-	Type         string     `json:"type"` // "summary"
-	Read         int64      `json:"read"`
+	Read         int64      `json:"read_nodes"`
 	Fates        node.Fates `json:"fates"`
 	Bytes        int64      `json:"bytes"` // of data, as the source stores it
 	Days         int        `json:"days"`
-	Sealed       int        `json:"sealed"`
-	Lost         []LostDay  `json:"lost,omitempty"`
-	Doubled      int64      `json:"doubled"`       // nodes in several indices, which Sentry cannot open
-	Missing      int64      `json:"missing"`       // rows without a document that this run left as they are
-	Borrowed     int        `json:"borrowed"`      // indices whose settings are not yet given back
-	RejectedFile string     `json:"rejected_file"` // where the rejected nodes are listed
+	Sealed       int        `json:"sealed_days"`
+	Lost         []LostDay  `json:"lost_days"`
+	Doubled      int64      `json:"doubled_nodes"`    // nodes in several indices, which Sentry cannot open
+	Missing      int64      `json:"missing_rows"`     // rows without a document that this run left as they are
+	Borrowed     int        `json:"borrowed_indices"` // indices whose settings are not yet given back
+	RejectedFile string     `json:"rejected_file"`    // where the rejected nodes are listed
 	Run          struct {
 		Nodes int64 `json:"nodes"`
 		Bytes int64 `json:"bytes"`
@@ -98,7 +97,10 @@ func (p *progress) begin() {
 // Progress is how far a migration is. Planned values are estimates until the
 // days they are about have been begun.
 type Progress struct {
-	PlannedBytes, PlannedNodes int64 // in all, with what earlier runs did
-	DoneBytes, DoneNodes       int64 // with what earlier runs did
-	SentBytes, SentNodes       int64 // by this run
+	PlannedBytes int64 `json:"planned_bytes"` // in all, with what earlier runs did
+	PlannedNodes int64 `json:"planned_nodes"`
+	DoneBytes    int64 `json:"done_bytes"` // with what earlier runs did
+	DoneNodes    int64 `json:"done_nodes"`
+	SentBytes    int64 `json:"sent_bytes"` // by this run
+	SentNodes    int64 `json:"sent_nodes"`
 }

@@ -107,8 +107,10 @@ func (m *Migration) RunShard(ctx context.Context, d Division, shard int) (Summar
 }
 
 // RestoreSettings gives back all settings that are borrowed, without copying.
-func (m *Migration) RestoreSettings(ctx context.Context) error {
-	return m.indices(terms{Options: m.options}).restore(ctx, func(string) bool { return true })
+func (m *Migration) RestoreSettings(ctx context.Context) (Summary, error) {
+	started := time.Now()
+	err := m.indices(terms{Options: m.options}).restore(ctx, func(string) bool { return true })
+	return m.summarize(time.Since(started)), err
 }
 
 // stopGrace is how long what is open may take to come to its end when the run is
@@ -220,7 +222,7 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 }
 
 func (m *Migration) summarize(took time.Duration) Summary {
-	s := Summary{Type: "summary", Seconds: took.Seconds(), RejectedFile: m.parts.Rejects.Path()}
+	s := Summary{Seconds: took.Seconds(), Lost: []LostDay{}, RejectedFile: m.parts.Rejects.Path()}
 	s.Run.Nodes, s.Run.Bytes = m.progress.sentNodes.Load(), m.progress.sentBytes.Load()
 	s.Missing, s.Doubled = m.progress.missing.Load(), m.progress.doubled.Load()
 	m.ledger.View(func(state *checkpoint.State) {

@@ -11,7 +11,7 @@ import (
 type statusView struct {
 	Active    bool
 	States    map[string]int
-	Remaining int64 `json:"remaining_bytes_estimated"`
+	Remaining int64 `json:"estimated_remaining_bytes"`
 	Borrowed  []struct{ Index string }
 	Days      []struct {
 		State            string

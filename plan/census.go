@@ -17,14 +17,14 @@ import (
 // reads a thousand rows, and takes no part of the table for all of it.
 type Census struct {
 	Nodes       int                 `json:"nodes"`
-	Bytes       int64               `json:"bytes"`           // of data, as stored
-	Median      int                 `json:"median_bytes"`    // of one node's data
-	P90         int                 `json:"p90_bytes"`       // likewise
-	Largest     int                 `json:"largest_bytes"`   // likewise
-	OverKeyword int                 `json:"over_32766"`      // what a mapping with doc values would refuse
-	Recoded     int                 `json:"recoded"`         // readable, but not canonical base64
-	Rejected    map[node.Reason]int `json:"rejected"`        // what Sentry on OpenSearch could not read, by reason
-	Undersized  bool                `json:"small,omitempty"` // fewer nodes than were asked for
+	Bytes       int64               `json:"bytes"`                 // of data, as stored
+	Median      int                 `json:"median_bytes"`          // of one node's data
+	P90         int                 `json:"p90_bytes"`             // likewise
+	Largest     int                 `json:"largest_bytes"`         // likewise
+	OverKeyword int                 `json:"refused_by_doc_values"` // what a mapping with doc values would refuse
+	Recoded     int                 `json:"recoded"`               // readable, but not canonical base64
+	Rejected    map[node.Reason]int `json:"rejected_by_reason"`    // what Sentry on OpenSearch could not read, by reason
+	Undersized  bool                `json:"undersized,omitempty"`  // fewer nodes than were asked for
 }
 
 const (

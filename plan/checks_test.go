@@ -133,7 +133,7 @@ func TestForecastOfTheRest(t *testing.T) {
 		m.plan.Days[9].Fate = DayOld
 	})
 	c := m.plan.Cost
-	if c.SourceBytes != 76e9 || c.NewIndices != 7 || c.Factor != 0.8 || c.FactorFrom != "sealed days" {
+	if c.SourceBytes != 76e9 || c.NewIndices != 7 || c.Factor != 0.8 || c.FactorFrom != "sealed_days" {
 		t.Errorf("%+v", c)
 	}
 }

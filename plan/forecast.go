@@ -13,10 +13,10 @@ import (
 
 // Cost is what a migration of the days that are still to be copied would take.
 type Cost struct {
-	Rows           int64      `json:"rows_estimated"`
-	SourceBytes    int64      `json:"source_bytes_estimated"`
+	Rows           int64      `json:"estimated_rows"`
+	SourceBytes    int64      `json:"estimated_source_bytes"`
 	Factor         float64    `json:"disk_bytes_per_source_byte"`
-	FactorFrom     string     `json:"factor_from"`   // probe, existing indices, or assumed
+	FactorFrom     string     `json:"factor_from"`   // probe, sealed_days or assumed
 	PrimaryBytes   int64      `json:"primary_bytes"` // of the new documents
 	TotalBytes     int64      `json:"total_bytes"`   // with replicas, before days are compacted
 	CompactBytes   int64      `json:"compact_bytes"` // the same when all of them are compact
@@ -32,8 +32,8 @@ type Cost struct {
 // NodeRoom is a data node's room before and after.
 type NodeRoom struct {
 	inspect.Disk
-	Needed int64 `json:"needed"` // an even share, with merges
-	Usable int64 `json:"usable"` // until the watermark that stops a load; may be negative
+	Needed int64 `json:"needed_bytes"` // an even share, with merges
+	Usable int64 `json:"usable_bytes"` // until the watermark that stops a load; may be negative
 }
 
 // assumedFactor is the disk space of a byte of data by codec, where nothing
@@ -125,7 +125,7 @@ func (f *forecast) factor() (factor float64, from string) {
 		}
 	}
 	if float64(data) >= enoughBytes {
-		return float64(disk) / float64(data), "sealed days"
+		return float64(disk) / float64(data), "sealed_days"
 	}
 	return assumedFactor(f.to.preview.Codec), "assumed"
 }
@@ -155,7 +155,7 @@ func (f *forecast) disk(cost *Cost) {
 	}
 	need := fmt.Sprintf("about %s on each of %d nodes at most, %s when all days are compact (%s per source byte %.2f, %d copies, merges %s)",
 		amount.Size(share), len(f.to.disks), amount.Size(cost.CompactBytes/int64(len(f.to.disks))),
-		cost.FactorFrom, cost.Factor, 1+f.placedReplicas(), amount.Size(cost.MergeBytes))
+		strings.ReplaceAll(cost.FactorFrom, "_", " "), cost.Factor, 1+f.placedReplicas(), amount.Size(cost.MergeBytes))
 	switch why := f.to.limits.NoRoom(f.to.disks, false); {
 	case why != "":
 		f.noGo(Forecast, "disk", fmt.Sprintf("%s: a copy would wait for room: %s", need, why), "make room, or add a node")

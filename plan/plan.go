@@ -67,8 +67,7 @@ const (
 
 // Plan is what was found out. Parts that could not be are nil; a check says so.
 type Plan struct {
-	Type     string     `json:"type"` // "plan"
-	Go       bool       `json:"go"`   // no check is a NoGo
+	Go       bool       `json:"go"` // no check is a NoGo
 	Checks   []Check    `json:"checks"`
 	Relation *Relation  `json:"relation,omitempty"`
 	Days     []Day      `json:"days"` // oldest first
@@ -113,7 +112,7 @@ type Record struct {
 // Make makes a plan. What is wrong with either side is part of the plan; an
 // error is returned only when ctx ends before the plan is complete.
 func Make(ctx context.Context, config Config) (Plan, error) {
-	r := &run{config: config, plan: Plan{Type: "plan", Days: []Day{}}}
+	r := &run{config: config, plan: Plan{Checks: []Check{}, Days: []Day{}}}
 	defer r.close()
 	from, to := &sourceSide{r}, &targetSide{run: r}
 	r.look(ctx, from.open, to.open, (&earlier{r}).check)

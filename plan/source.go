@@ -18,12 +18,12 @@ type Relation struct {
 	Kind        string   `json:"kind"`
 	Encoding    string   `json:"encoding"`       // text or bytea
 	Server      string   `json:"server"`         // PostgreSQL's own words
-	Rows        int64    `json:"rows_estimated"` // by the planner; -1: never analysed
+	Rows        int64    `json:"estimated_rows"` // by the planner; -1: never analysed
 	HeapBytes   int64    `json:"heap_bytes"`
 	ToastBytes  int64    `json:"toast_bytes"`
 	IndexBytes  int64    `json:"index_bytes"`
-	First       string   `json:"first,omitempty"` // oldest timestamp
-	Last        string   `json:"last,omitempty"`  // newest timestamp
+	First       string   `json:"first_at,omitempty"` // oldest timestamp
+	Last        string   `json:"last_at,omitempty"`  // newest timestamp
 	Correlation *float64 `json:"correlation,omitempty"`
 	Pooled      bool     `json:"pooled"`
 	Standby     bool     `json:"standby"`
@@ -228,8 +228,8 @@ func (s *sourceSide) checkTransactions(c source.Condition) {
 // Day is a UTC day with what is to be done about it.
 type Day struct {
 	Day     string `json:"day"`
-	Rows    int64  `json:"rows_estimated"` // -1: no idea
-	Bytes   int64  `json:"bytes_estimated"`
+	Rows    int64  `json:"estimated_rows"` // -1: no idea
+	Bytes   int64  `json:"estimated_bytes"`
 	Fate    string `json:"fate"`  // copy, done, out_of_retention
 	Index   string `json:"index"` // where it goes
 	Exists  bool   `json:"index_exists"`

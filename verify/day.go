@@ -34,18 +34,18 @@ const (
 type Day struct {
 	Day         string             `json:"day"`
 	Index       string             `json:"index"`
-	Ours        bool               `json:"ours"`                 // this tool alone filled the index
-	Source      int64              `json:"source"`               // rows
-	SourceBytes int64              `json:"source_bytes"`         // of data; 0 where it is not known
-	Moments     uint64             `json:"timestamp_sum,string"` // of the rows, in µs since 1970, modulo 2^64
-	Rejected    int64              `json:"rejected"`             // rows that were listed as not copied
-	Present     int64              `json:"present"`              // rows with a document in the day's index
-	Documents   int64              `json:"documents"`            // in the day's index
-	TargetBytes int64              `json:"target_bytes"`         // of its primary shards
-	Native      int64              `json:"native"`               // documents without a row where Sentry writes itself
-	Vanished    int64              `json:"vanished"`             // deleted at the source while it was compared
-	Pending     int64              `json:"pending"`              // rewritten since the migration's last pass
-	Sizes       [sizeClasses]int64 `json:"sizes"`                // rows by size class
+	Ours        bool               `json:"ours"`                              // this tool alone filled the index
+	Source      int64              `json:"rows"`                              // at the source
+	SourceBytes int64              `json:"source_bytes"`                      // of data; 0 where it is not known
+	Moments     uint64             `json:"timestamp_sum_microseconds,string"` // of the rows, in µs since 1970, modulo 2^64
+	Rejected    int64              `json:"rejected"`                          // rows that were listed as not copied
+	Present     int64              `json:"present"`                           // rows with a document in the day's index
+	Documents   int64              `json:"documents"`                         // in the day's index
+	TargetBytes int64              `json:"target_bytes"`                      // of its primary shards
+	Native      int64              `json:"native"`                            // documents without a row where Sentry writes itself
+	Vanished    int64              `json:"vanished"`                          // deleted at the source while it was compared
+	Pending     int64              `json:"pending"`                           // rewritten since the migration's last pass
+	Sizes       [sizeClasses]int64 `json:"rows_by_size"`                      // rows by size class
 	Sample      Compared           `json:"sample"`
 	Certain     Compared           `json:"certain"`
 	All         Compared           `json:"all"`

@@ -26,13 +26,14 @@ type Event struct {
 	Nodes    int64         `json:"nodes,omitempty"`
 	Findings int64         `json:"findings,omitempty"`
 	Cause    string        `json:"cause,omitempty"`
-	Pause    time.Duration `json:"pause_ns,omitempty"`
+	Pause    time.Duration `json:"-"` // JSON has seconds, which who prints it adds
 }
 
 // Progress is how far a verification is. It may be read at any time.
 type Progress struct {
-	PlannedNodes int64 // ids and payloads that this run has to compare, about
-	Nodes, Bytes int64 // compared by this run: ids and payloads, and bytes of payloads
+	PlannedNodes int64 `json:"planned_nodes"` // ids and payloads that this run has to compare, about
+	Nodes        int64 `json:"done_nodes"`    // of these, compared by this run
+	Bytes        int64 `json:"done_bytes"`    // of payloads, likewise
 }
 
 // Point is a moment of a run.

@@ -17,9 +17,9 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
-// reportSchema is the version of the JSON report; docs/report.schema.json
+// reportSchema is the version of the JSON report; docs/schema/report.schema.json
 // describes it.
-const reportSchema = 2
+const reportSchema = 1
 
 // Report is all that a verification has to say. Its JSON is what the other
 // forms are made from. It holds no payload and no password.
@@ -28,9 +28,9 @@ type Report struct {
 	Schema     int               `json:"schema"`
 	Verdict    Verdict           `json:"verdict"`
 	Level      Level             `json:"level"`
-	Complete   bool              `json:"complete"` // all that the level is about is compared, by this run and those before
-	Started    time.Time         `json:"started"`  // when the first run of it began
-	Finished   time.Time         `json:"finished"`
+	Complete   bool              `json:"complete"`   // all that the level is about is compared, by this run and those before
+	Started    time.Time         `json:"started_at"` // when the first run of it began
+	Finished   time.Time         `json:"finished_at"`
 	Seconds    float64           `json:"seconds"`           // of this run
 	Command    []string          `json:"command,omitempty"` // as it was given, without passwords
 	Source     node.Origin       `json:"source"`
@@ -39,16 +39,16 @@ type Report struct {
 	Settings   map[string]string `json:"settings"`
 	Days       []Day             `json:"days"`
 	Total      Day               `json:"total"`
-	SizeLimits []int64           `json:"size_limits"`     // upper ends of the size classes in bytes; the last has none
-	Bound      *Bound            `json:"bound,omitempty"` // of a random sample that was not used to repair
+	SizeLimits []int64           `json:"size_limits_bytes"` // upper ends of the size classes in bytes; the last has none
+	Bound      *Bound            `json:"bound,omitempty"`   // of a random sample that was not used to repair
 	Rejected   RejectedReport    `json:"rejected"`
 	SwitchedAt string            `json:"switched_at,omitempty"`    // when Sentry began to write to the target
 	MigratedTo string            `json:"migrated_until,omitempty"` // what the last migrate of all days that ended has copied
 	Retired    RetiredReport     `json:"out_of_retention"`
 	Lost       []LostDay         `json:"lost_days"`
-	Newer      int64             `json:"fresh"`           // rows that the migration's last pass did not know, and that have no document
-	Borrowed   int               `json:"borrowed"`        // indices that still have settings for loading
-	Earlier    int64             `json:"earlier_defects"` // that samples before this one found
+	Newer      int64             `json:"fresh_rows"`       // rows that the migration's last pass did not know, and that have no document
+	Borrowed   int               `json:"borrowed_indices"` // indices that still have settings for loading
+	Earlier    int64             `json:"earlier_defects"`  // that samples before this one found
 	Findings   FindingsReport    `json:"findings"`
 	Repairs    map[string]int64  `json:"repairs,omitempty"` // what was done, by what it was
 	NextSteps  []string          `json:"next_steps"`        // who calls sets them: what ends the doubts, by which command
@@ -65,10 +65,10 @@ type Verdict struct {
 
 // RejectedReport counts the nodes that were not copied.
 type RejectedReport struct {
-	Total    int64                 `json:"total"`
+	Total    int64                 `json:"nodes"`
 	ByReason map[node.Reason]int64 `json:"by_reason"`
-	Accepted []node.Reason         `json:"accepted"` // reasons that the operator accepts
-	Open     int64                 `json:"open"`     // rejected for another reason
+	Accepted []node.Reason         `json:"accepted_reasons"` // reasons that the operator accepts
+	Open     int64                 `json:"open_nodes"`       // rejected for another reason
 	File     string                `json:"file"`
 }
 
@@ -77,8 +77,8 @@ type RejectedReport struct {
 type RetiredReport struct {
 	Rows   int64 `json:"rows"`
 	Days   int   `json:"days"`
-	Open   int64 `json:"open"`     // of these, rows that the recorded retention does not cover now
-	GiveUp int64 `json:"accepted"` // how many of those the operator accepts
+	Open   int64 `json:"open_rows"`     // of these, rows that the recorded retention does not cover now
+	GiveUp int64 `json:"accepted_rows"` // how many of those the operator accepts
 }
 
 // LostDay is a day whose index is gone, with rows that no retention covers.
@@ -91,7 +91,7 @@ type LostDay struct {
 // FindingsReport counts what was found.
 type FindingsReport struct {
 	Total    int64           `json:"total"`
-	Counts   map[Class]int64 `json:"counts"`
+	Counts   map[Class]int64 `json:"by_class"`
 	Examples []Finding       `json:"examples"` // at most maxExamples of each class
 	File     string          `json:"file"`     // all of them
 }
@@ -110,7 +110,7 @@ func (r *reporter) report(ctx context.Context) (*Report, error) {
 	recorded, p := r.record.verify(), &r.result
 	*p = Report{
 		Type: "report", Schema: reportSchema, Level: r.Level, Complete: r.complete(), Started: recorded.Started,
-		Finished: time.Now().UTC(), Repairs: r.repairs, Earlier: recorded.Defects,
+		Finished: time.Now().UTC(), Days: []Day{}, Repairs: r.repairs, Earlier: recorded.Defects, NextSteps: []string{},
 	}
 	for _, limit := range sizeLimits() {
 		p.SizeLimits = append(p.SizeLimits, limit)
@@ -213,7 +213,7 @@ func (r *reporter) findings() error {
 }
 
 func (r *reporter) rejections() {
-	p := RejectedReport{ByReason: map[node.Reason]int64{}, Accepted: r.Accept, File: r.RejectedList}
+	p := RejectedReport{ByReason: map[node.Reason]int64{}, Accepted: append([]node.Reason{}, r.Accept...), File: r.RejectedList}
 	for _, known := range r.rejected {
 		p.Total++
 		if p.ByReason[known.reason]++; !slices.Contains(p.Accepted, known.reason) {
@@ -242,7 +242,7 @@ func (r *reporter) settings() {
 		"level":        string(r.Level),
 		"workers":      strconv.Itoa(r.Workers),
 		"relation":     fmt.Sprintf("%s, %s column", r.source.Relation().Kind, r.source.Relation().Encoding),
-		"copied until": isoTime(r.horizon),
+		"copied_until": isoTime(r.horizon),
 	}
 	if r.Since != 0 {
 		settings["since"] = r.Since.String()
@@ -253,8 +253,8 @@ func (r *reporter) settings() {
 	if r.Level == Sample {
 		settings["seed"] = strconv.FormatUint(r.Seed, 10)
 		settings["confidence"] = amount.Percent(r.Confidence)
-		settings["largest share of defects"] = amount.Percent(r.MaxDefects)
-		settings["rate of the sample"] = amount.Percent(r.rate)
+		settings["largest_share_of_defects"] = amount.Percent(r.MaxDefects)
+		settings["rate_of_the_sample"] = amount.Percent(r.rate)
 	}
 	if r.Subset.Of != 0 {
 		settings["subset"] = fmt.Sprintf("%d/%d", r.Subset.Part, r.Subset.Of)

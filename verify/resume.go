@@ -34,9 +34,13 @@ func begin(ctx context.Context, parts Parts, o Options, m *meter) (*run, error) 
 	return r, nil
 }
 
+// dayForm is raised when fields of Day get other names: what the checkpoint keeps of
+// days with those is not read on, and they are compared again.
+const dayForm = 2
+
 // request names what a run was asked for, but for the subset: subsets add up.
 func (r *run) request() string {
-	text := fmt.Sprintf("%s since=%d until=%d horizon=%d accept=%s", r.Level, r.Since, r.Until, r.horizon, r.Accept)
+	text := fmt.Sprintf("%s days=%d since=%d until=%d horizon=%d accept=%s", r.Level, dayForm, r.Since, r.Until, r.horizon, r.Accept)
 	r.record.View(func(s *checkpoint.State) {
 		text += fmt.Sprintf(" switched=%d", s.CatchUp.SwitchedAt)
 		if c := s.CatchUp.Completed; c != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 	"github.com/nodestore-migrate/nodestore-migrate/verify/repair"
@@ -199,5 +200,33 @@ func TestARepairThatIsInterruptedForgetsNoFinding(t *testing.T) {
 	}
 	if r := w.verify(w.options(verify.Full)); r.Findings.Counts[verify.Unreadable] != 1 || r.Findings.Total != 1 {
 		t.Errorf("findings %v", w.listed())
+	}
+}
+
+// A checkpoint of a version that had other names for what it counted is read, and its
+// days are compared again: under the names of today they would have no rows.
+func TestARecordWithOtherNamesIsComparedAgain(t *testing.T) {
+	w := newWorld(t, 400, synth.Clean())
+	if _, err := w.verifyUntil(6, false); !errors.Is(err, verify.ErrInterrupted) {
+		t.Fatal(err)
+	}
+	results := 0
+	before := strings.NewReplacer(`"rows":`, `"source":`, `"timestamp_sum_microseconds":`, `"timestamp_sum":`, `"rows_by_size":`, `"sizes":`)
+	w.change(func(s *checkpoint.State) {
+		s.Verify.Run = strings.Replace(s.Verify.Run, " days=2", "", 1)
+		for _, d := range s.Verify.Days {
+			if d.Result != nil {
+				results++
+				d.Result = []byte(before.Replace(string(d.Result)))
+			}
+		}
+	})
+	if results == 0 {
+		t.Fatal("nothing was recorded before the interrupt")
+	}
+	w.must(w.parts.Checkpoint.Close())
+	w.openCheckpoint()
+	if r := w.verify(w.options(verify.Full)); r.Total.Source != 400 || r.Total.All.Nodes != 400 || r.Findings.Total != 0 {
+		t.Errorf("%d rows, %d payloads, findings %v", r.Total.Source, r.Total.All.Nodes, w.listed())
 	}
 }

@@ -14,16 +14,16 @@ const hostile = `<img src=https://example.invalid/x onerror=console.error(1)><sc
 // sampleReport is a report with findings and hostile names.
 func sampleReport() *verify.Report {
 	r := &verify.Report{
-		Type: "report", Schema: 2, Level: verify.Sample, Complete: true, Started: start, Finished: start.Add(time.Hour), Seconds: 3600.5,
+		Type: "report", Schema: 1, Level: verify.Sample, Complete: true, Started: start, Finished: start.Add(time.Hour), Seconds: 3600.5,
 		Verdict: verify.Verdict{Sentence: "Something is wrong: 1 finding of 198,412,003 nodes: 1 missing.", Because: []string{"1 finding open"}},
 		Command: []string{"nodestore-migrate", "verify", "--alias", hostile},
 		Source:  node.Origin{Database: hostile, Table: "public.nodestore_node"}, Target: checkpoint.Target{Cluster: "u-u-i-d", Alias: hostile, Index: "sentry-{date}"},
 		Versions: map[string]string{"opensearch": "2.19.4", "postgresql": hostile}, Settings: map[string]string{"seed": "1"},
 		SizeLimits: []int64{4096, 16384, 65536, 262144},
-		Rejected:   verify.RejectedReport{Total: 2, Open: 2, ByReason: map[node.Reason]int64{"pickle": 2}, File: hostile},
+		Rejected:   verify.RejectedReport{Total: 2, Open: 2, Accepted: []node.Reason{}, ByReason: map[node.Reason]int64{"pickle": 2}, File: hostile},
 		Findings: verify.FindingsReport{
 			Total: 1, Counts: map[verify.Class]int64{verify.Missing: 1}, File: hostile,
-			Examples: []verify.Finding{{Class: verify.Missing, ID: hostile, Day: "2025-03-02", Known: hostile, Indices: []string{hostile}}},
+			Examples: []verify.Finding{{Class: verify.Missing, ID: hostile, Day: "2025-03-02", Compared: "2025-03-02", Known: hostile, Indices: []string{hostile}}},
 		},
 		SwitchedAt: "2025-06-01T00:00:00+00:00", MigratedTo: "2025-06-02T00:00:00+00:00", Earlier: 193,
 		Retired:   verify.RetiredReport{Rows: 20, Days: 2, Open: 5, GiveUp: 5},

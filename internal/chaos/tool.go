@@ -23,12 +23,12 @@ const overlap = 20 * time.Second
 // summary is the last line that the tool prints.
 type summary struct {
 	Type    string
-	Read    int64
+	Read    int64 `json:"read_nodes"`
 	Fates   map[string]int64
-	Lost    []struct{ Day string }
-	Missing int64
-	Doubled int64
-	Safe    bool `json:"safe_to_drop"`
+	Lost    []struct{ Day string } `json:"lost_days"`
+	Missing int64                  `json:"missing_rows"`
+	Doubled int64                  `json:"doubled_nodes"`
+	Safe    bool                   `json:"safe_to_drop"`
 	Because []string
 }
 

@@ -3,7 +3,8 @@
 //
 // The rules of output: results go to standard output, everything else to
 // standard error. An error is one line, and a second one that says what to do.
-// The last line of `migrate --json` is one object of type "summary".
+// The last line of a run with --json is its result, or one object of type "error"
+// that says why there is none.
 package cli
 
 import (
@@ -71,7 +72,7 @@ func run(ctx context.Context, p *process, args []string) int {
 	p.stdout = out
 	code = conclude(p, selected.Run(ctx, p))
 	if err := out.broken(); err != nil {
-		say(p, err.Error(), remedy(err))
+		say(p, err.Error(), remedy(err)) // no object: nobody could read it
 		code = max(code, exitFailed)
 	}
 	return code
@@ -95,7 +96,7 @@ func parse(p *process, args []string) (command, int) {
 	if err != nil {
 		return nil, conclude(p, err)
 	}
-	p.model = parser.Model.Node
+	p.model, p.json = parser.Model.Node, asksForJSON(args)
 	parsed, err := parser.Parse(args)
 	switch last := args[len(args)-1]; {
 	case errors.Is(err, syscall.EPIPE): // help, whose reader had enough
@@ -114,6 +115,9 @@ func parse(p *process, args []string) (command, int) {
 	}
 	var found []string
 	for _, flag := range verb.Flags {
+		if flag.Name == "json" { // --config may have asked for it
+			p.json = flag.Target.Bool()
+		}
 		if value, ok := flag.Target.Addr().Interface().(interface{ wrong() error }); ok && value.wrong() != nil {
 			found = append(found, fmt.Sprintf("--%s: %s", flag.Name, value.wrong()))
 		}
@@ -149,15 +153,32 @@ func (helpCommand) Run(context.Context, *process) error { return nil }
 
 // misused prints what is wrong with the command line.
 func misused(p *process, problems ...string) int {
+	const remedy = "nodestore-migrate --help lists the verbs, and each verb's --help its flags"
 	for _, problem := range problems {
 		fmt.Fprintln(p.stderr, "nodestore-migrate:", problem)
 	}
-	fmt.Fprintln(p.stderr, "  -> nodestore-migrate --help lists the verbs, and each verb's --help its flags")
+	fmt.Fprintln(p.stderr, "  ->", remedy)
+	p.fail(exitUsage, strings.Join(problems, "; "), remedy)
 	return exitUsage
 }
 
 // conclude prints an error with its remedy, and returns the exit code for it.
 func conclude(p *process, err error) int {
+	code := exitCode(err)
+	switch code {
+	case exitDone, exitRejected, exitNoGo: // the result has said it
+		return code
+	}
+	text, remedy := err.Error(), remedy(err)
+	if code == exitInterrupted {
+		text, remedy = "interrupted", cmp.Or(remedy, "run the same command again to resume")
+	}
+	say(p, text, remedy)
+	p.fail(code, text, remedy)
+	return code
+}
+
+func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
@@ -166,11 +187,8 @@ func conclude(p *process, err error) int {
 	case errors.Is(err, errNoGo):
 		return exitNoGo
 	case errors.Is(err, migrate.ErrInterrupted), errors.Is(err, context.Canceled):
-		say(p, "interrupted", cmp.Or(remedy(err), "run the same command again to resume"))
 		return exitInterrupted
-	}
-	say(p, err.Error(), remedy(err))
-	if errors.Is(err, checkpoint.ErrHeld) {
+	case errors.Is(err, checkpoint.ErrHeld):
 		return exitHeld
 	}
 	return exitFailed

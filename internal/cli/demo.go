@@ -307,11 +307,11 @@ func (d *demo) readBack(ctx context.Context, p *process) (err error) {
 // readBack is an event that was read on both sides: the bytes are the same, or
 // it was rejected for a reason. It is a line of `--json`.
 type readBack struct {
-	Type   string      `json:"type"` // "read_back"
+	head
 	ID     string      `json:"id"`
 	Index  string      `json:"index,omitempty"`
 	Bytes  int         `json:"bytes,omitempty"`
-	Reason node.Reason `json:"rejected,omitempty"`
+	Reason node.Reason `json:"reason,omitempty"`
 }
 
 func (r readBack) print(p *process, o outputFlags) (err error) {
@@ -329,7 +329,7 @@ func (r readBack) print(p *process, o outputFlags) (err error) {
 
 // compare reads one event on both sides.
 func compare(ctx context.Context, s *session, id string) (readBack, error) {
-	r := readBack{Type: "read_back", ID: id}
+	r := readBack{head: headed("read_back"), ID: id}
 	var want []byte
 	err := s.Source.Fetch(ctx, []string{id}, func(n node.Node) (err error) {
 		_, verdict := node.NewChecker(node.Full).Append(nil, n.Data)

@@ -122,14 +122,6 @@ func (d *display) tick(show func(now time.Time)) (stop func()) {
 	}
 }
 
-// progressEvent is a line of `--json`.
-type progressEvent struct {
-	Type string `json:"type"` // "progress"
-	migrate.Progress
-	BytesPerSecond float64 `json:"bytes_per_second"`
-	SecondsLeft    float64 `json:"seconds_left,omitempty"` // absent until it means something
-}
-
 func (d *display) progress(now time.Time, p migrate.Progress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,7 +129,7 @@ func (d *display) progress(now time.Time, p migrate.Progress) {
 	rate := d.window.rate()
 	left := d.window.left(p.SentBytes, p.PlannedBytes-(p.DoneBytes-p.SentBytes))
 	d.show(p.DoneBytes, p.PlannedBytes, news{
-		progressEvent{"progress", p, rate, left.Seconds()},
+		migrateProgress{headed("progress"), p, rate, left.Seconds()},
 		slog.LevelInfo, progressText(p, rate, left),
 		[]any{"done_bytes", p.DoneBytes, "planned_bytes", p.PlannedBytes, "bytes_per_second", int64(rate)},
 	})
@@ -199,13 +191,6 @@ func (d *display) hear(f func(migrate.Event)) {
 	d.heard = f
 }
 
-// jsonEvent is a line of `--json`.
-type jsonEvent struct {
-	Type string    `json:"type"` // "event"
-	Time time.Time `json:"time"`
-	migrate.Event
-}
-
 // event shows what a migration tells of.
 func (d *display) event(e migrate.Event) {
 	d.mu.Lock()
@@ -216,7 +201,7 @@ func (d *display) event(e migrate.Event) {
 	if e.Cause != "" {
 		e.Cause += eventAdvice(e)
 	}
-	n := news{jsonEvent{"event", time.Now().UTC(), e}, eventLevel(e), eventText(e), []any{"event", e.Kind, "day", e.Day, "index", e.Index}}
+	n := news{newMigrateEvent(e), eventLevel(e), eventText(e), []any{"event", e.Kind, "day", e.Day, "index", e.Index}}
 	d.record(n)
 	if d.bar == nil || e.Kind != migrate.DayStarted { // a bar shows that as well
 		d.tell(n)

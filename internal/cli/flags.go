@@ -174,7 +174,7 @@ func (f *sendersFlag) senders() int { return cmp.Or(f.Senders.n, DefaultSenders(
 
 // objectFlag is of the verbs that print once.
 type objectFlag struct {
-	JSON bool `name:"json" help:"Print one JSON object, with every day." group:"Output"`
+	JSON bool `name:"json" help:"Print one JSON object, with every day, as docs/json.md describes." group:"Output"`
 }
 
 // shardFlags divide a migration among several processes.
@@ -236,7 +236,7 @@ func (p *process) waiting(cause string, pause time.Duration) {
 
 // outputFlags say what is printed while it runs.
 type outputFlags struct {
-	JSON  bool `name:"json" help:"Print events and the summary as JSON lines on standard output." group:"Output"`
+	JSON  bool `name:"json" help:"Print events and the summary as JSON lines on standard output, as docs/json.md describes." group:"Output"`
 	Quiet bool `help:"Print errors and the summary only." group:"Output"`
 
 	NoProgress bool `help:"Tell of events only: no bar, and no lines that say how far it is." env:"NODESTORE_NO_PROGRESS" group:"Output"`

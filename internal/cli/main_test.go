@@ -38,6 +38,7 @@ func TestScript(t *testing.T) {
 			"fill":       fill,
 			"json":       jsonOutput,
 			"mutual":     mutual,
+			"objects":    checkFile,
 			"opensearch": askOpenSearch,
 			"pretend":    pretend,
 			"refuse":     refuse,

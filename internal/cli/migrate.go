@@ -11,10 +11,10 @@ import (
 // Run copies, or only restores settings.
 func (c *migrateCommand) Run(ctx context.Context, p *process) error {
 	r, err := c.copy(ctx, p)
-	if c.RestoreSettings || err != nil && !errors.Is(err, migrate.ErrInterrupted) {
+	if err != nil && !errors.Is(err, migrate.ErrInterrupted) {
 		return err
 	}
-	if r.Type != "" { // a shard that finds its part done has nothing to say
+	if r.Type != "" { // a shard that finds its part done has nothing to say, nor have restored settings to a person
 		err = errors.Join(r.print(p, c.outputFlags), err)
 	}
 	if err != nil {

@@ -73,7 +73,7 @@ func (c *planCommand) Run(ctx context.Context, p *process) error {
 		made.Checks[i].Remedy = cmp.Or(check.Remedy, remedy(check.Err)) + leverAdvice(check.Lever)
 	}
 	if c.JSON {
-		err = json.NewEncoder(p.stdout).Encode(made)
+		err = json.NewEncoder(p.stdout).Encode(planObject{headed("plan"), made})
 	} else {
 		_, err = io.WriteString(p.stdout, planText(made))
 	}

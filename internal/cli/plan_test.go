@@ -70,7 +70,7 @@ func TestPlanExitsWithNoGo(t *testing.T) {
 		"plan", "--json", "--source", "postgres://sentry:hush@127.0.0.1:1/sentry?sslmode=disable", "--target", "http://admin:hush@127.0.0.1:2",
 		"--checkpoint", filepath.Join(t.TempDir(), "none"),
 	})
-	var made plan.Plan
+	var made planObject
 	if err := json.Unmarshal(stdout.Bytes(), &made); err != nil || code != exitNoGo || !strings.HasPrefix(stderr.String(), "waiting ") {
 		t.Fatalf("exit code %d, %v, standard error %q", code, err, &stderr)
 	}

@@ -41,6 +41,7 @@ type process struct {
 	stderr io.Writer
 	getenv func(string) string
 	args   []string        // the words after the program's name
+	json   bool            // the run is to print JSON, as far as that is known yet
 	model  *kong.Node      // of what may be said there
 	stop   <-chan struct{} // closed at the first interrupt: finish what is open
 }

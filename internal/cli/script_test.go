@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -87,6 +88,7 @@ func removeIndices(t testing.TB, target, prefix string) {
 }
 
 // exits runs a program that has to end with a code: exits 3 nodestore-migrate ...
+// With --json what it prints has to be as documented.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -106,13 +108,16 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("the password is in %s", stream)
 		}
 	}
+	if slices.Contains(args, "--json") {
+		ts.Check(checkOutput(args[2], ts.ReadFile("stdout"), code))
+	}
 }
 
-// fails is exits for an error: nothing on standard output, and on standard
+// fails is exits for an error: nothing on standard output, without --json, and on standard
 // error at the end one line that says what went wrong and one what to do.
 func fails(ts *testscript.TestScript, neg bool, args []string) {
 	exits(ts, neg, args)
-	if out := ts.ReadFile("stdout"); out != "" {
+	if out := ts.ReadFile("stdout"); out != "" && !slices.Contains(args, "--json") {
 		ts.Fatalf("standard output after an error: %s", out)
 	}
 	lines := strings.Split(strings.TrimSuffix(ts.ReadFile("stderr"), "\n"), "\n")
@@ -251,10 +256,14 @@ func refuse(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // jsonOutput checks what a run with --json wrote: every line is JSON, the last
-// one is the summary, and its fates add up to what was read. Arguments such as
+// one, but for the error of a run that was interrupted, is the summary, and its fates
+// add up to what was read. Arguments such as
 // rejected=3 or this_run.nodes=0 are checked against the summary.
 func jsonOutput(ts *testscript.TestScript, _ bool, args []string) {
 	lines := strings.Split(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), "\n")
+	if n := len(lines) - 1; strings.HasPrefix(lines[n], `{"type":"error"`) {
+		lines = lines[:n]
+	}
 	for i, line := range lines {
 		var object struct{ Type string }
 		if err := json.Unmarshal([]byte(line), &object); err != nil || (object.Type == "summary") != (i == len(lines)-1) {
@@ -262,7 +271,7 @@ func jsonOutput(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	var summary struct {
-		Read    int64
+		Read    int64 `json:"read_nodes"`
 		Fates   map[string]int64
 		Reasons map[string]int64      `json:"rejected_by_reason"`
 		ThisRun struct{ Nodes int64 } `json:"this_run"`

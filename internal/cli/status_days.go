@@ -16,24 +16,24 @@ import (
 
 // status is what a checkpoint and, if it was asked, a target tell.
 type status struct {
-	Type           string             `json:"type"` // "status"
+	head
 	Binding        checkpoint.Binding `json:"binding"`
-	Started        time.Time          `json:"started"`
-	Saved          time.Time          `json:"saved"`
+	Started        time.Time          `json:"started_at"`
+	Saved          time.Time          `json:"saved_at"`
 	Active         bool               `json:"active"` // saved within the last minute
 	CopiedUntil    time.Time          `json:"copied_until,omitzero"`
 	Days           []statusDay        `json:"days"` // oldest first
-	States         map[string]int     `json:"states"`
+	States         map[string]int     `json:"days_by_state"`
 	Fates          node.Fates         `json:"fates"`
 	Bytes          int64              `json:"bytes"`
-	Compact        int                `json:"compact"`                   // days that are, verified or not
-	StoredPerByte  float64            `json:"stored_per_byte,omitempty"` // bytes on disk for each of payload, of the days that are compact
-	Shape          checkpoint.Shape   `json:"shape,omitzero"`            // of the indices of past days, where not the template's
-	RemainingBytes int64              `json:"remaining_bytes_estimated"`
+	Compact        int                `json:"compact_days"`                         // days that are, verified or not
+	StoredPerByte  float64            `json:"disk_bytes_per_source_byte,omitempty"` // bytes on disk for each of payload, of the days that are compact
+	Shape          checkpoint.Shape   `json:"shape,omitzero"`                       // of the indices of past days, where not the template's
+	RemainingBytes int64              `json:"estimated_remaining_bytes"`
 	BytesPerSecond float64            `json:"bytes_per_second,omitempty"`
-	SecondsLeft    float64            `json:"seconds_left,omitempty"` // absent until it means something
-	Waiting        []string           `json:"waiting"`                // what is being waited for
-	Borrowed       []statusBorrowed   `json:"borrowed"`               // settings that are not restored yet
+	SecondsLeft    float64            `json:"remaining_seconds,omitempty"` // absent until it means something
+	Waiting        []string           `json:"waiting"`                     // what is being waited for
+	Borrowed       []statusBorrowed   `json:"borrowed"`                    // settings that are not restored yet
 	Asked          bool               `json:"target_asked"`
 }
 
@@ -59,7 +59,7 @@ func (d statusDay) done() bool {
 
 type statusBorrowed struct {
 	Index    string    `json:"index"`
-	Since    time.Time `json:"since"`
+	Since    time.Time `json:"borrowed_at"`
 	Settings []string  `json:"settings"`
 }
 
@@ -78,7 +78,7 @@ const (
 
 func newStatus(state *checkpoint.State, now time.Time) *status {
 	s := &status{
-		Type: "status", Binding: state.Binding, Started: state.Started, Saved: state.Saved,
+		head: headed("status"), Binding: state.Binding, Started: state.Started, Saved: state.Saved,
 		Shape: state.Shape, Days: []statusDay{}, States: map[string]int{}, Waiting: []string{}, Borrowed: []statusBorrowed{},
 	}
 	if state.CopyUntil != 0 {

@@ -16,6 +16,7 @@ import (
 
 // result is what a migration came to, and why nodes were rejected.
 type result struct {
+	head
 	migrate.Summary
 	Reasons  map[node.Reason]int64 `json:"rejected_by_reason"`
 	Accepted int64                 `json:"rejected_accepted"` // of these: they are given up
@@ -29,7 +30,7 @@ type result struct {
 // newResult counts the rejected nodes of all runs, by what their list says, and those
 // that are given up.
 func newResult(ctx context.Context, s migrate.Summary, list *migrate.Rejects, accepted []node.Reason) (r result, err error) {
-	r = result{Summary: s}
+	r = result{head: headed("summary"), Summary: s}
 	if r.Reasons, err = list.Reasons(ctx); err != nil {
 		return r, fmt.Errorf("count rejected nodes in %s: %w", s.RejectedFile, err)
 	}

@@ -107,42 +107,57 @@ func (c *verifyCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	defer func() { shown.close(err) }()
-	show := &verifyDisplay{display: shown, stdout: p.stdout}
-	opening, opened := p.untilStopped(ctx)
-	s, err := c.open(opening, p, show)
-	opened()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
-	stop := show.start(v)
-	found, err := v.Run(ctx)
-	stop()
-	if errors.Is(err, verify.ErrInterrupted) {
-		return migrate.ErrInterrupted
-	}
-	if err != nil {
-		return err
-	}
-	found.Command, found.NextSteps = withoutPasswords(p.args), Steps(found)
-	var writeErr error
-	for _, name := range c.Report { // all that can be written
-		writeErr = errors.Join(writeErr, report.Write(found, name))
-	}
-	if writeErr != nil {
-		return errors.Join(writeErr, v.Undelivered(ctx))
-	}
-	if err := c.print(p, s, found); err != nil {
-		return err
+	found, fates, err := c.compare(ctx, p, &verifyDisplay{display: shown, stdout: p.stdout})
+	if found != nil {
+		err = errors.Join(c.print(p, found, fates), err)
 	}
 	switch {
+	case err != nil:
+		return err
 	case found.Findings.Total > 0, len(found.Lost) > 0:
 		return errFindings
 	case c.RequireSafe && !found.Verdict.SafeToDrop:
 		return errUnsafe
 	}
 	return nil
+}
+
+// compare compares and writes the reports, and closes all before anything is said: the
+// result is the last line. fates are the migration's.
+func (c *verifyCommand) compare(ctx context.Context, p *process, show *verifyDisplay) (found *verify.Report, fates node.Fates, err error) {
+	opening, opened := p.untilStopped(ctx)
+	s, err := c.open(opening, p, show)
+	opened()
+	if err != nil {
+		return nil, fates, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
+	stop := show.start(v)
+	found, err = v.Run(ctx)
+	stop()
+	if errors.Is(err, verify.ErrInterrupted) {
+		return nil, fates, migrate.ErrInterrupted
+	}
+	if err != nil {
+		return nil, fates, err
+	}
+	found.Command, found.NextSteps = withoutPasswords(p.args), append(found.NextSteps, Steps(found)...)
+	for _, name := range c.Report { // all that can be written
+		err = errors.Join(err, report.Write(found, name))
+	}
+	if err != nil {
+		return nil, fates, errors.Join(err, v.Undelivered(ctx))
+	}
+	s.Checkpoint.View(func(state *checkpoint.State) {
+		if state.Unbounded != nil {
+			fates.Add(*state.Unbounded)
+		}
+		for _, d := range state.Days {
+			fates.Add(d.Fates)
+		}
+	})
+	return found, fates, nil
 }
 
 func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options {
@@ -224,9 +239,9 @@ func (c *verifyCommand) openWhole(ctx context.Context, s *session, index string)
 	return nil
 }
 
-// verifySummary is the last line of --json.
+// verifySummary is what a verification came to, for a program.
 type verifySummary struct {
-	Type string `json:"type"` // "summary"
+	head
 	verify.Verdict
 	Level    verify.Level          `json:"level"`
 	Nodes    int64                 `json:"nodes"` // that are to be found
@@ -239,24 +254,15 @@ type verifySummary struct {
 }
 
 // print prints the summary.
-func (c *verifyCommand) print(p *process, s *session, r *verify.Report) error {
+func (c *verifyCommand) print(p *process, r *verify.Report, fates node.Fates) error {
 	if !c.JSON {
 		_, err := fmt.Fprint(p.stdout, verifyText(r))
 		return err
 	}
-	summary := verifySummary{
-		Type: "summary", Verdict: r.Verdict, Level: r.Level, Nodes: r.Total.Source - r.Total.Rejected,
+	return json.NewEncoder(p.stdout).Encode(verifySummary{
+		head: headed("summary"), Verdict: r.Verdict, Level: r.Level, Nodes: r.Total.Source - r.Total.Rejected, Fates: fates,
 		Retired: r.Retired, Lost: r.Lost, Findings: r.Findings, Bound: r.Bound, Seconds: r.Seconds,
-	}
-	s.Checkpoint.View(func(state *checkpoint.State) {
-		if state.Unbounded != nil {
-			summary.Fates.Add(*state.Unbounded)
-		}
-		for _, d := range state.Days {
-			summary.Fates.Add(d.Fates)
-		}
 	})
-	return json.NewEncoder(p.stdout).Encode(summary)
 }
 
 // verifyText is the summary for a person.

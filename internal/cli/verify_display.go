@@ -14,7 +14,7 @@ import (
 type verifyDisplay struct {
 	*display
 	stdout io.Writer
-	last   verify.Event
+	last   *verifyEvent // nil before the first
 }
 
 // start shows progress, and the state to a person who sends SIGUSR1, until the
@@ -24,11 +24,7 @@ func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
 		d.mu.Lock()
 		last := d.last
 		d.mu.Unlock()
-		d.state(struct {
-			Type string `json:"type"` // "state"
-			verify.Progress
-			Event verify.Event `json:"last_event"`
-		}{"state", v.Progress(), last})
+		d.state(verifyState{headed("state"), v.Progress(), last})
 	})
 	still := d.tick(func(now time.Time) { d.progress(now, v.Progress()) })
 	return func() {
@@ -37,21 +33,13 @@ func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
 	}
 }
 
-// verifyProgress is a line of `--json`.
-type verifyProgress struct {
-	Type string `json:"type"` // "progress"
-	verify.Progress
-	NodesPerSecond float64 `json:"nodes_per_second"`
-	SecondsLeft    float64 `json:"seconds_left,omitempty"` // absent until it means something
-}
-
 func (d *verifyDisplay) progress(now time.Time, p verify.Progress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.window.add(now, p.Nodes)
 	rate, left := d.window.rate(), d.window.left(p.Nodes, p.PlannedNodes)
 	d.show(p.Nodes, p.PlannedNodes, news{
-		verifyProgress{"progress", p, rate, left.Seconds()},
+		verifyProgress{headed("progress"), p, rate, left.Seconds()},
 		slog.LevelInfo, comparedText(p, rate, left),
 		[]any{"done_nodes", p.Nodes, "planned_nodes", p.PlannedNodes, "nodes_per_second", int64(rate)},
 	})
@@ -61,18 +49,12 @@ func comparedText(p verify.Progress, rate float64, left time.Duration) string {
 	return fmt.Sprintf("%s/~%s nodes, %s, %s/s%s", amount.Count(p.Nodes), amount.Count(max(p.PlannedNodes, p.Nodes)), amount.Size(p.Bytes), amount.Count(int64(rate)), leftText(left))
 }
 
-// verifyEvent is a line of `--json`.
-type verifyEvent struct {
-	Type string    `json:"type"` // "event"
-	Time time.Time `json:"time"`
-	verify.Event
-}
-
 func (d *verifyDisplay) event(e verify.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.last = e
-	n := news{verifyEvent{"event", time.Now().UTC(), e}, slog.LevelInfo, verifyEventText(e), []any{"event", e.Kind, "day", e.Day}}
+	object := newVerifyEvent(e)
+	d.last = &object
+	n := news{object, slog.LevelInfo, verifyEventText(e), []any{"event", e.Kind, "day", e.Day}}
 	if e.Kind == verify.Waiting || e.Kind == verify.DayCompared && e.Findings > 0 {
 		n.level = slog.LevelWarn
 	}

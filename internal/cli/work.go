@@ -47,7 +47,12 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 	if w.RestoreSettings {
 		ctx, cancel := w.process.untilStopped(ctx)
 		defer cancel()
-		return r, m.RestoreSettings(ctx)
+		summary, err := m.RestoreSettings(ctx)
+		if err == nil && w.JSON { // a person is told by the events
+			r, err = newResult(ctx, summary, s.Rejects, nil)
+			r.partial = true // that nodes were rejected is not what it was asked
+		}
+		return r, err
 	}
 	if w.MetricsAddr != "" {
 		metrics := newMetrics(m, s.Checkpoint, w.governor)
@@ -70,13 +75,6 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 	return r, errors.Join(countErr, w.disks.outcome(&r, err))
 }
 
-// workState is the state of a copy, printed at SIGUSR1.
-type workState struct {
-	Type string `json:"type"` // "state"
-	migrate.Progress
-	Governor governor.State `json:"governor"`
-}
-
-func (w *work) state(p migrate.Progress) workState {
-	return workState{"state", p, w.governor.State()}
+func (w *work) state(p migrate.Progress) migrateState {
+	return migrateState{headed("state"), p, w.governor.State()}
 }

@@ -154,11 +154,7 @@ func TestUser1PrintsTheState(t *testing.T) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	var state struct {
-		Type      string
-		DoneNodes int64
-		Governor  governor.State
-	}
+	var state migrateState
 	if err := json.Unmarshal(<-lines, &state); err != nil {
 		t.Fatal(err)
 	}

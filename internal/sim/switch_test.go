@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -171,9 +170,7 @@ func TestSealing(t *testing.T) {
 		for n := 1; requests(s.gate.log, "_bulk") == 0; n++ {
 			s.happen(step{do: migrate, run: run{crash: crash{n, after}}})
 		}
-		s.verb = func(m *tool.Migration, ctx context.Context) (tool.Summary, error) {
-			return tool.Summary{}, m.RestoreSettings(ctx)
-		}
+		s.verb = (*tool.Migration).RestoreSettings
 		_, err := s.runTool(run{})
 		if err == nil {
 			err = s.settled()

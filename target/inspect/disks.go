@@ -18,8 +18,8 @@ import (
 // Disk is the room of one data node, in bytes.
 type Disk struct {
 	Node      string `json:"node"`
-	Total     int64  `json:"total"`
-	Available int64  `json:"available"`
+	Total     int64  `json:"total_bytes"`
+	Available int64  `json:"available_bytes"`
 	Only      bool   `json:"-"` // the cluster has no other data node
 }
 
