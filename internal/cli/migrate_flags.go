@@ -58,7 +58,7 @@ Examples:
   nodestore-migrate migrate --source postgres://sentry@db/sentry --target https://opensearch:9200 \
       --target-username admin --target-password-file password
   PGSERVICE=sentry nodestore-migrate migrate --target http://opensearch:9200 --since 2025-09-01
-  nodestore-migrate migrate --target http://opensearch:9200 --retry-rejected too_large --accept-rejected pickle,empty
+  nodestore-migrate migrate --retry-rejected too_large --accept-rejected pickle,empty
   nodestore-migrate migrate --json --target http://opensearch:9200 | tail -n 1 | jq .fates
 
 The variables SENTRY_NODESTORE_OPENSEARCH_* are read exactly as the backend reads them.

@@ -71,7 +71,7 @@ func TestPlanExitsWithNoGo(t *testing.T) {
 		"--checkpoint", filepath.Join(t.TempDir(), "none"),
 	})
 	var made planObject
-	if err := json.Unmarshal(stdout.Bytes(), &made); err != nil || code != exitNoGo || !strings.HasPrefix(stderr.String(), "waiting ") {
+	if err := json.Unmarshal(stdout.Bytes(), &made); err != nil || code != exitNoGo || !strings.Contains(stderr.String(), "\nwaiting ") || !strings.HasPrefix(stderr.String(), "warning: the list of processes") {
 		t.Fatalf("exit code %d, %v, standard error %q", code, err, &stderr)
 	}
 	if made.Go || made.Type != "plan" || len(made.Reasons(plan.NoGo)) != 2 {
