@@ -35,6 +35,14 @@ const (
 	Warning     Kind = "warning"     // Cause says of what
 )
 
+// Kinds lists the kinds of events.
+func Kinds() []Kind {
+	return []Kind{
+		Template, DayStarted, DaySealed, DayCompact, Compacting, DayOpen, Retry, Waiting, Restored, Late, Retried, Missing, Kept,
+		Unexplained, CaughtUp, Moved, Vanished, Doubled, Dropped, Lost, Warning,
+	}
+}
+
 // Event is something that a person who waits wants to hear of.
 type Event struct {
 	Kind  Kind          `json:"event"`

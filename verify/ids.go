@@ -60,7 +60,9 @@ func (c *dayComparison) compare(ctx context.Context) error {
 }
 
 func (c *dayComparison) readAllKeys(ctx context.Context) error {
-	return each(ctx, c.Workers, c.cut(checkpoint.Range{From: c.from, To: c.to}, keysPerPart, maxParts), c.readKeys)
+	return each(ctx, c.Workers, c.cut(checkpoint.Range{From: c.from, To: c.to}, keysPerPart, maxParts), func(ctx context.Context, part checkpoint.Range) error {
+		return c.whenCalm(ctx, func() error { return c.readKeys(ctx, part) })
+	})
 }
 
 // reading is one reading of keys. It counts apart from others, so that a reading
@@ -111,7 +113,7 @@ func (r *reading) add(ctx context.Context, e source.Entry) error {
 
 // look asks where the batch is behind the alias.
 func (r *reading) look(ctx context.Context) error {
-	if err := r.halve(ctx, r.batch); err != nil {
+	if err := r.through(ctx, 0, func() error { return r.halve(ctx, r.batch) }); err != nil {
 		return err
 	}
 	r.meter.add(int64(len(r.batch)), 0)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"math"
 	"time"
 
@@ -35,6 +36,10 @@ type Options struct {
 	GiveUp     int64         // rows out of retention that are given up, at most
 	Repair     Repair        // what to do about findings; nil: nothing
 	Workers    int           // questions that are asked at the same time; 4
+	Gate       Gate          // holds questions back; nil: they are asked at once
+	// BytesPerSecond is about what the gate lets through, so that no reading lasts long;
+	// 0: it does not limit that.
+	BytesPerSecond float64
 
 	// RejectedList is the file in which the migration lists rejected nodes, and
 	// Findings the one in which the verification lists what it finds.
@@ -48,6 +53,24 @@ type Options struct {
 	// Notify is told what happens. It may be called by several goroutines.
 	Notify func(Event)
 }
+
+// Gate lets questions about payloads and ids be asked, one for each worker at most.
+type Gate interface {
+	// Enter waits until a question that reads so many bytes may be asked. Unless it
+	// returns an error, Leave follows.
+	Enter(ctx context.Context, bytes int) error
+	// Leave says how long the answer took.
+	Leave(bytes int, took time.Duration)
+	// Calm waits until nothing holds questions back.
+	Calm(ctx context.Context) error
+}
+
+// openGate lets everything through.
+type openGate struct{}
+
+func (openGate) Enter(context.Context, int) error { return nil }
+func (openGate) Leave(int, time.Duration)         {}
+func (openGate) Calm(context.Context) error       { return nil }
 
 // withDefaults fills in what was left out. A share of 0.003 % makes a sample of
 // about 100,000 nodes.
@@ -66,6 +89,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Pauses == nil {
 		o.Pauses = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
+	}
+	if o.Gate == nil {
+		o.Gate = openGate{}
 	}
 	if o.Notify == nil {
 		o.Notify = func(Event) {}

@@ -120,7 +120,8 @@ func (c *comparer) compare(ctx context.Context, day node.Day, b *batch, sentrySh
 		ids[i] = string(r.ID)
 		rows[ids[i]] = r
 	}
-	found, err := c.differences(ctx, c.indexOf(day.Start()), ids, rows)
+	var found map[string]Finding
+	err = c.through(ctx, b.bytes, func() (err error) { found, err = c.differences(ctx, c.indexOf(day.Start()), ids, rows); return err })
 	if err != nil {
 		return nil, counted, err
 	}

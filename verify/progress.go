@@ -19,6 +19,11 @@ const (
 	Repairing    Kind = "repairing"     // what a repair is about to do, or would do
 )
 
+// Kinds lists the kinds of events.
+func Kinds() []Kind {
+	return []Kind{DayStarted, DayCompared, Resumed, Waiting, LookingAgain, Repairing}
+}
+
 // Event is something that a person who waits wants to hear of.
 type Event struct {
 	Kind     Kind          `json:"event"`

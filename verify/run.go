@@ -47,7 +47,7 @@ func (r *run) missingParts(d scopeDay) (parts []checkpoint.Range) {
 	}
 	for _, w := range wanted {
 		for _, missing := range done.Missing(w.From, w.To) {
-			parts = append(parts, d.cut(missing, rowsPerPart, math.MaxInt64)...)
+			parts = append(parts, d.cut(missing, r.rowsAtOnce(d), math.MaxInt64)...)
 		}
 	}
 	return parts
@@ -59,6 +59,17 @@ const (
 	// they are spread evenly: some seconds, and what a crash costs.
 	rowsPerPart = 10_000
 )
+
+// rowsAtOnce is how many rows of a day are read by one reading: fewer where the gate
+// would make it last longer than one waits in its middle.
+func (r *run) rowsAtOnce(d scopeDay) int64 {
+	day := r.record.days[d.day.String()]
+	if r.BytesPerSecond == 0 || day == nil || day.SourceBytes == 0 {
+		return rowsPerPart
+	}
+	bytes := r.BytesPerSecond * maxHeld.Seconds() / float64(r.Workers)
+	return min(max(int64(bytes*float64(day.Source)/float64(day.SourceBytes)), 1), rowsPerPart)
+}
 
 // hours returns the hours of a day that belong to the subset.
 func (s Subset) hours(d scopeDay) (hours []checkpoint.Range) {

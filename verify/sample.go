@@ -63,7 +63,9 @@ func (p *payloads) comparePicks(ctx context.Context, list []pick) error {
 		}
 		questions, list = append(questions, list[:n]), list[n:]
 	}
-	return each(ctx, p.Workers, questions, p.compareByID)
+	return each(ctx, p.Workers, questions, func(ctx context.Context, list []pick) error {
+		return p.whenCalm(ctx, func() error { return p.compareByID(ctx, list) })
+	})
 }
 
 // compareByID compares as many nodes as one question is about.
@@ -108,13 +110,15 @@ func (p *payloads) suspected(rows []node.Node) []suspect {
 func (p *payloads) comparePart(ctx context.Context, part checkpoint.Range) error {
 	var s stream
 	cut := false
-	err := p.ask(ctx, func() error {
-		s = stream{payloads: p}
-		err := s.compare(ctx, part)
-		if cut = s.began && part.To-part.From > 1 && (source.Retryable(err) || source.TooLong(err)); cut {
-			return nil
-		}
-		return err
+	err := p.whenCalm(ctx, func() error {
+		return p.ask(ctx, func() error {
+			s = stream{payloads: p}
+			err := s.compare(ctx, part)
+			if cut = s.began && part.To-part.From > 1 && (source.Retryable(err) || source.TooLong(err)); cut {
+				return nil
+			}
+			return err
+		})
 	})
 	switch {
 	case cut:

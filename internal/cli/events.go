@@ -93,6 +93,8 @@ func verifyEventText(e verify.Event) string {
 		return fmt.Sprintf("waiting %s: %s", e.Pause.Round(time.Millisecond), e.Cause)
 	case verify.Repairing:
 		return e.Cause
+	case verify.Kind(heldEvent), verify.Kind(limitsEvent):
+		return eventText(migrate.Event{Kind: migrate.Kind(e.Kind), Cause: e.Cause})
 	}
 	return fmt.Sprintf("%s %s %s", e.Kind, e.Day, e.Cause)
 }

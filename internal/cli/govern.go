@@ -11,10 +11,9 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/target/inspect"
 )
 
-// limitFlags bound what the cluster is asked to take.
+// limitFlags bound what the cluster is asked to do.
 type limitFlags struct {
-	MaxMBPerSecond float64 `name:"max-mb-per-second" help:"Send at most so many megabytes a second." env:"NODESTORE_MAX_MB_PER_SECOND" placeholder:"MB"`
-	UntilDisk      bool    `help:"Copy the newest days that the target's disks have room for, and end before a watermark stops the load; run again when there is more room." env:"NODESTORE_UNTIL_DISK"`
+	MaxMBPerSecond float64 `name:"max-mb-per-second" help:"Move at most so many megabytes a second to or from the cluster." env:"NODESTORE_MAX_MB_PER_SECOND" placeholder:"MB"`
 	Control        string  `help:"File that is watched for changes of the limits: lines such as paused = true, senders = 2, max-mb-per-second = 20." env:"NODESTORE_CONTROL" placeholder:"FILE"`
 }
 
@@ -25,45 +24,50 @@ func (f *limitFlags) problems(found []string) []string {
 	return found
 }
 
-// govern makes the governor of a copy.
-func (f *limitFlags) govern(o *migrate.Options, show *display) *governor.Governor {
-	g := governor.New(governor.Options{
-		Limits: governor.Limits{Senders: o.Senders, MBPerSecond: f.MaxMBPerSecond}, BatchBytes: o.BatchBytes,
-		Told: func(cause string) { show.event(migrate.Event{Kind: heldEvent, Cause: cause}) },
+// govern makes the governor of so many requests at the same time, each of so many
+// bytes at most. told hears why they are held back.
+func (f *limitFlags) govern(senders, bytes int, told func(cause string)) *governor.Governor {
+	return governor.New(governor.Options{
+		Limits: governor.Limits{Senders: senders, MBPerSecond: f.MaxMBPerSecond}, BatchBytes: bytes, Told: told,
 	})
-	o.Gate = g
-	return g
 }
 
-// watch has the cluster's disks, and the control file if there is one, hold a governor
-// back until the returned function is called. full is told why the disks do.
-func (f *limitFlags) watch(ctx context.Context, g *governor.Governor, t *target.Target, show *display, full func(cause string)) (stop func()) {
+// watchFile follows the control file, if there is one, until ctx ends.
+func (f *limitFlags) watchFile(ctx context.Context, g *governor.Governor, changed, warn func(text string)) {
+	if f.Control == "" {
+		return
+	}
+	g.WatchFile(ctx, f.Control, func(l governor.Limits, err error) {
+		if err != nil {
+			warn(err.Error())
+			return
+		}
+		changed(limitsText(l))
+	})
+}
+
+// watch has the cluster's disks, and the control file if there is one, hold the copy
+// back until the returned function is called.
+func (w *work) watch(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
-	warn := func(text string) { show.event(migrate.Event{Kind: migrate.Warning, Cause: text}) }
+	tell := func(kind migrate.Kind) func(string) {
+		return func(text string) { w.show.event(migrate.Event{Kind: kind, Cause: text}) }
+	}
+	warn := tell(migrate.Warning)
 	watchers.Go(func() {
 		look := func(ctx context.Context, held bool) (string, error) {
-			cause, err := noRoom(ctx, t, held)
+			cause, err := noRoom(ctx, w.session.Target, held)
 			if cause != "" {
-				full(cause)
+				w.disks.noMoreRoom(cause)
 			}
 			return cause, err
 		}
-		g.WatchDisks(ctx, look, func(err error) {
+		w.governor.WatchDisks(ctx, look, func(err error) {
 			warn("the nodes' disks are not watched, so that a full one holds nothing back: " + err.Error())
 		})
 	})
-	if f.Control != "" {
-		watchers.Go(func() {
-			g.WatchFile(ctx, f.Control, func(l governor.Limits, err error) {
-				if err != nil {
-					warn(err.Error())
-					return
-				}
-				show.event(migrate.Event{Kind: limitsEvent, Cause: limitsText(l)})
-			})
-		})
-	}
+	watchers.Go(func() { w.watchFile(ctx, w.governor, tell(limitsEvent), warn) })
 	return func() {
 		cancel()
 		watchers.Wait()

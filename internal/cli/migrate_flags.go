@@ -39,6 +39,8 @@ type migrateCommand struct {
 	Compact      string     `help:"When past days are merged to one segment a shard, which takes a quarter less room and makes Sentry's look-ups faster: ${enum}." env:"NODESTORE_COMPACT" enum:"now,later,never" default:"now" group:"Past days"`
 	CompactOnly  bool       `help:"Only compact the days that are sealed, such as at night after --compact later." group:"Past days"`
 
+	UntilDisk bool `help:"Copy the newest days that the target's disks have room for, and end before a watermark stops the load; run again when there is more room." env:"NODESTORE_UNTIL_DISK" group:"Limits"`
+
 	Follow         bool          `help:"Keep following Sentry's writes after the copy, until Ctrl-C." group:"Catch-up"`
 	UntilQuiet     time.Duration `help:"With --follow: end when nothing new came for this long." placeholder:"DURATION" group:"Catch-up"`
 	Overlap        time.Duration `help:"How far each pass looks back, for clocks and long transactions; ${default} by default." env:"NODESTORE_OVERLAP" default:"15m" placeholder:"DURATION" group:"Catch-up"`

@@ -103,5 +103,6 @@ type migrateState struct {
 type verifyState struct {
 	head
 	verify.Progress
-	LastEvent *verifyEvent `json:"last_event,omitempty"` // absent before the first
+	LastEvent *verifyEvent   `json:"last_event,omitempty"` // absent before the first
+	Governor  governor.State `json:"governor"`
 }

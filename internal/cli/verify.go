@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -30,6 +31,8 @@ type verifyCommand struct {
 	recordFlag  `embed:"" group:"Verify"`
 	daysFlags   `embed:"" group:"Verify"`
 	acceptFlag  `embed:"" group:"Verify"`
+	limitFlags  `embed:"" group:"Limits"`
+	metricFlags `embed:"" group:"Output"`
 	outputFlags `embed:"" group:"Output"`
 
 	Level         string       `help:"How much is compared: ${enum}." enum:"counts,ids,sample,full" default:"sample" group:"Verify"`
@@ -63,7 +66,7 @@ Examples:
 }
 
 func (c *verifyCommand) problems(found []string) []string {
-	found = c.daysFlags.problems(c.targetFlags.problems(found))
+	found = c.limitFlags.problems(c.daysFlags.problems(c.targetFlags.problems(found)))
 	if c.Subset.Of != 0 && c.Level != string(verify.Full) {
 		found = append(found, "--subset goes with --level full")
 	}
@@ -79,7 +82,7 @@ func (c *verifyCommand) problems(found []string) []string {
 	if c.AcceptRetired < 0 {
 		found = append(found, "--accept-out-of-retention is a number of rows, not below 0")
 	}
-	files := []written{{"--log-file", c.LogFile}}
+	files := []written{{"--log-file", c.LogFile}, {"--control", c.Control}}
 	for _, name := range c.Report {
 		if !slices.Contains(report.Forms(), filepath.Ext(name)) {
 			found = append(found, fmt.Sprintf("--report: %q does not end in %s", name, strings.Join(report.Forms(), ", ")))
@@ -132,10 +135,7 @@ func (c *verifyCommand) compare(ctx context.Context, p *process, show *verifyDis
 		return nil, fates, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	v := verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, c.options(p, show))
-	stop := show.start(v)
-	found, err = v.Run(ctx)
-	stop()
+	found, v, err := c.governed(ctx, p, s, show)
 	if errors.Is(err, verify.ErrInterrupted) {
 		return nil, fates, migrate.ErrInterrupted
 	}
@@ -159,6 +159,38 @@ func (c *verifyCommand) compare(ctx context.Context, p *process, show *verifyDis
 	})
 	return found, fates, nil
 }
+
+// governed runs the verification within the limits. Meanwhile it answers Prometheus, and
+// a person who sends SIGUSR1.
+func (c *verifyCommand) governed(ctx context.Context, p *process, s *session, show *verifyDisplay) (found *verify.Report, v *verify.Verification, err error) {
+	options := c.options(p, show)
+	tell := func(kind migrate.Kind) func(string) {
+		return func(text string) { show.event(verify.Event{Kind: verify.Kind(kind), Cause: text}) }
+	}
+	g := c.govern(c.Workers.n, verifyBytes, tell(heldEvent))
+	options.Gate, options.BytesPerSecond = g, c.MaxMBPerSecond*1e6
+	v = verify.New(verify.Parts{Source: s.Source, Target: s.Target, Checkpoint: s.Checkpoint}, options)
+	if c.MetricsAddr != "" {
+		m := newVerifyMetrics(v, s, g)
+		served, serveErr := serveMetrics(c.MetricsAddr, m, m.events, m.findings)
+		if serveErr != nil {
+			return nil, nil, serveErr
+		}
+		defer func() { err = errors.Join(err, served()) }()
+		show.hear(m.event)
+	}
+	watching, stop := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { c.watchFile(watching, g, tell(limitsEvent), tell(migrate.Warning)) })
+	defer watcher.Wait()
+	defer stop()
+	defer show.start(v, g)()
+	found, err = v.Run(ctx)
+	return found, v, err
+}
+
+// verifyBytes is about the most that one question reads.
+const verifyBytes = 2 << 20
 
 func (c *verifyCommand) options(p *process, show *verifyDisplay) verify.Options {
 	o := verify.Options{

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nodestore-migrate/nodestore-migrate/governor"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
@@ -14,17 +15,25 @@ import (
 type verifyDisplay struct {
 	*display
 	stdout io.Writer
-	last   *verifyEvent // nil before the first
+	last   *verifyEvent       // nil before the first
+	heard  func(verify.Event) // also told of each event, if set
+}
+
+// hear has f told of each event from now on.
+func (d *verifyDisplay) hear(f func(verify.Event)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard = f
 }
 
 // start shows progress, and the state to a person who sends SIGUSR1, until the
 // returned function is called.
-func (d *verifyDisplay) start(v *verify.Verification) (stop func()) {
+func (d *verifyDisplay) start(v *verify.Verification, g *governor.Governor) (stop func()) {
 	quiet := onUser1(func() {
 		d.mu.Lock()
 		last := d.last
 		d.mu.Unlock()
-		d.state(verifyState{headed("state"), v.Progress(), last})
+		d.state(verifyState{headed("state"), v.Progress(), last, g.State()})
 	})
 	still := d.tick(func(now time.Time) { d.progress(now, v.Progress()) })
 	return func() {
@@ -53,7 +62,9 @@ func (d *verifyDisplay) event(e verify.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	object := newVerifyEvent(e)
-	d.last = &object
+	if d.last = &object; d.heard != nil {
+		d.heard(e)
+	}
 	n := news{object, slog.LevelInfo, verifyEventText(e), []any{"event", e.Kind, "day", e.Day}}
 	if e.Kind == verify.Waiting || e.Kind == verify.DayCompared && e.Findings > 0 {
 		n.level = slog.LevelWarn

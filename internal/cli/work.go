@@ -55,16 +55,19 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 		return r, err
 	}
 	if w.MetricsAddr != "" {
-		metrics := newMetrics(m, s.Checkpoint, w.governor)
-		served, serveErr := metrics.serve(w.MetricsAddr)
+		metrics := newMetrics(m, s, w.governor)
+		served, serveErr := serveMetrics(w.MetricsAddr, metrics, metrics.events, metrics.bulks)
 		if serveErr != nil {
 			return r, serveErr
 		}
 		defer func() { err = errors.Join(err, served()) }()
 		w.show.hear(metrics.event)
+		if gate, ok := w.options.Gate.(*observedGate); ok {
+			gate.observe.Store(metrics)
+		}
 	}
 	defer onUser1(func() { w.show.state(w.state(m.Progress())) })()
-	defer w.watch(ctx, w.governor, s.Target, w.show, w.disks.noMoreRoom)()
+	defer w.watch(ctx)()
 	stop := w.show.tick(func(now time.Time) { w.show.progress(now, m.Progress()) })
 	summary, err := run(m, ctx)
 	stop()

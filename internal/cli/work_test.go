@@ -42,8 +42,18 @@ func idle(t *testing.T) *work {
 	if err != nil {
 		t.Fatal(err)
 	}
+	list := filepath.Join(t.TempDir(), "rejected")
+	line := []byte(`{"id":"a","timestamp":"2025-03-01T00:00:00Z","reason":"pickle"}` + "\n")
+	if err := os.WriteFile(list, line, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rejects, err := migrate.OpenRejects(list, "", migrate.RejectsSize{List: int64(len(line))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rejects.Close() })
 	return &work{
-		migrateCommand: &migrateCommand{}, session: &session{Parts: migrate.Parts{Checkpoint: c}},
+		migrateCommand: &migrateCommand{}, session: &session{Parts: migrate.Parts{Checkpoint: c, Rejects: rejects}},
 		show:     &display{stderr: io.Discard},
 		governor: governor.New(governor.Options{Limits: governor.Limits{Senders: 4}, BatchBytes: 8 << 20}),
 	}
@@ -54,10 +64,11 @@ func idle(t *testing.T) *work {
 func scrape(t *testing.T) string {
 	t.Helper()
 	w := idle(t)
-	m := newMetrics(migrate.New(w.session.Parts, migrate.Options{}), w.session.Checkpoint, w.governor)
+	m := newMetrics(migrate.New(w.session.Parts, migrate.Options{}), w.session, w.governor)
 	m.event(migrate.Event{Kind: migrate.DaySealed})
+	m.bulks.Observe(0.5)
 	address := freeAddress(t)
-	stop, err := m.serve(address)
+	stop, err := serveMetrics(address, m, m.events, m.bulks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +109,9 @@ func TestMetrics(t *testing.T) {
 	for _, line := range []string{
 		`nodestore_migrate_nodes{fate="stored"} 12`, `nodestore_migrate_nodes{fate="rejected"} 2`,
 		`nodestore_migrate_days{state="open"} 2`, `nodestore_migrate_events_total{event="day_sealed"} 1`,
-		`nodestore_migrate_held 0`, `nodestore_migrate_batch_bytes 8.388608e+06`,
+		`nodestore_migrate_held 0`, `nodestore_migrate_rejected_nodes{reason="pickle"} 1`, `nodestore_migrate_rejected_nodes{reason="empty"} 0`,
+		`nodestore_migrate_events_total{event="vanished"} 0`, `nodestore_migrate_bulk_duration_seconds_bucket{le="0.64"} 1`,
+		`nodestore_migrate_sent_bytes_total 0`, `nodestore_migrate_days{state="compact"} 0`, `nodestore_migrate_batch_bytes 8.388608e+06`,
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("no line %s in:\n%s", line, text)
@@ -107,9 +120,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestMetricsAtNoAddress(t *testing.T) {
-	w := idle(t)
-	m := newMetrics(migrate.New(w.session.Parts, migrate.Options{}), w.session.Checkpoint, w.governor)
-	if _, err := m.serve("127.0.0.1:port"); err == nil || !strings.Contains(err.Error(), "serve metrics") {
+	if _, err := serveMetrics("127.0.0.1:port"); err == nil || !strings.Contains(err.Error(), "serve metrics") {
 		t.Errorf("serve = %v", err)
 	}
 }
@@ -133,14 +144,31 @@ func TestDashboard(t *testing.T) {
 		t.Fatal("the dashboard has no panels")
 	}
 	served := scrape(t)
-	name := regexp.MustCompile(`nodestore_migrate_\w+`)
+	name := regexp.MustCompile(`nodestore_migrate_[a-z_]+`)
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
 			for _, metric := range name.FindAllString(target.Expr, -1) {
-				if !strings.Contains(served, "# TYPE "+metric+" ") {
+				if !strings.Contains(served, "# TYPE "+strings.TrimSuffix(metric, "_bucket")+" ") {
 					t.Errorf("panel %q asks for %s, which is not served", panel.Title, metric)
 				}
 			}
+		}
+	}
+}
+
+// TestMetricsAreDocumented wants each metric in the table of docs/operations.md.
+func TestMetricsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^# TYPE (\w+) `).FindAllStringSubmatch(scrape(t), -1)
+	if len(names) < 15 {
+		t.Fatalf("%d metrics are served", len(names))
+	}
+	for _, name := range names {
+		if !regexp.MustCompile("`" + name[1] + "[`{]").Match(page) {
+			t.Errorf("%s is not documented", name[1])
 		}
 	}
 }
