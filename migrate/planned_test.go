@@ -10,8 +10,8 @@ import (
 // statusView is what these tests read of `status --json`.
 type statusView struct {
 	Active    bool
-	States    map[string]int
-	Remaining int64 `json:"estimated_remaining_bytes"`
+	States    map[string]int `json:"days_by_state"`
+	Remaining int64          `json:"estimated_remaining_bytes"`
 	Borrowed  []struct{ Index string }
 	Days      []struct {
 		State            string
