@@ -145,7 +145,7 @@ func (c *compactor) compact(ctx context.Context, n node.Day) error {
 	if err != nil || !there || !c.wants(index) || index.UUID != record.UUID {
 		return err
 	}
-	stored, err := c.merge(ctx, index)
+	stored, err := c.merge(ctx, index, record.Bytes)
 	if errors.Is(err, ErrInterrupted) || ctx.Err() != nil || target.IsGone(err) {
 		return err
 	}
@@ -164,11 +164,17 @@ func (c *compactor) compact(ctx context.Context, n node.Day) error {
 		return err
 	}
 	c.Notify(Event{Kind: DayCompact, Day: n.String(), Index: index.Name, Bytes: stored.Bytes})
-	if record.Bytes >= 1<<20 && float64(stored.Bytes) > secondCopy(index.Codec())*float64(record.Bytes) {
+	if holdsTwice(stored, index, record.Bytes) {
 		c.Notify(Event{Kind: Warning, Day: n.String(), Index: index.Name, Cause: fmt.Sprintf(
 			"index %s takes %d bytes for %d bytes of payloads: a second copy of them may still be there, and the next merge drops it", index.Name, stored.Bytes, record.Bytes)})
 	}
 	return nil
+}
+
+// holdsTwice reports whether a merged index of so many bytes of payload still has
+// its second copy of each. A small index says nothing by its size.
+func holdsTwice(s target.Segments, index target.Index, payload int64) bool {
+	return payload >= 1<<20 && float64(s.Bytes) > secondCopy(index.Codec())*float64(payload)
 }
 
 // secondCopy is how many bytes on disk for each of payload show that a merged index
@@ -181,42 +187,81 @@ func secondCopy(codec string) float64 {
 	return 0.95
 }
 
-// mergePause is the pause between two looks at a merge.
-const mergePause = time.Second
+const (
+	// mergePause is the pause between two looks at a merge.
+	mergePause = time.Second
+	// settleTime is how long an index may take until its second copies can go. It
+	// takes half a minute; a replica that is away holds them for hours.
+	settleTime = 15 * time.Minute
+)
 
-// merge returns what is left when each shard is one segment.
-func (c *compactor) merge(ctx context.Context, index target.Index) (s target.Segments, err error) {
-	for asked := 0; ; {
-		merging, err := c.target.Merging(ctx, index)
-		if err != nil {
+// merge returns what is left when each shard is one segment, without a second copy
+// of its so many bytes of payload if that can be had.
+func (c *compactor) merge(ctx context.Context, index target.Index, payload int64) (s target.Segments, err error) {
+	for asked := 0; ; asked++ {
+		if err := c.settle(ctx, index); err != nil {
 			return s, err
 		}
-		if !merging && asked > 0 {
-			if err := c.target.Refresh(ctx, index.Name); err != nil {
+		if asked > 0 {
+			if s, err = c.merged(ctx, index); err != nil {
 				return s, err
 			}
-			s, err = c.target.Segments(ctx, index)
-			if err != nil || s.Most <= 1 {
-				return s, err
-			}
-			if asked == maxMerges {
+			twice := s.Most <= 1 && holdsTwice(s, index, payload)
+			switch {
+			case s.Most <= 1 && !twice, twice && asked == maxMerges:
+				return s, nil
+			case asked == maxMerges:
 				return s, fmt.Errorf("index %s has %d segments after %d merges", index.Name, s.Most, asked)
-			}
-		}
-		if !merging {
-			settled, err := c.target.Settled(ctx, index)
-			if err == nil && settled {
-				asked++
-				if err = c.Gate.Calm(ctx); err == nil {
-					err = c.target.Merge(ctx, index)
+			case twice:
+				if err := c.target.Loosen(ctx, index); err != nil {
+					return s, err
+				}
+				if err := c.settle(ctx, index); err != nil {
+					return s, err
 				}
 			}
-			if err != nil {
-				return s, err
-			}
+		}
+		if err := c.Gate.Calm(ctx); err != nil {
+			return s, err
+		}
+		if err := c.target.Merge(ctx, index); err != nil {
+			return s, err
 		}
 		if err := c.wait(ctx, mergePause); err != nil {
 			return s, err
+		}
+	}
+}
+
+// merged looks at an index that was merged.
+func (c *compactor) merged(ctx context.Context, index target.Index) (s target.Segments, err error) {
+	if err := c.target.Refresh(ctx, index.Name); err != nil {
+		return s, err
+	}
+	return c.target.Segments(ctx, index)
+}
+
+// settle waits until no merge is under way and the next would drop second copies.
+func (c *compactor) settle(ctx context.Context, index target.Index) error {
+	since := time.Now()
+	for {
+		merging, err := c.target.Merging(ctx, index)
+		if err != nil {
+			return err
+		}
+		if merging {
+			since = time.Now()
+		} else {
+			settled, err := c.target.Settled(ctx, index)
+			if err != nil || settled {
+				return err
+			}
+		}
+		if time.Since(since) > settleTime {
+			return fmt.Errorf("index %s keeps second copies of its payloads for a replica since %s: compact it later", index.Name, settleTime)
+		}
+		if err := c.wait(ctx, mergePause); err != nil {
+			return err
 		}
 	}
 }

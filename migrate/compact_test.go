@@ -1,8 +1,10 @@
 package migrate_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nodestore-migrate/nodestore-migrate/node"
@@ -118,6 +120,35 @@ func TestCompactIsKilled(t *testing.T) {
 			w.wantReadable()
 		})
 	}
+}
+
+// TestMergedWhileTheSecondCopyWasKept has a server believe too early that second
+// copies can go: one merge leaves them, and the day is merged again.
+func TestMergedWhileTheSecondCopyWasKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newestPair()).fill(clean(315, 500, 1))
+	index := w.index(w.rows[0])
+	var merges atomic.Int32
+	gate := newGate(t, w.target, func(r request) passage {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/_forcemerge"):
+			merges.Add(1)
+		case strings.HasSuffix(r.URL.Path, "/_stats") && r.URL.Query().Get("level") == "shards" && merges.Load() == 0:
+			return passage{answer: func(w http.ResponseWriter) {
+				w.Header().Set("Content-Type", "application/json")
+				if _, err := fmt.Fprintf(w, `{"_shards":{"failed":0},"indices":{%q:{"shards":{"0":[]}}}}`, index); err != nil {
+					t.Error(err)
+				}
+			}}
+		}
+		return passage{}
+	})
+	w.migrate(exitDone, "--target", gate.server.URL, "--compact", "now")
+	if merges.Load() < 2 {
+		t.Errorf("%d merges", merges.Load())
+	}
+	w.wantCompact(1, "best_compression")
+	w.wantReadable()
 }
 
 // TestCompactIsInterrupted stops while the second copies are waited for.
