@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -222,6 +223,35 @@ func TestRowsThatAreGoneSinceTheSwitch(t *testing.T) {
 	}
 	if steps := strings.Join(r.NextSteps, "\n"); strings.Contains(steps, "migrate") || strings.Contains(steps, "--repair") {
 		t.Errorf("next steps %q", steps)
+	}
+}
+
+// TestVerifyOfAnEmptiedTable: there is nothing to compare, and that is said, whichever
+// days are asked for. What is recorded of the verification before stays.
+func TestVerifyOfAnEmptiedTable(t *testing.T) {
+	w := newWorld(t, 60, synth.Clean())
+	w.switchOver()
+	w.verify(w.options(verify.Full))
+	var before checkpoint.Verify
+	w.parts.Checkpoint.View(func(s *checkpoint.State) { before = *s.Verify })
+	w.exec("truncate nodestore_node")
+	for _, o := range []verify.Options{
+		w.options(verify.Full), w.options(verify.Counts), {Since: node.DayOf(start.UnixMicro()), Level: verify.IDs, Findings: w.findingsFile(), RejectedList: w.rejectedList()},
+	} {
+		_, err := verify.New(w.parts, o).Run(t.Context())
+		if emptied, ok := errors.AsType[*verify.EmptiedError](err); !ok || emptied.Nodes != 60 || emptied.Table != "public.nodestore_node" {
+			t.Errorf("level %s: %v", o.Level, err)
+		}
+	}
+	w.parts.Checkpoint.View(func(s *checkpoint.State) {
+		if !s.Verify.Started.Equal(before.Started) || s.Verify.Run != before.Run || !s.Verify.Complete {
+			t.Errorf("the record is %+v, was %+v", *s.Verify, before)
+		}
+	})
+	// With rows that nobody has migrated it is not an emptied table, but another one.
+	w.exec(`insert into nodestore_node (id, data, "timestamp") values ('new', 'eJwDAAAAAAE=', now())`)
+	if r := w.verify(w.options(verify.Counts)); r.Verdict.SafeToDrop || r.Findings.Counts[verify.Extra] != days {
+		t.Errorf("safe %t, findings %v", r.Verdict.SafeToDrop, r.Findings.Counts)
 	}
 }
 

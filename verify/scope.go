@@ -3,10 +3,12 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/amount"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
@@ -15,6 +17,18 @@ import (
 
 // ErrNotMigrated means that the checkpoint records no copy that could be verified.
 var ErrNotMigrated = errors.New("nothing was copied with this checkpoint")
+
+// EmptiedError means that the table has not one row, though rows of it were copied:
+// there is nothing that could be compared.
+type EmptiedError struct {
+	Table string
+	Nodes int64 // at the target, by the checkpoint
+}
+
+func (e *EmptiedError) Error() string {
+	return fmt.Sprintf("table %s is empty now, though %s of it are at the target: nothing was compared. "+
+		"This is what a table looks like that was emptied because it is migrated; then the last report stays the proof", e.Table, amount.Of(e.Nodes, "node"))
+}
 
 // scope is what there is to compare.
 type scope struct {
@@ -97,6 +111,11 @@ func readScope(ctx context.Context, both *sides, o Options, c *checkpoint.Checkp
 	if err != nil {
 		return nil, err
 	}
+	if len(sizes) == 0 {
+		if err := refuseEmptied(ctx, both, c); err != nil {
+			return nil, err
+		}
+	}
 	found := make([]*scopeDay, len(sizes))
 	for i, size := range sizes {
 		found[i] = &scopeDay{day: size.Day, from: max(size.Day.Start(), s.from), to: min(size.Day.End(), s.until)}
@@ -116,6 +135,25 @@ func readScope(ctx context.Context, both *sides, o Options, c *checkpoint.Checkp
 		}
 	}
 	return s, s.readIndices(ctx, both)
+}
+
+// refuseEmptied keeps the documents of a table that was emptied from being called
+// findings: each would be one too many.
+func refuseEmptied(ctx context.Context, both *sides, c *checkpoint.Checkpoint) error {
+	emptied := &EmptiedError{}
+	c.View(func(state *checkpoint.State) {
+		emptied.Table = state.Binding.Source.Table
+		for _, d := range state.Days {
+			emptied.Nodes += d.Fates[node.Stored] + d.Fates[node.AlreadyThere] + d.Fates[node.Superseded]
+		}
+	})
+	days, err := answer(ctx, both, func(ctx context.Context) ([]source.DaySize, error) {
+		return both.source.Days(ctx, math.MinInt64, math.MaxInt64) // also those that were not asked for
+	})
+	if err != nil || len(days) > 0 || emptied.Nodes == 0 {
+		return err
+	}
+	return emptied
 }
 
 // limits takes from the checkpoint what bounds the comparison, at a time by the

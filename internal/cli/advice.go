@@ -50,6 +50,10 @@ func errorAdvice() []func(error) string {
 			}
 			return ""
 		},
+		on(func(*verify.EmptiedError) string {
+			return "if you emptied it after verify --require-safe had passed there is nothing to do: keep that report; " +
+				"if nobody emptied it, check --source and --table"
+		}),
 		on(func(moved *migrate.MovedError) string {
 			if !moved.Agree {
 				return "give the source of the first run: these are not the rows that were copied, so it cannot be taken for the same data that moved"

@@ -32,6 +32,7 @@ func TestScript(t *testing.T) {
 		Setup:               setup,
 		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"documented": documented,
 			"elsewhere":  elsewhere,
 			"exits":      exits,
 			"fails":      fails,

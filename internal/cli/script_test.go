@@ -144,12 +144,22 @@ func fill(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// execute runs statements on the script's database: sql STATEMENTS.
+// execute runs statements on the script's database, and prints what they return:
+// sql STATEMENTS, or sql -f FILE.
 func execute(ts *testscript.TestScript, _ bool, args []string) {
+	statements := strings.Join(args, " ")
+	if args[0] == "-f" {
+		statements = ts.ReadFile(args[1])
+	}
 	conn := connect(ts)
 	defer conn.Close(context.Background())
-	_, err := conn.Exec(context.Background(), strings.Join(args, " "))
+	results, err := conn.PgConn().Exec(context.Background(), statements).ReadAll()
 	ts.Check(err)
+	for _, result := range results {
+		for _, row := range result.Rows {
+			fmt.Fprintf(ts.Stdout(), "%s\n", bytes.Join(row, []byte(" ")))
+		}
+	}
 }
 
 func connect(ts *testscript.TestScript) *pgx.Conn {

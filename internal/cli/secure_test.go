@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strconv"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -40,11 +41,18 @@ func mutual(ts *testscript.TestScript, _ bool, _ []string) {
 
 // secure makes the target an OpenSearch with TLS and users. The certificate of
 // its CA is in ca.pem, the administrator's name in $ADMIN and the password in
-// the file password.
+// the file password. It may write snapshots into $SNAPSHOTS.
 func secure(ts *testscript.TestScript, _ bool, _ []string) {
+	snapshots, err := os.MkdirTemp("", "nodestore-snapshots-")
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(os.RemoveAll(snapshots)) })
+	ts.Check(os.Chmod(snapshots, 0o777)) // the server may be another user's
+	ts.Setenv("SNAPSHOTS", snapshots)
 	server, err := testbed.StartOpenSearch(context.Background(), testbed.OpenSearchOptions{
 		Secure: true, Quick: true,
-		Settings: map[string]string{"plugins.security.restapi.roles_enabled": "[all_access]"},
+		Settings: map[string]string{
+			"plugins.security.restapi.roles_enabled": "[all_access]", "path.repo": strconv.Quote(snapshots),
+		},
 	})
 	ts.Check(err)
 	ts.Defer(func() {
