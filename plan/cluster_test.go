@@ -332,6 +332,9 @@ func TestProbe(t *testing.T) {
 	if p := made.Probe; !made.Go || p == nil || p.Nodes != 43 || p.Bytes != 43*16 || p.StoreBytes == 0 || p.Seconds <= 0 {
 		t.Errorf("probe %+v, refused by %+v", p, made.Reasons(NoGo))
 	}
+	if c := made.Codecs; len(c) != 2 || c[0].Codec != "best_compression" || c[1].Codec != "default" || c[0].ProbeRun != *made.Probe || c[1].Nodes != 43 || c[1].StoreBytes == 0 {
+		t.Errorf("codecs %+v", c) // no node here has zstd
+	}
 	if made.Cost.Seconds <= 0 || made.Cost.FactorFrom != "assumed" { // 688 bytes say nothing about disk space
 		t.Errorf("cost %+v", made.Cost)
 	}

@@ -74,6 +74,7 @@ type Plan struct {
 	Census   *Census    `json:"census,omitempty"`
 	Cost     *Cost      `json:"cost,omitempty"`
 	Probe    *ProbeRun  `json:"probe,omitempty"`
+	Codecs   []CodecRun `json:"probe_codecs,omitempty"` // the probe's, first, and others
 	Silo     *SiloFacts `json:"silo,omitempty"`
 }
 

@@ -59,7 +59,7 @@ func TestScratch(t *testing.T) {
 	testservers.EachCorner(t, func(t *testing.T, c testservers.Corner) {
 		b := bedIn(c)
 		ctx := t.Context()
-		scratch, err := CreateScratch(ctx, b.Target, today)
+		scratch, err := CreateScratch(ctx, b.Target, today, "")
 		if err != nil {
 			t.Fatal(err)
 		}

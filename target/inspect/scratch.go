@@ -18,8 +18,9 @@ import (
 const scratchPrefix = "nodestore-migrate-probe-"
 
 // CreateScratch creates an index that is like the one of a day that is being
-// loaded, but behind no alias: for measurements. The caller removes it.
-func CreateScratch(ctx context.Context, t *target.Target, day node.Day) (target.Index, error) {
+// loaded, but behind no alias: for measurements. A codec other than "" replaces the
+// day's. The caller removes it.
+func CreateScratch(ctx context.Context, t *target.Target, day node.Day, codec string) (target.Index, error) {
 	like, err := t.Foresee(ctx, day)
 	if err != nil {
 		return target.Index{}, err
@@ -35,6 +36,9 @@ func CreateScratch(ctx context.Context, t *target.Target, day node.Day) (target.
 	}
 	settings := maps.Clone(like.Settings)
 	maps.Copy(settings, target.LoadingSettings())
+	if codec != "" {
+		settings["index.codec"] = codec
+	}
 	return target.Index{Name: name, Day: day}, t.PutIndex(ctx, name, map[string]any{"settings": settings, "mappings": like.Mappings})
 }
 
