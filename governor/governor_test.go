@@ -147,7 +147,7 @@ func TestDisksHoldAndRelease(t *testing.T) {
 		defer cancel()
 		var asked []bool
 		causes := []string{"", "node-2's disk is full", "node-2's disk is full", ""}
-		g.WatchDisks(ctx, func(_ context.Context, held bool) (string, error) {
+		g.Watch(ctx, "disk", func(_ context.Context, held bool) (string, error) {
 			asked = append(asked, held)
 			if len(asked) == len(causes) {
 				cancel()
@@ -163,13 +163,13 @@ func TestDisksHoldAndRelease(t *testing.T) {
 	})
 }
 
-func TestWatchDisksTellsOnceOfWhatItCannotRead(t *testing.T) {
+func TestWatchTellsOnceOfWhatItCannotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Limits: Limits{Senders: 2}, BatchBytes: mebibyte})
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		told := 0
-		g.WatchDisks(ctx, func(context.Context, bool) (string, error) { return "", errors.New("403") }, func(error) { told++ })
+		g.Watch(ctx, "disk", func(context.Context, bool) (string, error) { return "", errors.New("403") }, func(error) { told++ })
 		if told != 1 {
 			t.Errorf("told %d times", told)
 		}

@@ -46,7 +46,7 @@ func (f *limitFlags) watchFile(ctx context.Context, g *governor.Governor, change
 	})
 }
 
-// watch has the cluster's disks, and the control file if there is one, hold the copy
+// watch has the cluster's disks, what the source suffers, and the control file if there is one, hold the copy
 // back until the returned function is called.
 func (w *work) watch(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -63,10 +63,11 @@ func (w *work) watch(ctx context.Context) (stop func()) {
 			}
 			return cause, err
 		}
-		w.governor.WatchDisks(ctx, look, func(err error) {
+		w.governor.Watch(ctx, "disk", look, func(err error) {
 			warn("the nodes' disks are not watched, so that a full one holds nothing back: " + err.Error())
 		})
 	})
+	watchers.Go(func() { watchStrain(ctx, w.governor, w.session.Source, warn) })
 	watchers.Go(func() { w.watchFile(ctx, w.governor, tell(limitsEvent), warn) })
 	return func() {
 		cancel()

@@ -99,6 +99,12 @@ func filledSource(t *testing.T, rows int) (address string) {
 	t.Helper()
 	versions := testservers.PostgresVersions()
 	address = testservers.Postgres(t, versions[len(versions)-1])
+	fillSource(t, address, rows)
+	return address
+}
+
+func fillSource(t *testing.T, address string, rows int) {
+	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +120,6 @@ func filledSource(t *testing.T, rows int) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return address
 }
 
 // startCopy runs migrate with one sender.

@@ -182,6 +182,7 @@ func (c *verifyCommand) governed(ctx context.Context, p *process, s *session, sh
 	watching, stop := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() { c.watchFile(watching, g, tell(limitsEvent), tell(migrate.Warning)) })
+	watcher.Go(func() { watchStrain(watching, g, s.Source, tell(migrate.Warning)) })
 	defer watcher.Wait()
 	defer stop()
 	defer show.start(v, g)()
