@@ -16,9 +16,10 @@ fail() {
   exit 2
 }
 
-# binary leaves the demo out: its servers come by Maven, which users of a release may not have.
+# binary FILE [FLAG ...] leaves the demo out: its servers come by Maven, which users
+# of a release may not have.
 binary() {
-  CGO_ENABLED=0 go build -trimpath -tags nodemo -ldflags=-s -o "$1" .
+  CGO_ENABLED=0 go build -trimpath -tags nodemo -ldflags=-s "${@:2}" -o "$1" .
 }
 
 # archive DIRECTORY SYSTEM ARCHITECTURE packs a binary with what is read and sourced.
@@ -26,7 +27,7 @@ archive() {
   local out=$1 base=$name-$version-$2-$3
   local folder=$work/$base
   mkdir -p "$folder/completion"
-  GOOS=$2 GOARCH=$3 binary "$folder/$name"
+  GOOS=$2 GOARCH=$3 binary "$folder/$name" -buildvcs=true
   cp LICENSE README.md CHANGELOG.md "$folder"
   cp "$work"/completion/* "$folder/completion"
   tar --directory "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$made" --create "$base" | gzip -9n >"$out/$base.tar.gz"
@@ -44,7 +45,7 @@ all() {
   made=$(git log -1 --format=%ct)
 
   # The completion files and the version are said by a binary that runs here.
-  (unset GOOS GOARCH && binary "$work/$name")
+  (unset GOOS GOARCH && binary "$work/$name" -buildvcs=true)
   version=$("$work/$name" version | cut -d ' ' -f 2)
   mkdir "$work/completion"
   local shell system
@@ -56,7 +57,7 @@ all() {
     [[ $system =~ ^[a-z]+/[a-z0-9]+$ ]] || fail "$system is not SYSTEM/ARCHITECTURE, such as linux/amd64"
     archive "$out" "${system%/*}" "${system#*/}"
   done
-  CGO_ENABLED=0 GOFLAGS=-tags=nodemo go run "$sbom" app -json -licenses -noserial -output "$out/$name-$version.cdx.json" .
+  go run "$sbom" bin -json -licenses -noserial -version "$version" -output "$out/$name-$version.cdx.json" "$work/$name"
   (cd "$out" && sha256sum -- *.tar.gz *.cdx.json >SHA256SUMS)
   ls -l "$out"
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -236,11 +237,12 @@ func (b *bed) dropIndices(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names := strings.Fields(string(list))
-	if len(names) == 0 {
-		return nil
+	for names := range slices.Chunk(strings.Fields(string(list)), 50) { // a request line has 4 kB at most
+		if err := b.remove(ctx, "/"+strings.Join(names, ",")+"?ignore_unavailable=true"); err != nil {
+			return err
+		}
 	}
-	return b.remove(ctx, "/"+strings.Join(names, ",")+"?ignore_unavailable=true")
+	return nil
 }
 
 func (b *bed) remove(ctx context.Context, path string) error {

@@ -86,7 +86,11 @@ func (c *costs) measurePinned(ctx context.Context) (p *part, err error) {
 
 // measureSink has nobody take what is sent.
 func (c *costs) measureSink(ctx context.Context) (*part, error) {
-	s, err := c.newSink(ctx)
+	from, err := c.fillSink(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.newSink(ctx, from)
 	if err != nil {
 		return nil, err
 	}

@@ -46,9 +46,12 @@ const (
 	verifyPart  = "verify"
 	costPart    = "cost"
 	readingPart = "reading"
+	scalePart   = "scale"
 )
 
-func parts() []string { return []string{copyPart, catchUpPart, verifyPart, costPart, readingPart} }
+func parts() []string {
+	return []string{copyPart, catchUpPart, verifyPart, costPart, readingPart, scalePart}
+}
 
 func (o options) wants(part string) bool { return len(o.only) == 0 || slices.Contains(o.only, part) }
 

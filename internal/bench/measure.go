@@ -24,6 +24,8 @@ type sample struct {
 	OpenSearchCPU float64 `json:"opensearch_cpu_seconds,omitempty"`
 	SinkCPU       float64 `json:"sink_cpu_seconds,omitempty"` // of the benchmark while it is the sink
 
+	CheckpointBytes int64 `json:"checkpoint_bytes,omitempty"` // at the end, of a copy that was ended
+
 	Requests  int64 `json:"requests,omitempty"`   // to OpenSearch, where they were counted
 	SentBytes int64 `json:"sent_bytes,omitempty"` // bodies of these requests
 	bytes     int64 // of data that went through
@@ -37,6 +39,7 @@ func (s sample) postgresPerGigabyte() float64   { return s.PostgresCPU / (float6
 func (s sample) openSearchPerGigabyte() float64 { return s.OpenSearchCPU / (float64(s.bytes) / 1e9) }
 func (s sample) sinkPerGigabyte() float64       { return s.SinkCPU / (float64(s.bytes) / 1e9) }
 func (s sample) peakMebibytes() float64         { return float64(s.PeakBytes) / (1 << 20) }
+func (s sample) checkpointKilobytes() float64   { return float64(s.CheckpointBytes) / 1e3 }
 func (s sample) seconds() float64               { return s.Seconds }
 func (s sample) cpuSeconds() float64            { return s.CPUSeconds }
 func (s sample) postgresSeconds() float64       { return s.PostgresCPU }
@@ -170,6 +173,13 @@ func (r *result) measure(ctx context.Context, b *bed, o options) error {
 			return err
 		}
 		r.Parts = append(r.Parts, costs...)
+	}
+	if o.wants(scalePart) {
+		scale, err := b.measureScale(ctx, o)
+		if err != nil {
+			return err
+		}
+		r.Parts = append(r.Parts, scale)
 	}
 	if !o.wants(verifyPart) && !o.wants(catchUpPart) {
 		return nil

@@ -3,13 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -30,12 +27,9 @@ type sink struct {
 	ended   chan struct{}       // closed by the last one
 }
 
-// newSink fills the sink's table, and starts a sink on a free port, until the benchmark ends.
-func (b *bed) newSink(ctx context.Context) (s *sink, err error) {
-	s = &sink{bed: b, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
-	if s.from, err = b.fillSink(ctx); err != nil {
-		return nil, err
-	}
+// newSink starts a sink for a table on a free port, until the benchmark ends.
+func (b *bed) newSink(ctx context.Context, from filling) (s *sink, err error) {
+	s = &sink{bed: b, from: from, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 	s.proxy, err = b.newProxy(ctx, s.take)
 	return s, err
 }
@@ -121,42 +115,15 @@ func (s *sink) run(args ...string) func(context.Context) (sample, error) {
 			return sample{}, err
 		}
 		s.expect(s.from.rows)
-		cmd := exec.CommandContext(ctx, s.bed.binary(), j.arguments(append([]string{"migrate", "--target", s.url, "--compact", "never"}, args...)...)...)
-		cmd.Env = environment()
-		var said strings.Builder
-		cmd.Stderr = &said
 		var tool sample
 		own, err := inProcess(func() (err error) {
-			tool, err = s.untilTaken(cmd)
+			tool, err = j.until(ctx, s.ended, append([]string{"migrate", "--target", s.url, "--compact", "never"}, args...)...)
 			return err
 		})
 		if err != nil {
-			return sample{}, fmt.Errorf("copy into the sink: %w: %s", errors.Join(err, ctx.Err()), said.String())
+			return sample{}, fmt.Errorf("copy into the sink: %w", err)
 		}
 		tool.SinkCPU, tool.bytes, tool.nodes = own.CPUSeconds, s.from.bytes, s.from.rows
 		return tool, nil
 	}
-}
-
-// untilTaken runs the tool until the last document was answered.
-func (s *sink) untilTaken(cmd *exec.Cmd) (measured sample, err error) {
-	started := time.Now()
-	if err := cmd.Start(); err != nil {
-		return sample{}, fmt.Errorf("start the tool: %w", err)
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- cmd.Wait() }()
-	select {
-	case err := <-failed:
-		return sample{}, errors.Join(errors.New("the tool ended before all was sent"), err)
-	case <-s.ended:
-	}
-	measured = sample{Seconds: time.Since(started).Seconds(), PeakBytes: highWater(cmd.Process.Pid)}
-	times, err := timesOf(cmd.Process.Pid)
-	measured.CPUSeconds = float64(times.own) / ticksPerSecond
-	err = errors.Join(err, cmd.Process.Kill())
-	if killed := <-failed; killed == nil {
-		err = errors.Join(err, errors.New("the tool did not notice that nothing was stored"))
-	}
-	return measured, err
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -79,28 +80,34 @@ func (b *bed) migrateSmallRows(ctx context.Context, conn *pgx.Conn, rows int) (*
 	if err := b.dropIndices(ctx); err != nil {
 		return nil, filled, err
 	}
-	if err := b.createTable(ctx, conn, smallTable); err != nil {
+	of, err := b.fillSmall(ctx, conn, filling{table: smallTable, days: b.days, rows: filled.Rows})
+	if err != nil {
 		return nil, filled, err
 	}
-	payload, err := smallPayload()
-	if err != nil {
-		return nil, filled, fmt.Errorf("make a payload: %w", err)
-	}
-	filled.Bytes = filled.Rows * int64(len(payload))
-	until := firstDay().AddDate(0, 0, len(b.days))
-	_, err = conn.Exec(ctx, `insert into `+smallTable+` ("id", "data", "timestamp")
-		select md5(i::text), $1, $2::timestamptz + i * (($3::timestamptz - $2) / $4::bigint) from generate_series(0, $4::bigint - 1) i`,
-		payload, firstDay(), until, rows)
-	if err != nil {
-		return nil, filled, fmt.Errorf("fill table %s: %w", smallTable, err)
-	}
-	if err := settle(ctx, conn, smallTable); err != nil {
-		return nil, filled, err
-	}
+	filled.Bytes = of.bytes
 	j, err := b.newJob(smallTable)
 	if err != nil {
 		return nil, filled, err
 	}
 	_, err = j.copy(ctx)
 	return j, filled, err
+}
+
+// fillSmall makes a table of small rows, evenly over its days.
+func (b *bed) fillSmall(ctx context.Context, conn *pgx.Conn, of filling) (filling, error) {
+	if err := b.createTable(ctx, conn, of.table); err != nil {
+		return of, err
+	}
+	payload, err := smallPayload()
+	if err != nil {
+		return of, fmt.Errorf("make a payload: %w", err)
+	}
+	of.bytes = of.rows * int64(len(payload))
+	_, err = conn.Exec(ctx, `insert into `+of.table+` ("id", "data", "timestamp")
+		select md5(i::text), $1, $2::timestamptz + i * (($3::timestamptz - $2) / $4::bigint) from generate_series(0, $4::bigint - 1) i`,
+		payload, time.UnixMicro(of.days[len(of.days)-1].Start()), time.UnixMicro(of.days[0].End()), of.rows)
+	if err != nil {
+		return of, fmt.Errorf("fill table %s: %w", of.table, err)
+	}
+	return of, settle(ctx, conn, of.table)
 }

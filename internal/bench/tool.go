@@ -92,7 +92,10 @@ func (j *job) tool(ctx context.Context, summary any, args ...string) (sample, er
 
 // arguments are those of a verb, and all that it has to know of both sides.
 func (j *job) arguments(args ...string) []string {
-	return append(args, "--json", "--quiet", "--source", j.source, "--table", j.table,
+	if args[0] != "plan" { // which has no progress to show
+		args = append(args, "--quiet")
+	}
+	return append(args, "--json", "--source", j.source, "--table", j.table,
 		"--region", "bench", "--alias", alias, "--template", alias, "--index", alias+"-{date}", "--checkpoint", j.checkpoint)
 }
 
