@@ -47,6 +47,7 @@ all() {
   # The completion files and the version are said by a binary that runs here.
   (unset GOOS GOARCH && binary "$work/$name" -buildvcs=true)
   version=$("$work/$name" version | cut -d ' ' -f 2)
+  version=${version//[()]/} # (devel): Go stamps no worktree
   mkdir "$work/completion"
   local shell system
   for shell in bash zsh fish; do
