@@ -196,7 +196,7 @@ func TestPrivileges(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if c := find(t, made, Target, "privileges"); !strings.Contains(c.Detail, "user mover has the roles") || !strings.Contains(c.Remedy, "manage_index_templates") {
+	if c := find(t, made, Target, "privileges"); !strings.Contains(c.Detail, "user mover has the roles") || !strings.Contains(c.Remedy, "cluster_manage_index_templates") {
 		t.Errorf("%+v", c)
 	}
 	for _, name := range []string{"indices", "origin"} {

@@ -221,9 +221,8 @@ func (t *targetSide) origins() target.Origins {
 	return origins
 }
 
-// privileges are what a migration does on the target, as the security plugin
-// calls it.
-const privileges = "needed are cluster_monitor and manage_index_templates on the cluster, and crud, create_index and manage on the daily indices and the alias"
+// privileges are what is said of a user whose roles cannot be looked into.
+const privileges = "needed are " + cluster.Privileges
 
 // checkAccess looks up what can be: the plugin tells a user's roles, but only
 // an administrator may read what they allow.

@@ -167,7 +167,7 @@ func meetsPrivileges(t *testing.T, server *testbed.OpenSearch) {
 		"daily": func(ctx context.Context) error { _, _, err := target.Daily(ctx, today); return err },
 		"read":  func(ctx context.Context) error { _, err := target.Read(ctx, "a"); return err },
 	} {
-		if err := call(t.Context()); err == nil || cluster.StatusOf(err) != http.StatusForbidden || !strings.Contains(hint.Of(err), "manage_index_templates") {
+		if err := call(t.Context()); err == nil || cluster.StatusOf(err) != http.StatusForbidden || !strings.Contains(hint.Of(err), "cluster_manage_index_templates") {
 			t.Errorf("%s: %v, remedy %q", name, err, hint.Of(err))
 		}
 	}

@@ -174,7 +174,10 @@ func elsewhere(ts *testscript.TestScript, _ bool, _ []string) {
 	server, err := testbed.StartPostgres(context.Background(), testbed.PostgresOptions{Version: versions[len(versions)-1]})
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(server.Stop()) })
+	address, err := url.Parse(server.URL())
+	ts.Check(err)
 	ts.Setenv("NODESTORE_SOURCE", server.URL())
+	ts.Setenv("SOURCE_HOST", address.Host)
 }
 
 // role makes a role of the script's own that has to log in with a password, and

@@ -92,6 +92,10 @@ const (
 	NoPipelines = "set index.default_pipeline and index.final_pipeline to _none in the index's settings and in the template; what a pipeline does to documents cannot be undone by a reader"
 )
 
+// Privileges are what a migration does on the target, as the security plugin calls it.
+const Privileges = "cluster_monitor, cluster_composite_ops and cluster_manage_index_templates on the cluster, " +
+	"and crud and manage on the daily indices, the alias and nodestore-migrate-*"
+
 // explained adds the remedy that follows from the refusal alone.
 func (e *Error) explained() error {
 	switch {
@@ -103,7 +107,7 @@ func (e *Error) explained() error {
 	case e.Status == http.StatusForbidden && e.foreign && e.signed:
 		return Mistaken(Signature, e)
 	case e.Status == http.StatusForbidden:
-		return hint.Add(e, "the user needs cluster_monitor and manage_index_templates on the cluster, and crud, create_index and manage on the daily indices and the alias")
+		return hint.Add(e, "the user needs "+Privileges)
 	case e.Type == "index_closed_exception":
 		return hint.Add(e, OpenIt)
 	case strings.Contains(e.Reason, wordsPipeline):
