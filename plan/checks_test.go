@@ -55,6 +55,31 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestNewestRow: a table that Sentry does not write to any more is one it has left, unless
+// it has been switched over.
+func TestNewestRow(t *testing.T) {
+	t.Parallel()
+	switched := &checkpoint.State{}
+	switched.CatchUp.SwitchedAt = 1
+	for _, c := range []struct {
+		age    time.Duration
+		state  *checkpoint.State
+		want   State
+		detail string
+	}{
+		{47 * time.Hour, nil, OK, "written "},
+		{49 * time.Hour, nil, Warning, "the newest row was written 2 days ago, LAST: Sentry may store nodes elsewhere (S3) already"},
+		{49 * time.Hour, &checkpoint.State{}, Warning, "2 days ago"},
+		{49 * time.Hour, switched, OK, "written "},
+	} {
+		m := &sourceSide{&run{plan: Plan{Relation: &Relation{Last: "LAST"}}, state: c.state}}
+		m.checkNewest(c.age)
+		if got := find(t, m.plan, Source, "newest_row"); got.State != c.want || !strings.Contains(got.Detail, c.detail) {
+			t.Errorf("%s: want %s, %q; got %+v", c.age, c.want, c.detail, got)
+		}
+	}
+}
+
 // forecastOf makes a forecast of ten days of 10 GB for a cluster.
 func forecastOf(t *testing.T, change func(*forecast)) *forecast {
 	t.Helper()

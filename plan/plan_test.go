@@ -46,6 +46,9 @@ func checkGo(t *testing.T, w *world) {
 	if c := made.Cost; c == nil || c.NewIndices != 3 || c.NewShards != 3 || c.FactorFrom != "assumed" || c.Seconds <= 0 || len(c.Nodes) != 1 {
 		t.Errorf("cost %+v", c)
 	}
+	if c := find(t, made, Source, "newest_row"); c.State != Warning || !strings.Contains(c.Detail, "2024-03-03T22:00:00.000000+00:00") {
+		t.Errorf("newest row %+v", c)
+	}
 	if r := made.Relation; r == nil || r.HeapBytes == 0 || r.First != "2024-03-01T00:00:00.000000+00:00" || r.Standby || r.Pooled {
 		t.Errorf("relation %+v", r)
 	}

@@ -296,9 +296,26 @@ func (s *sourceSide) checkBounds(ctx context.Context) {
 		return // Sentry deleted the last row meanwhile
 	}
 	s.plan.Relation.First, s.plan.Relation.Last = string(node.AppendTimestamp(nil, first)), string(node.AppendTimestamp(nil, last))
-	if last > s.now+time.Hour.Microseconds() {
+	if last > s.now+time.Hour.Microseconds() { // which hides when Sentry wrote last
 		s.warn(Source, "future", "the newest row is from the future, "+s.plan.Relation.Last, "a clock was wrong when it was written; it is copied to its own day")
+		return
 	}
+	s.checkNewest(time.Duration(max(s.now-last, 0)) * time.Microsecond)
+}
+
+// quiet is for how long no Sentry in use writes nothing.
+const quiet = 48 * time.Hour
+
+// checkNewest notices a Sentry that stores its nodes elsewhere, as a self-hosted one does
+// in S3 since 25.9: what it stored there since is not in the table.
+func (s *sourceSide) checkNewest(age time.Duration) {
+	switched := s.state != nil && s.state.CatchUp.SwitchedAt != 0
+	if switched || age < quiet {
+		s.ok(Source, "newest_row", "written "+amount.Roughly(age)+" ago")
+		return
+	}
+	s.warn(Source, "newest_row", fmt.Sprintf("the newest row was written %d days ago, %s: Sentry may store nodes elsewhere (S3) already", int(age.Hours()/24), s.plan.Relation.Last),
+		"look at SENTRY_NODESTORE in Sentry's configuration: what it has stored elsewhere is not copied, and cannot be opened once Sentry reads from OpenSearch")
 }
 
 func (s *sourceSide) daysText() string {
