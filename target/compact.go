@@ -27,6 +27,15 @@ type Segments struct {
 // Codec is the codec of an index's stored fields, such as best_compression.
 func (i Index) Codec() string { return cmp.Or(i.settings["index.codec"], "default") }
 
+// Shards is how many primary shards an index has.
+func (i Index) Shards() int {
+	n, err := strconv.Atoi(i.settings["index.number_of_shards"])
+	if err != nil {
+		return 0 // not asked for
+	}
+	return n
+}
+
 // Segments looks at an index of so many shards, after a refresh. A shard that is
 // away makes it ErrIncomplete.
 func (x *indices) Segments(ctx context.Context, index Index) (s Segments, err error) {
@@ -61,8 +70,8 @@ func (x *indices) Segments(ctx context.Context, index Index) (s Segments, err er
 			}
 		}
 	}
-	if want := index.settings["index.number_of_shards"]; strconv.Itoa(primaries) != want {
-		return s, fmt.Errorf("read the segments of index %s: %w: %d of %s shards answered", index.Name, cluster.ErrIncomplete, primaries, want)
+	if want := index.Shards(); primaries != want {
+		return s, fmt.Errorf("read the segments of index %s: %w: %d of %d shards answered", index.Name, cluster.ErrIncomplete, primaries, want)
 	}
 	return s, nil
 }
@@ -156,7 +165,7 @@ func (x *indices) Settled(ctx context.Context, index Index) (bool, error) {
 		return false, fmt.Errorf("read the retention leases of index %s: %w", index.Name, err)
 	}
 	shards := answer.Indices[index.Name].Shards
-	if answer.Shards.Failed > 0 || strconv.Itoa(len(shards)) != index.settings["index.number_of_shards"] {
+	if answer.Shards.Failed > 0 || len(shards) != index.Shards() {
 		return false, nil
 	}
 	for _, copies := range shards {

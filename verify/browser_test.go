@@ -73,7 +73,7 @@ func browser(t *testing.T) (context.Context, *visit) {
 
 func TestReportInABrowser(t *testing.T) {
 	t.Parallel()
-	r := sampleReport()
+	r := sampleReport(30)
 	path := filepath.Join(t.TempDir(), "report.html")
 	if err := report.Write(r, path); err != nil {
 		t.Fatal(err)
@@ -97,12 +97,12 @@ func TestReportInABrowser(t *testing.T) {
 	if verdict != r.Verdict.Sentence {
 		t.Errorf("the verdict is %q", verdict)
 	}
-	for _, want := range []string{hostile, "Not yet safe to drop", "2025-03-30", "5,944 nodes"} {
+	for _, want := range []string{hostile, "Not yet safe to drop", "2025-03-30", "5,944 nodes", "26 of 30 days are compact", "upwards: 1;", "downwards: 3"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not show %q", want)
 		}
 	}
-	if plots != 4 || bars < 60 {
+	if plots != 6 || bars < 90 {
 		t.Errorf("%d plots with %d bars are shown", plots, bars)
 	}
 	if scheme != "rgb(20, 24, 29)" {
@@ -121,6 +121,49 @@ func TestReportInABrowser(t *testing.T) {
 	if len(seen.requests) == 0 {
 		t.Error("no request was seen, not even for the page")
 	}
+}
+
+// TestLongReportInABrowser reads two years of days on a phone, on a screen and on paper.
+func TestLongReportInABrowser(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := report.Write(sampleReport(730), path); err != nil {
+		t.Fatal(err)
+	}
+	if file, err := os.Stat(path); err != nil || file.Size() > 4<<20 {
+		t.Fatalf("%d bytes, %v", file.Size(), err)
+	}
+	ctx, _ := browser(t)
+	if err := chromedp.Do(ctx, chromedp.Navigate("file://"+path)); err != nil {
+		t.Fatal(err)
+	}
+	const beyond = `document.documentElement.scrollWidth - document.documentElement.clientWidth`
+	for _, width := range []int64{400, 1400} {
+		size := emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1}
+		if _, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, size); err != nil {
+			t.Fatal(err)
+		}
+		if n := evaluate[int](t, ctx, beyond); n > 0 {
+			t.Errorf("at %d pixels the page is %d too wide", width, n)
+		}
+		keepScreenshot(t, fmt.Sprintf("long-%d.png", width), screenshot(t, ctx))
+	}
+	paper := emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, paper); err != nil {
+		t.Fatal(err)
+	}
+	// A4 between its margins.
+	if _, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 718, Height: 1000, DeviceScaleFactor: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if colour := evaluate[string](t, ctx, `getComputedStyle(document.body).backgroundColor`); colour != "rgb(255, 255, 255)" {
+		t.Errorf("paper is %s where the screen is dark", colour)
+	}
+	cut := evaluate[int](t, ctx, `[...document.querySelectorAll("section, figure")].filter(e => e.scrollWidth > e.clientWidth + 1).length`)
+	if n := evaluate[int](t, ctx, beyond); n > 0 || cut > 0 {
+		t.Errorf("on paper the page is %d too wide, and %d parts of it are cut off", n, cut)
+	}
+	keepScreenshot(t, "paper.png", screenshot(t, ctx))
 }
 
 func evaluate[T any](t *testing.T, ctx context.Context, expression string) T {

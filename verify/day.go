@@ -50,6 +50,9 @@ type Day struct {
 	Certain     Compared           `json:"certain"`
 	All         Compared           `json:"all"`
 	Findings    map[Class]int64    `json:"findings,omitempty"` // set by the report, from the file of findings
+	Codec       string             `json:"codec,omitempty"`    // of the index's stored fields
+	Shards      int                `json:"shards,omitempty"`   // primary shards of the index
+	Compact     bool               `json:"compact,omitempty"`  // the migration has merged it to one segment a shard
 	// Print is of the index, from before it was compared.
 	Print *evidence.Fingerprint `json:"fingerprint,omitempty"`
 	// scratch takes what is counted for no stratum.

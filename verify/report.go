@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -39,6 +40,7 @@ type Report struct {
 	Settings   map[string]string `json:"settings"`
 	Days       []Day             `json:"days"`
 	Total      Day               `json:"total"`
+	Storage    Storage           `json:"storage"`
 	SizeLimits []int64           `json:"size_limits_bytes"` // upper ends of the size classes in bytes; the last has none
 	Bound      *Bound            `json:"bound,omitempty"`   // of a random sample that was not used to repair
 	Rejected   RejectedReport    `json:"rejected"`
@@ -61,6 +63,51 @@ type Verdict struct {
 	Sentence   string   `json:"sentence"`
 	SafeToDrop bool     `json:"safe_to_drop"`
 	Because    []string `json:"because,omitempty"` // why it is not safe to drop the old table
+}
+
+// Storage is how the days that were compared lie on the target.
+type Storage struct {
+	Days         int      `json:"days"`                                 // with an index
+	Compact      int      `json:"compact_days"`                         // that the migration has merged to one segment a shard
+	Shards       int      `json:"shards"`                               // of all days
+	Codecs       []string `json:"codecs"`                               // by name
+	BytesPerByte float64  `json:"disk_bytes_per_source_byte,omitempty"` // where both are known
+}
+
+// Statement is for people.
+func (s Storage) Statement() string {
+	text := fmt.Sprintf("%d of %d days are compact, which is one segment a shard; they have %d shards, with %s", s.Compact, s.Days, s.Shards, strings.Join(s.Codecs, ", "))
+	if s.BytesPerByte > 0 {
+		text += fmt.Sprintf(", and take %.2f bytes on disk for each byte of payload", s.BytesPerByte)
+	}
+	return text + ". For each event Sentry asks every shard behind the alias: the fewer shards and segments, the sooner it has it."
+}
+
+// storage adds up how days are stored.
+func storage(days []Day) (s Storage) {
+	s.Codecs = []string{}
+	var stored, payload int64
+	for _, d := range days {
+		if d.Shards == 0 {
+			continue
+		}
+		s.Days++
+		s.Shards += d.Shards
+		if d.Compact {
+			s.Compact++
+		}
+		if d.SourceBytes > 0 && d.TargetBytes > 0 {
+			stored, payload = stored+d.TargetBytes, payload+d.SourceBytes
+		}
+		if !slices.Contains(s.Codecs, d.Codec) {
+			s.Codecs = append(s.Codecs, d.Codec)
+		}
+	}
+	slices.Sort(s.Codecs)
+	if payload > 0 {
+		s.BytesPerByte = float64(stored) / float64(payload)
+	}
+	return s
 }
 
 // RejectedReport counts the nodes that were not copied.
@@ -133,6 +180,7 @@ func (r *reporter) report(ctx context.Context) (*Report, error) {
 		p.Days = append(p.Days, *r.record.days[name])
 		p.Total.add(r.record.days[name])
 	}
+	p.Storage = storage(p.Days)
 	// A sample that was used to repair says nothing about other nodes.
 	if r.Level == Sample && !recorded.Repaired {
 		p.Bound = r.bound(p.Total.Sample)

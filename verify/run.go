@@ -106,6 +106,13 @@ func (r *run) emptyDay(d scopeDay) Day {
 	index := r.target.Backend().IndexOf(d.day)
 	holding := r.indices[index]
 	day := Day{Day: d.day.String(), Index: index, Ours: r.ours(holding), TargetBytes: holding.Bytes, All: r.record.kept[d.day.String()]}
+	if index := holding.Index; index.Name != "" {
+		day.Codec, day.Shards = index.Codec(), index.Shards()
+		r.record.View(func(s *checkpoint.State) {
+			recorded := s.Days[day.Day]
+			day.Compact = recorded != nil && !recorded.Compact.IsZero() && recorded.UUID == index.UUID
+		})
+	}
 	if print, behind := r.prints[index]; behind {
 		day.Print = &print
 	}

@@ -32,7 +32,7 @@ func checkSchema(t *testing.T, report []byte) {
 
 func TestReportForms(t *testing.T) {
 	t.Parallel()
-	r := sampleReport()
+	r := sampleReport(30)
 	r.Repairs = map[string]int64{"nodes_copied_again": 1}
 	dir := t.TempDir()
 	contents := make(map[string]string)

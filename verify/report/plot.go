@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"image/color"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -24,6 +25,7 @@ const (
 	ink = iota + 1
 	sourceInk
 	targetInk
+	badInk
 )
 
 func colorOf(ink uint8) color.Color { return color.RGBA{1, 1, ink, 255} }
@@ -37,21 +39,83 @@ const (
 // figure is a plot with the words around it.
 type figure struct {
 	Title string
+	Keys  []string // classes of the colours that the words are about, in their order
 	Alt   string
 	SVG   template.HTML // drawn here: no text in it comes from outside
 }
 
+// drawing is a figure that is still to be drawn.
+type drawing struct {
+	title, alt string
+	keys       []string
+	draw       func() (*plot.Plot, error)
+}
+
 // figures draws what the report has the numbers for.
 func figures(r *verify.Report) (drawn []figure, err error) {
-	var days, sizes []string
-	var rows, documents, sourceMB, targetMB, bySize []float64
-	for _, d := range r.Days {
+	for _, d := range append(ofDays(r.Days), ofAll(r)...) {
+		p, err := d.draw()
+		if err != nil {
+			return nil, err
+		}
+		svg, err := drawSVG(p)
+		if err != nil {
+			return nil, err
+		}
+		drawn = append(drawn, figure{d.title, d.keys, d.alt, svg})
+	}
+	return drawn, nil
+}
+
+// ofDays are the drawings with a place for each day.
+func ofDays(list []verify.Day) []drawing {
+	var days []string
+	var rows, documents, without, beyond, sourceMB, targetMB, share []float64
+	var missing, extra int64
+	for _, d := range list {
+		less, more := gap(d)
+		missing, extra = missing+less, extra+more
 		days = append(days, d.Day)
 		rows = append(rows, float64(d.Source-d.Rejected))
 		documents = append(documents, float64(d.Documents))
+		without, beyond = append(without, float64(less)), append(beyond, -float64(more))
 		sourceMB = append(sourceMB, float64(d.SourceBytes)/1e6)
 		targetMB = append(targetMB, float64(d.TargetBytes)/1e6)
+		share = append(share, 100*float64(d.Sample.Bytes+d.Certain.Bytes+d.All.Bytes)/float64(max(d.SourceBytes, 1)))
 	}
+	return []drawing{
+		{"Nodes of each day", "rows to be found, and documents in the day's index", []string{"s", "t"}, func() (*plot.Plot, error) {
+			return bars(days, "nodes", rows, documents)
+		}},
+		{"Gap of each day, on a scale of its own", fmt.Sprintf("rows without a document, upwards: %s; documents without a row that Sentry did not write, downwards: %s",
+			amount.Count(missing), amount.Count(extra)), []string{"b"}, func() (*plot.Plot, error) { return gaps(days, without, beyond) }},
+		{"Megabytes of each day", "payloads at the source, primary shards at the target", []string{"s", "t"}, func() (*plot.Plot, error) {
+			return bars(days, "MB", sourceMB, targetMB)
+		}},
+		{"Payloads compared of each day", "in percent of their bytes at the source", []string{"s"}, func() (*plot.Plot, error) {
+			p, err := bars(days, "%", share)
+			if err == nil {
+				p.Y.Max = 105
+			}
+			return p, err
+		}},
+	}
+}
+
+// gap is how many rows of a day have no document, and how many documents no row. Where
+// ids were not compared, counts have to do, of which one can hide the other.
+func gap(d verify.Day) (missing, extra int64) {
+	expected, documents := d.Source-d.Rejected, d.Documents-d.Native
+	if d.Present > 0 || documents == 0 {
+		return max(expected-d.Present, 0), max(documents-d.Present, 0)
+	}
+	return max(expected-documents, 0), max(documents-expected, 0)
+}
+
+// ofAll are the drawings of the whole verification.
+func ofAll(r *verify.Report) []drawing {
+	var sizes []string
+	var bySize []float64
 	lower := "0"
 	for _, limit := range r.SizeLimits {
 		upper := fmt.Sprintf("%d kB", limit>>10)
@@ -62,26 +126,12 @@ func figures(r *verify.Report) (drawn []figure, err error) {
 	for _, n := range r.Total.Sizes {
 		bySize = append(bySize, float64(n))
 	}
-	for _, f := range []struct {
-		title, alt string
-		draw       func() (*plot.Plot, error)
-	}{
-		{"Nodes of each day", "rows to be found, and documents in the day's index", func() (*plot.Plot, error) { return bars(days, "nodes", rows, documents) }},
-		{"Megabytes of each day", "payloads at the source, primary shards at the target", func() (*plot.Plot, error) { return bars(days, "MB", sourceMB, targetMB) }},
-		{"Sizes of payloads", "rows by the size of their data", func() (*plot.Plot, error) { return bars(sizes, "nodes", bySize) }},
-		{"Nodes compared each second", "ids and payloads, over the run's time in seconds", func() (*plot.Plot, error) { return throughput(r.Throughput) }},
-	} {
-		p, err := f.draw()
-		if err != nil {
-			return nil, err
-		}
-		svg, err := drawSVG(p)
-		if err != nil {
-			return nil, err
-		}
-		drawn = append(drawn, figure{f.title, f.alt, svg})
+	return []drawing{
+		{"Sizes of payloads", "rows by the size of their data", []string{"s"}, func() (*plot.Plot, error) { return bars(sizes, "nodes", bySize) }},
+		{"Nodes compared each second", "ids and payloads, the mean of ten seconds, over the run's time in seconds", []string{"s"}, func() (*plot.Plot, error) {
+			return throughput(r.Throughput)
+		}},
 	}
-	return drawn, nil
 }
 
 // newPlot is an empty plot in the page's ink.
@@ -113,10 +163,15 @@ func (fewTicks) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// bars draws groups of one or two bars.
+// barWidth is that of one of so many bars in each of so many places.
+func barWidth(places, bars int) vg.Length {
+	return min(plotWidth*0.8/vg.Length(max(places, 1))/vg.Length(bars), vg.Inch/2)
+}
+
+// bars draws groups of one or two bars, or only the axes for them.
 func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) {
 	p := newPlot(unit)
-	width := min(plotWidth*0.8/vg.Length(max(len(names), 1))/vg.Length(len(groups)), vg.Inch/2)
+	width := barWidth(len(names), max(len(groups), 1))
 	for i, values := range groups {
 		if len(values) == 0 {
 			continue
@@ -141,14 +196,51 @@ func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) 
 	return p, nil
 }
 
-// throughput draws the speed between each two points.
+// gaps draws what is missing upwards and what is too many downwards. Nothing of
+// either is a line at zero, and one node of millions is a bar of full height.
+func gaps(names []string, missing, extra []float64) (*plot.Plot, error) {
+	p, err := bars(names, "nodes")
+	if err != nil {
+		return nil, err
+	}
+	highest, lowest := 0.0, 0.0
+	for _, values := range [][]float64{missing, extra} {
+		if len(values) == 0 {
+			continue
+		}
+		chart, err := plotter.NewBarChart(plotter.Values(values), barWidth(len(names), 1))
+		if err != nil {
+			return nil, fmt.Errorf("draw gaps: %w", err)
+		}
+		chart.Color, chart.LineStyle.Width = colorOf(badInk), 0
+		p.Add(chart)
+		highest, lowest = max(highest, slices.Max(values)), min(lowest, slices.Min(values))
+	}
+	zero := plotter.NewFunction(func(float64) float64 { return 0 })
+	zero.Color = colorOf(ink)
+	p.Add(zero)
+	p.Y.Min, p.Y.Max = 1.05*lowest, 1.05*highest
+	if highest == lowest {
+		p.Y.Min, p.Y.Max = -1, 1
+	}
+	return p, nil
+}
+
+// smoothing is the time that a speed is the mean of, in seconds: progress is noted more
+// often, in lumps as large as what is read at once.
+const smoothing = 10
+
+// throughput draws the speed in the time before each point.
 func throughput(moments []verify.Point) (*plot.Plot, error) {
 	p := newPlot("nodes/s")
 	points := plotter.XYs{{}}
+	first := 0
 	for i := 1; i < len(moments); i++ {
-		before, after := moments[i-1], moments[i]
-		if after.Seconds > before.Seconds {
-			points = append(points, plotter.XY{X: after.Seconds, Y: float64(after.Nodes-before.Nodes) / (after.Seconds - before.Seconds)})
+		for first < i-1 && moments[i].Seconds-moments[first+1].Seconds >= smoothing {
+			first++
+		}
+		if took := moments[i].Seconds - moments[first].Seconds; took > 0 {
+			points = append(points, plotter.XY{X: moments[i].Seconds, Y: float64(moments[i].Nodes-moments[first].Nodes) / took})
 		}
 	}
 	line, err := plotter.NewLine(points)
@@ -173,6 +265,6 @@ func drawSVG(p *plot.Plot) (template.HTML, error) {
 	svg := out.String()
 	svg = svg[strings.Index(svg, "<svg"):]
 	return template.HTML(strings.NewReplacer(
-		"#010101", "var(--ink)", "#010102", "var(--source)", "#010103", "var(--target)",
+		"#010101", "var(--ink)", "#010102", "var(--source)", "#010103", "var(--target)", "#010104", "var(--bad)",
 	).Replace(svg)), nil
 }
