@@ -53,7 +53,7 @@ type Checker struct {
 	depth    Depth
 	text     []byte // without newlines
 	stream   []byte // what text decodes to, or the start of it
-	discard  []byte
+	window   []byte // of what is inflated and not kept
 	scratch  scratch
 	inflater inflater
 }
@@ -163,25 +163,17 @@ func classifyStart(stream []byte) Reason {
 // inflate reads the whole stream, compares its checksum, and returns its size
 // in bytes without what follows it.
 func (c *Checker) inflate(stream []byte) (size int, reason Reason) {
-	if err := c.inflater.open(stream); err != nil {
+	if c.window == nil {
+		c.window = make([]byte, passing)
+	}
+	size, first, err := c.inflater.pass(c.window, stream)
+	switch {
+	case err != nil:
 		return 0, CorruptZlib
+	case first < 0:
+		return size, Empty
 	}
-	if c.discard == nil {
-		c.discard = make([]byte, 32<<10)
-	}
-	reason = Empty
-	for {
-		n, err := c.inflater.z.Read(c.discard)
-		if reason == Empty && n > 0 {
-			reason = classify(c.discard[0])
-		}
-		if err == io.EOF {
-			return len(stream) - c.inflater.src.Len(), reason
-		}
-		if err != nil {
-			return 0, CorruptZlib
-		}
-	}
+	return size, classify(byte(first))
 }
 
 // classify tells by the first inflated byte what the reader would get.

@@ -110,6 +110,9 @@ func (r *bitReader) drop(n uint) {
 	r.have -= n
 }
 
+// left is how many bytes are still to come, all of them.
+func (r *bitReader) left() int { return len(r.in) + int(r.have/8) }
+
 // take removes n bits and returns them, n <= 32.
 func (r *bitReader) take(n uint) uint {
 	if n > r.have {
@@ -156,19 +159,27 @@ func (r *bitReader) fixed() uint {
 // dynamic returns the first symbol of a block with a code of its own. What it
 // refuses is what zlib's inflate refuses.
 func (r *bitReader) dynamic() uint {
-	literals, dists, preCodes := r.take(5)+257, r.take(5)+1, r.take(4)+4
-	var pre preCode
-	if literals > maxLiterals || dists > maxDists || !pre.read(r, preCodes) {
-		return corrupt
-	}
 	var lengths [maxLiterals + maxDists]byte
-	if !pre.expand(r, lengths[:literals+dists]) || lengths[endOfBlock] == 0 {
+	literals, dists, ok := r.lengths(&lengths)
+	if !ok {
 		return corrupt
 	}
 	if counts := countLengths(lengths[literals:][:dists]); !counts.isCode() {
 		return corrupt
 	}
 	return r.symbol(lengths[:literals])
+}
+
+// lengths reads the lengths of a block's own codes, which are zero before: of so many
+// literals, and of so many distances after them.
+func (r *bitReader) lengths(into *[maxLiterals + maxDists]byte) (literals, dists uint, ok bool) {
+	literals, dists = r.take(5)+257, r.take(5)+1
+	preCodes := r.take(4) + 4
+	var pre preCode
+	if literals > maxLiterals || dists > maxDists || !pre.read(r, preCodes) {
+		return 0, 0, false
+	}
+	return literals, dists, pre.expand(r, into[:literals+dists]) && into[endOfBlock] != 0
 }
 
 // symbol decodes one symbol of the canonical code that lengths make.
