@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// kubernetesJob is all that deploy/kubernetes-job.yaml may say: a field that
-// Kubernetes does not know, or that is in the wrong place, is an error.
+// kubernetesJob is all that a Job of deploy/ may say: a field that Kubernetes does not
+// know, or that is in the wrong place, is an error.
 type kubernetesJob struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -53,13 +53,21 @@ type kubernetesPod struct {
 		RunAsNonRoot   bool                  `yaml:"runAsNonRoot"`
 		RunAsUser      int                   `yaml:"runAsUser"`
 		RunAsGroup     int                   `yaml:"runAsGroup"`
+		FSGroup        int                   `yaml:"fsGroup"`
 		SeccompProfile struct{ Type string } `yaml:"seccompProfile"`
 	} `yaml:"securityContext"`
 	Containers []kubernetesContainer
+	Volumes    []struct {
+		Name                  string
+		PersistentVolumeClaim struct {
+			ClaimName string `yaml:"claimName"`
+		} `yaml:"persistentVolumeClaim"`
+	}
 }
 
 type kubernetesContainer struct {
 	Name, Image string
+	WorkingDir  string `yaml:"workingDir"`
 	Args        []string
 	Env         []struct {
 		Name, Value string
@@ -70,6 +78,10 @@ type kubernetesContainer struct {
 			} `yaml:"secretKeyRef"`
 		} `yaml:"valueFrom"`
 	}
+	VolumeMounts []struct {
+		Name      string
+		MountPath string `yaml:"mountPath"`
+	} `yaml:"volumeMounts"`
 	Resources       struct{ Requests, Limits map[string]string }
 	SecurityContext struct {
 		AllowPrivilegeEscalation bool `yaml:"allowPrivilegeEscalation"`
@@ -78,11 +90,27 @@ type kubernetesContainer struct {
 	} `yaml:"securityContext"`
 }
 
-func TestKubernetesJob(t *testing.T) {
+// kubernetesJobs are the files that have a Job.
+func kubernetesJobs() []string {
+	return []string{"kubernetes-job.yaml", "kubernetes-plan.yaml", "kubernetes-verify.yaml"}
+}
+
+func TestKubernetesJobs(t *testing.T) {
 	t.Parallel()
-	var job kubernetesJob
-	readDeployed(t, "kubernetes-job.yaml", &job)
-	if job.APIVersion != "batch/v1" || job.Kind != "Job" || job.Spec.CompletionMode != "Indexed" || len(job.Spec.Template.Spec.Containers) != 1 {
+	for _, name := range kubernetesJobs() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var job kubernetesJob
+			readDeployed(t, name, &job)
+			checkJob(t, &job)
+			checkEnvironment(t, &job)
+		})
+	}
+}
+
+func checkJob(t *testing.T, job *kubernetesJob) {
+	t.Helper()
+	if job.APIVersion != "batch/v1" || job.Kind != "Job" || (job.Spec.CompletionMode == "Indexed") != (job.Spec.Completions > 1) || len(job.Spec.Template.Spec.Containers) != 1 {
 		t.Fatalf("%s %s, %s", job.APIVersion, job.Kind, job.Spec.CompletionMode)
 	}
 	pod := job.Spec.Template.Spec
@@ -99,8 +127,12 @@ func TestKubernetesJob(t *testing.T) {
 			t.Errorf("rule %+v", rule)
 		}
 	}
+}
+
+func checkEnvironment(t *testing.T, job *kubernetesJob) {
+	t.Helper()
 	known := knownVariables(t)
-	for _, e := range c.Env {
+	for _, e := range job.Spec.Template.Spec.Containers[0].Env {
 		if !known[e.Name] {
 			t.Errorf("nobody reads the variable %s", e.Name)
 		}
@@ -109,6 +141,28 @@ func TestKubernetesJob(t *testing.T) {
 		}
 		if e.Name == "NODESTORE_SHARDS" && e.Value != fmt.Sprint(job.Spec.Completions) {
 			t.Errorf("%s shards, %d completions", e.Value, job.Spec.Completions)
+		}
+	}
+}
+
+// What a Job writes goes to a volume that its user may write to and that outlives the pod:
+// the root file system is read-only. A Job without one names no file.
+func TestKubernetesJobsWriteToTheirVolume(t *testing.T) {
+	t.Parallel()
+	for name, writes := range map[string]bool{"kubernetes-job.yaml": false, "kubernetes-plan.yaml": false, "kubernetes-verify.yaml": true} {
+		var job kubernetesJob
+		readDeployed(t, name, &job)
+		pod := job.Spec.Template.Spec
+		c := pod.Containers[0]
+		volume := len(pod.Volumes) == 1 && len(c.VolumeMounts) == 1 && c.VolumeMounts[0].Name == pod.Volumes[0].Name &&
+			pod.Volumes[0].PersistentVolumeClaim.ClaimName != "" && c.VolumeMounts[0].MountPath == c.WorkingDir && pod.SecurityContext.FSGroup == pod.SecurityContext.RunAsUser
+		if volume != writes {
+			t.Errorf("%s: it writes: %t, volume: %+v in %q", name, writes, c.VolumeMounts, c.WorkingDir)
+		}
+		for _, arg := range c.Args {
+			if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "--report") && (!writes || filepath.Base(value) != value) {
+				t.Errorf("%s: %s is not in the volume", name, arg)
+			}
 		}
 	}
 }

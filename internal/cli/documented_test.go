@@ -5,10 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.yaml.in/yaml/v3"
 )
 
 // blockOf returns the one block of code of a page of docs/ that has some words in it.
@@ -42,6 +44,44 @@ func documented(ts *testscript.TestScript, _ bool, args []string) {
 		code = strings.ReplaceAll(code, old, filled)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(code), 0o600))
+}
+
+// runJob runs what each pod of a Job of deploy/ would, one after the other, and wants its
+// last one to end with a code, and the others with 0: job CODE FILE [ARGUMENT...].
+func runJob(ts *testscript.TestScript, neg bool, args []string) {
+	content, err := os.ReadFile(filepath.Join("..", "..", "deploy", args[1]))
+	ts.Check(err)
+	var job struct {
+		Spec struct {
+			Completions int
+			Template    struct {
+				Spec struct {
+					Containers []struct {
+						Args []string
+						Env  []struct{ Name, Value string }
+					}
+				}
+			}
+		}
+	}
+	ts.Check(yaml.Unmarshal(content, &job))
+	c := job.Spec.Template.Spec.Containers[0]
+	for _, e := range c.Env {
+		if e.Value != "" {
+			before := ts.Getenv(e.Name)
+			ts.Setenv(e.Name, e.Value)
+			defer ts.Setenv(e.Name, before)
+		}
+	}
+	for index := range job.Spec.Completions {
+		ts.Setenv("JOB_COMPLETION_INDEX", strconv.Itoa(index))
+		code := "0"
+		if index == job.Spec.Completions-1 {
+			code = args[0]
+		}
+		exits(ts, neg, append(append([]string{code, "nodestore-migrate"}, c.Args...), args[2:]...))
+	}
+	ts.Setenv("JOB_COMPLETION_INDEX", "")
 }
 
 // TestSelectorOfTheChart runs what docs/switch.md selects the deployments with that have

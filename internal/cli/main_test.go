@@ -37,6 +37,7 @@ func TestScript(t *testing.T) {
 			"exits":      exits,
 			"fails":      fails,
 			"fill":       fill,
+			"job":        runJob,
 			"json":       jsonOutput,
 			"mutual":     mutual,
 			"objects":    checkFile,
