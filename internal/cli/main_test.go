@@ -37,6 +37,7 @@ func TestScript(t *testing.T) {
 			"exits":      exits,
 			"fails":      fails,
 			"fill":       fill,
+			"hold":       hold,
 			"job":        runJob,
 			"json":       jsonOutput,
 			"mutual":     mutual,

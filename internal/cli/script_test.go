@@ -144,9 +144,9 @@ func fill(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// execute runs statements on the script's database, and prints what they return:
-// sql STATEMENTS, or sql -f FILE.
-func execute(ts *testscript.TestScript, _ bool, args []string) {
+// execute runs statements on the script's database, and prints what they return, or
+// with ! why they fail: sql STATEMENTS, or sql -f FILE.
+func execute(ts *testscript.TestScript, neg bool, args []string) {
 	statements := strings.Join(args, " ")
 	if args[0] == "-f" {
 		statements = ts.ReadFile(args[1])
@@ -154,12 +154,28 @@ func execute(ts *testscript.TestScript, _ bool, args []string) {
 	conn := connect(ts)
 	defer conn.Close(context.Background())
 	results, err := conn.PgConn().Exec(context.Background(), statements).ReadAll()
+	if neg && err != nil {
+		fmt.Fprintln(ts.Stdout(), err)
+		return
+	}
+	if neg {
+		ts.Fatalf("it did not fail")
+	}
 	ts.Check(err)
 	for _, result := range results {
 		for _, row := range result.Rows {
 			fmt.Fprintf(ts.Stdout(), "%s\n", bytes.Join(row, []byte(" ")))
 		}
 	}
+}
+
+// hold begins a transaction that stays open for the rest of the script, and runs
+// statements in it: hold STATEMENTS.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	conn := connect(ts)
+	_, err := conn.Exec(context.Background(), "begin; "+strings.Join(args, " "))
+	ts.Check(err)
+	ts.Defer(func() { _ = conn.Close(context.Background()) })
 }
 
 func connect(ts *testscript.TestScript) *pgx.Conn {
@@ -244,8 +260,13 @@ func pretend(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // refuse has the target answer by way of a proxy that refuses requests whose path
-// contains a word, or only those with more than so many bytes: refuse WORD STATUS[>BYTES] [BODY].
+// contains a word, or only those of a method, or with more than so many bytes:
+// refuse [METHOD:]WORD STATUS[>BYTES] [BODY].
 func refuse(ts *testscript.TestScript, _ bool, args []string) {
+	method, word, ok := strings.Cut(args[0], ":")
+	if !ok {
+		method, word = "", args[0]
+	}
 	number, least, _ := strings.Cut(args[1], ">")
 	status, err := strconv.Atoi(number)
 	ts.Check(err)
@@ -255,7 +276,7 @@ func refuse(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server) }}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.URL.Path, args[0]) || r.ContentLength <= allowed {
+		if !strings.Contains(r.URL.Path, word) || method != "" && r.Method != method || r.ContentLength <= allowed {
 			proxy.ServeHTTP(w, r)
 			return
 		}
