@@ -113,19 +113,20 @@ type Rejected struct {
 
 // Day is what is done of one day.
 type Day struct {
-	Index     string     `json:"index"`                // the daily index
-	Planned   int64      `json:"planned"`              // bytes that the plan expects, for progress only
-	Done      Ranges     `json:"done"`                 // slices whose nodes all have their fate, durably
-	Fates     node.Fates `json:"fates"`                // of the nodes in Done
-	Bytes     int64      `json:"bytes"`                // payload bytes of the nodes in Done
-	Sealed    time.Time  `json:"sealed,omitzero"`      // zero: not sealed
-	SentAgain Ranges     `json:"sent_again,omitempty"` // the timestamps of batches that were sent more than once; may span others
-	Counted   int64      `json:"counted,omitzero"`     // documents in the index when it was sealed
-	Compact   time.Time  `json:"compact,omitzero"`     // when the sealed day was merged to one segment a shard; zero: it was not
-	Stored    int64      `json:"stored,omitzero"`      // bytes of its primary shards then
-	UUID      string     `json:"uuid,omitempty"`       // of the index that the nodes went to
-	Dropped   time.Time  `json:"dropped,omitzero"`     // when its index was found gone, with the day beyond the retention: it is not made again
-	Lost      time.Time  `json:"lost,omitzero"`        // when its index was found gone though no retention covers the day
+	Index     string       `json:"index"`                // the daily index
+	Planned   int64        `json:"planned"`              // bytes that the plan expects, for progress only
+	Done      Ranges       `json:"done"`                 // slices whose nodes all have their fate, durably
+	Fates     node.Fates   `json:"fates"`                // of the nodes in Done
+	Bytes     int64        `json:"bytes"`                // payload bytes of the nodes in Done
+	Sealed    time.Time    `json:"sealed,omitzero"`      // zero: not sealed
+	SentAgain Ranges       `json:"sent_again,omitempty"` // the timestamps of batches that were sent more than once; may span others
+	Counted   int64        `json:"counted,omitzero"`     // documents in the index when it was sealed
+	Compact   time.Time    `json:"compact,omitzero"`     // when the sealed day was merged to one segment a shard; zero: it was not
+	Stored    int64        `json:"stored,omitzero"`      // bytes of its primary shards then
+	Digest    *node.Digest `json:"digest,omitempty"`     // of the documents of the nodes in Done; nil: not known
+	UUID      string       `json:"uuid,omitempty"`       // of the index that the nodes went to
+	Dropped   time.Time    `json:"dropped,omitzero"`     // when its index was found gone, with the day beyond the retention: it is not made again
+	Lost      time.Time    `json:"lost,omitzero"`        // when its index was found gone though no retention covers the day
 }
 
 // Gone reports whether the day's index was found gone.

@@ -218,6 +218,7 @@ func (d *day) commit(ctx context.Context, r *reading) error {
 				record.UUID = d.index.UUID
 			}
 			record.Done = record.Done.Add(done)
+			digest(record, r)
 			record.Fates.Add(r.fates)
 			record.Fates[node.Rejected] -= int64(len(r.retried))
 			transfer(&record.Fates, node.Superseded, r.replaced)
@@ -246,6 +247,21 @@ func (d *day) commit(ctx context.Context, r *reading) error {
 	return d.ledger.rejects.commit(ctx, lines(r.retried, r.read.rejected), payloads, func(size RejectsSize) error {
 		return save(func(state *checkpoint.State) { state.Rejected = checkpoint.Rejected(size) })
 	})
+}
+
+// digest adds a slice to the digest of its day. It is gone for good once a part of
+// the day is not known for certain: documents took the place of others, were
+// removed, or are of an earlier version of this tool, which made none.
+func digest(record *checkpoint.Day, r *reading) {
+	if record.Digest == nil && atTarget(record.Fates) == 0 {
+		record.Digest = &node.Digest{}
+	}
+	if r.unsure || record.Gone() {
+		record.Digest = nil
+	}
+	if record.Digest != nil {
+		record.Digest.Add(r.read.digest)
+	}
 }
 
 // payloads reads what rejected nodes hold, if that was asked for.

@@ -53,12 +53,18 @@ func transfer(fates *node.Fates, to node.Fate, n int64) {
 	}
 }
 
+// takeAway gives n nodes of a day another fate, whose documents were removed.
+func takeAway(record *checkpoint.Day, fate node.Fate, n int64) {
+	transfer(&record.Fates, fate, n)
+	record.Digest = nil
+}
+
 // removed gives nodes their fate whose documents were removed, by index.
 func (l *ledger) removed(ctx context.Context, count map[string]int64, fate node.Fate) error {
 	err := l.Update(ctx, func(state *checkpoint.State) {
 		for index, n := range count {
 			if day, ok := l.target.Backend().DayOf(index); ok {
-				transfer(&state.Day(day).Fates, fate, n)
+				takeAway(state.Day(day), fate, n)
 			}
 		}
 	})

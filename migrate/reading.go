@@ -50,15 +50,17 @@ type reading struct {
 	fates    node.Fates
 	replaced int64             // documents of earlier nodes of the same day whose place was taken
 	again    checkpoint.Ranges // the timestamps of batches that were sent more than once
+	unsure   bool              // what is stored of it is not for certain what was read
 	retried  []Rejected        // its nodes that were rejected before, for the list
 }
 
 // tally counts what was read into a batch.
 type tally struct {
 	nodes    int64
-	bytes    int64 // of data, as the source stores it
-	first    int64 // oldest timestamp, µs
-	last     int64 // newest timestamp
+	bytes    int64       // of data, as the source stores it
+	first    int64       // oldest timestamp, µs
+	last     int64       // newest timestamp
+	digest   node.Digest // of the documents that were made of it
 	rejected []Rejected
 	recent   []checkpoint.Mark // nodes so young that others beside them may be committed later
 }
@@ -79,6 +81,9 @@ func (r *reading) add(read tally, outcome target.Outcome) {
 	}
 	r.read.nodes += read.nodes
 	r.read.bytes += read.bytes
+	r.read.digest.Add(read.digest)
+	stored := outcome.Fates[node.Stored] + outcome.Fates[node.AlreadyThere]
+	r.unsure = r.unsure || read.digest.Nodes != stored || outcome.Replaced > 0
 	r.read.rejected = append(r.read.rejected, read.rejected...)
 	r.read.recent = append(r.read.recent, read.recent...)
 	r.fates[node.Rejected] += int64(len(read.rejected))
@@ -92,6 +97,7 @@ func (r *reading) add(read tally, outcome target.Outcome) {
 // forget takes nodes out of the count that had a fate before: they were sent
 // again.
 func (r *reading) forget(n int64) {
+	r.unsure = r.unsure || n > 0
 	for _, fate := range []node.Fate{node.Stored, node.AlreadyThere, node.Superseded, node.Rejected} {
 		taken := min(max(n, 0), r.fates[fate])
 		r.fates[fate] -= taken
@@ -178,6 +184,7 @@ func (f *filler) push() error {
 	if f.batch == nil {
 		return nil
 	}
+	f.read.digest = f.batch.Digest()
 	l := load{f.reading, f.batch, f.read}
 	f.batch, f.read = nil, tally{}
 	return f.full(l)

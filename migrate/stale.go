@@ -293,7 +293,7 @@ func (s *stale) clear(ctx context.Context, day node.Day, index string) error {
 			removed, err := s.target.Remove(ctx, held)
 			if len(removed) > 0 { // also if others could not be
 				err = errors.Join(err, s.ledger.Update(ctx, func(state *checkpoint.State) {
-					transfer(&state.Day(day).Fates, node.Superseded, int64(len(removed)))
+					takeAway(state.Day(day), node.Superseded, int64(len(removed)))
 				}))
 			}
 			if err != nil {

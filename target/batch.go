@@ -46,6 +46,7 @@ type Batch struct {
 	body  []byte
 	ids   []byte
 	items []item
+	sum   node.Digest // of the documents, where nobody else writes
 }
 
 // item is where a node lies in a batch.
@@ -65,7 +66,7 @@ func (b *Batch) Reset(mode Mode) {
 	if cap(b.body) > 2*b.size {
 		b.body = make([]byte, 0, b.size)
 	}
-	b.mode, b.body, b.ids, b.items = mode, b.body[:0], b.ids[:0], b.items[:0]
+	b.mode, b.body, b.ids, b.items, b.sum = mode, b.body[:0], b.ids[:0], b.items[:0], node.Digest{}
 }
 
 // Len is the number of nodes in the batch.
@@ -73,6 +74,9 @@ func (b *Batch) Len() int { return len(b.items) }
 
 // Size is the number of bytes of the request's body.
 func (b *Batch) Size() int { return len(b.body) }
+
+// Digest is of the documents in the batch, and empty for CreateOnly.
+func (b *Batch) Digest() node.Digest { return b.sum }
 
 // Body is the request's body. It is the batch's own buffer: valid until the
 // next Append or Reset.
@@ -97,10 +101,14 @@ func (b *Batch) Append(n node.Node, check *node.Checker) node.Verdict {
 	b.appendAction(n)
 	added.source = len(b.body)
 	b.body = append(b.body, `{"data":"`...)
+	text := len(b.body)
 	var verdict node.Verdict
 	if b.body, verdict = check.Append(b.body, n.Data); verdict.Reason != node.Accepted {
 		b.body = b.body[:added.action]
 		return verdict
+	}
+	if b.mode == Versioned {
+		b.sum.Add(node.DigestOf(n.ID, node.Millis(n.Micros), b.body[text:]))
 	}
 	b.body = append(b.body, `","timestamp":"`...)
 	b.body = node.AppendTimestamp(b.body, n.Micros)

@@ -1,6 +1,9 @@
 package verify
 
-import "github.com/nodestore-migrate/nodestore-migrate/target/evidence"
+import (
+	"github.com/nodestore-migrate/nodestore-migrate/node"
+	"github.com/nodestore-migrate/nodestore-migrate/target/evidence"
+)
 
 // Compared counts nodes whose payloads were compared.
 type Compared struct {
@@ -9,6 +12,8 @@ type Compared struct {
 	Bytes      int64 `json:"bytes"` // of data at the source
 	Defects    int64 `json:"defects"`
 	AsSentry   int64 `json:"as_sentry"` // of these, read with Sentry's own two requests
+	// Digest is of the documents that were right, where every payload is compared.
+	Digest node.Digest `json:"digest,omitzero"`
 }
 
 func (c *Compared) add(other Compared) {
@@ -17,6 +22,7 @@ func (c *Compared) add(other Compared) {
 	c.Bytes += other.Bytes
 	c.Defects += other.Defects
 	c.AsSentry += other.AsSentry
+	c.Digest.Add(other.Digest)
 }
 
 // stratum is why a node's payload is compared.
@@ -40,6 +46,7 @@ type Day struct {
 	Moments     uint64             `json:"timestamp_sum_microseconds,string"` // of the rows, in µs since 1970, modulo 2^64
 	Rejected    int64              `json:"rejected"`                          // rows that were listed as not copied
 	Present     int64              `json:"present"`                           // rows with a document in the day's index
+	PresentIDs  node.Sum           `json:"present_ids,omitzero"`              // digest of their ids and timestamps
 	Documents   int64              `json:"documents"`                         // in the day's index
 	TargetBytes int64              `json:"target_bytes"`                      // of its primary shards
 	Native      int64              `json:"native"`                            // documents without a row where Sentry writes itself
@@ -53,6 +60,8 @@ type Day struct {
 	Codec       string             `json:"codec,omitempty"`    // of the index's stored fields
 	Shards      int                `json:"shards,omitempty"`   // primary shards of the index
 	Compact     bool               `json:"compact,omitempty"`  // the migration has merged it to one segment a shard
+	// Copied is the digest of what the migration wrote, if nothing changed it since.
+	Copied *node.Digest `json:"copied,omitempty"`
 	// Print is of the index, from before it was compared.
 	Print *evidence.Fingerprint `json:"fingerprint,omitempty"`
 	// scratch takes what is counted for no stratum.
@@ -79,6 +88,7 @@ func (d *Day) add(other *Day) {
 	d.Moments += other.Moments
 	d.Rejected += other.Rejected
 	d.Present += other.Present
+	d.PresentIDs.Add(other.PresentIDs)
 	d.Documents += other.Documents
 	d.TargetBytes += other.TargetBytes
 	d.Native += other.Native

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
+	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/source"
 	"github.com/nodestore-migrate/nodestore-migrate/target/evidence"
 )
@@ -152,6 +153,7 @@ func (r *reading) halve(ctx context.Context, batch []pick) error {
 	if sound || n == 1 && own > 0 {
 		for _, p := range batch {
 			r.strata.offer(p)
+			r.counted.PresentIDs.Add(node.IDSum([]byte(p.id), node.Millis(p.micros)))
 		}
 		r.counted.Present += int64(len(batch))
 	}

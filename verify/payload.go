@@ -18,10 +18,11 @@ type comparer struct {
 	decoder node.Decoder
 	text    [2][]byte // canonical, of document and row
 	inner   [2][]byte
+	digests map[string]node.Digest // of the documents of one question, by id
 }
 
 func newComparer(r *run) *comparer {
-	return &comparer{run: r, check: node.NewChecker(node.Full)}
+	return &comparer{run: r, check: node.NewChecker(node.Full), digests: make(map[string]node.Digest)}
 }
 
 // difference says what is wrong with a row's document, or nothing. What
@@ -81,6 +82,9 @@ func (c *comparer) differences(ctx context.Context, index string, ids []string, 
 	err := c.ask(ctx, func() error {
 		return evidence.Payloads(ctx, c.target, index, ids, func(d evidence.Document) error {
 			if r, ok := rows[d.ID]; ok {
+				if c.Level == Full {
+					c.digests[d.ID] = node.DigestOf([]byte(d.ID), d.Millis, d.Data)
+				}
 				class, known := c.difference(r, d)
 				found[d.ID] = Finding{Class: class, Known: known, Indices: []string{d.Index}}
 			}
@@ -121,6 +125,7 @@ func (c *comparer) compare(ctx context.Context, day node.Day, b *batch, sentrySh
 		rows[ids[i]] = r
 	}
 	var found map[string]Finding
+	clear(c.digests)
 	err = c.through(ctx, b.bytes, func() (err error) { found, err = c.differences(ctx, c.indexOf(day.Start()), ids, rows); return err })
 	if err != nil {
 		return nil, counted, err
@@ -140,7 +145,9 @@ func (c *comparer) compare(ctx context.Context, day node.Day, b *batch, sentrySh
 		}
 		if !sound {
 			unsound = append(unsound, r)
+			continue
 		}
+		counted.Digest.Add(c.digests[ids[i]])
 	}
 	return unsound, counted, nil
 }

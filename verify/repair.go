@@ -66,6 +66,16 @@ func (c *comparison) forgetRepaired(ctx context.Context, before *findings) error
 	if err != nil {
 		return err
 	}
+	err = c.record.Update(ctx, func(s *checkpoint.State) {
+		for name := range days {
+			if d := s.Days[name]; d != nil {
+				d.Digest = nil // of what was there before
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
 	for name, all := range c.record.kept {
 		all.Defects = 0 // counted again
 		c.record.kept[name] = all

@@ -110,7 +110,14 @@ func (r *run) emptyDay(d scopeDay) Day {
 		day.Codec, day.Shards = index.Codec(), index.Shards()
 		r.record.View(func(s *checkpoint.State) {
 			recorded := s.Days[day.Day]
-			day.Compact = recorded != nil && !recorded.Compact.IsZero() && recorded.UUID == index.UUID
+			if recorded == nil || recorded.UUID != index.UUID {
+				return
+			}
+			day.Compact = !recorded.Compact.IsZero()
+			if of := recorded.Digest; of != nil && of.Nodes > 0 && of.Nodes == recorded.Fates[node.Stored]+recorded.Fates[node.AlreadyThere] {
+				copied := *of
+				day.Copied = &copied
+			}
 		})
 	}
 	if print, behind := r.prints[index]; behind {

@@ -36,6 +36,8 @@ func sampleReport(days int) *verify.Report {
 		d.Documents, d.Sizes = d.Source, [5]int64{200_000, 500_000, 250_000, 49_000, 1_000}
 		d.Present, d.Codec, d.Shards, d.Compact = d.Source, "best_compression", 1, i%9 > 0
 		d.Sample.Bytes = d.SourceBytes / int64(20+i%5)
+		copied := node.DigestOf([]byte(d.Day), 1, []byte("text"))
+		d.Copied = &copied
 		switch i {
 		case 1:
 			d.Present, d.Documents = d.Present-1, d.Documents-1 // one row in a million has no document

@@ -100,6 +100,7 @@ func (a against) compare(path string, s jsonSchema, kind reflect.Type) {
 		if s.Format != "date-time" {
 			a.Errorf("%s has no format", path)
 		}
+	case kind == reflect.TypeFor[node.Sum]():
 	case kind == reflect.TypeFor[node.Fates]():
 		a.compareFates(path, s)
 	case kind.Kind() == reflect.Struct:
@@ -114,7 +115,7 @@ func (a against) compare(path string, s jsonSchema, kind reflect.Type) {
 }
 
 func typeOf(kind reflect.Type) string {
-	if kind == reflect.TypeFor[time.Time]() {
+	if kind == reflect.TypeFor[time.Time]() || kind == reflect.TypeFor[node.Sum]() {
 		return "string"
 	}
 	if kind == reflect.TypeFor[node.Fates]() {

@@ -75,6 +75,8 @@ func plainStep(kind verify.DoubtKind) string {
 		return "Run nodestore-migrate verify again: it draws another sample."
 	case verify.ClusterNotWhole:
 		return "Bring the cluster back to green, then verify again."
+	case verify.NotAsCopied:
+		return "Rows and documents were changed alike since they were copied: run nodestore-migrate verify --level full, which compares every payload."
 	case verify.StandbyBehind:
 		return "Verify against the primary, or against a standby that replays what the primary writes."
 	}

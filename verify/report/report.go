@@ -101,6 +101,8 @@ func formFuncs() map[string]any {
 		"expected": func(d verify.Day) int64 {
 			return d.Source - d.Rejected
 		},
+		"digests":  digests,
+		"short":    func(sum string) string { return sum[:8] + "…" },
 		"compared": func(d verify.Day) int64 { return d.Sample.Nodes + d.Certain.Nodes + d.All.Nodes },
 		"found": func(d verify.Day) (n int64) {
 			for _, count := range d.Findings {
@@ -116,6 +118,33 @@ func formFuncs() map[string]any {
 			return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "`", "'").Replace(fmt.Sprint(text))
 		},
 	}
+}
+
+// digestLine is the digest of a day's documents.
+type digestLine struct {
+	Day           string
+	Nodes         int64
+	IDs, Payloads string
+	Read          string // what was read of them now
+}
+
+// digests are those of the days of which one is known.
+func digests(days []verify.Day) (lines []digestLine) {
+	for _, d := range days {
+		of, read := d.All.Digest, "the same"
+		switch {
+		case d.Copied == nil && of.Nodes == 0:
+			continue
+		case d.Copied == nil:
+			read = "these; what was written is not known for certain"
+		case of.Nodes == 0:
+			of, read = *d.Copied, "no payload of all"
+		case of != *d.Copied:
+			of, read = *d.Copied, "other: "+amount.Of(of.Nodes, "node")+", payloads "+of.Payloads.String()
+		}
+		lines = append(lines, digestLine{d.Day, of.Nodes, of.IDs.String(), of.Payloads.String(), read})
+	}
+	return lines
 }
 
 // shellWords quotes a command so that a shell reads the same words.
