@@ -249,4 +249,12 @@ func (t *targetSide) checkLeftovers(ctx context.Context) {
 	for _, name := range names {
 		t.warn(Target, "scratch_indices", "scratch index "+name+" is there: another plan runs, or one was killed", "if none runs: DELETE /"+name)
 	}
+	stages, err := inspect.Stages(ctx, t.target)
+	if err != nil {
+		t.unseen(Target, "rehearsals", err, "whether an earlier rehearsal left something is not known")
+		return
+	}
+	for _, name := range stages {
+		t.warn(Target, "rehearsals", "indices "+name+"-* are there: a rehearsal runs, or one was killed", "if none runs, the first rehearsal a day later removes them; or DELETE them and /_index_template/"+name)
+	}
 }

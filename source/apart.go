@@ -40,7 +40,7 @@ func (s *Source) StreamApart(ctx context.Context, span Slice, v Apart) error {
 	for _, part := range s.parts(span) {
 		a := &apart{Source: s, Apart: v, id: s.sql.id + " || ''", also: part.also}
 		err := a.span(part.from, part.to, func(from, to int64) (func() error, error) {
-			rows, err := a.list(ctx, inRange(from, to)+a.also)
+			rows, err := a.list(ctx, a.sql.within(from, to)+a.also)
 			return func() error { return a.divide(ctx, rows) }, err
 		})
 		if err != nil {

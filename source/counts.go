@@ -13,7 +13,7 @@ func (s *Source) Count(ctx context.Context, from, to int64) (total int64, err er
 	a := &apart{Source: s, Apart: Apart{Bad: func(Bad) error { total++; return nil }}}
 	err = a.span(from, to, func(from, to int64) (func() error, error) {
 		var n int64
-		err := s.queryRow(ctx, "count rows", s.sql.settings+"select count(*) from "+s.sql.relation+" where "+inRange(from, to), &n)
+		err := s.queryRow(ctx, "count rows", s.sql.settings+"select count(*) from "+s.sql.relation+" where "+s.sql.within(from, to), &n)
 		return func() error { total += n; return nil }, err
 	})
 	return total, err
@@ -38,7 +38,7 @@ func (s *Source) Moments(ctx context.Context, from, to int64) (map[int64]Moment,
 			some, start, m := make(map[int64]Moment), int64(0), Moment{}
 			err := s.queryEach(ctx, "sum timestamps by minute", s.sql.settings+fmt.Sprintf(
 				`select date_trunc('minute', "timestamp", 'UTC') as start, count(*), sum(floor(extract(epoch from "timestamp") * 1000))
-				 from %s where %s group by start`, s.sql.relation, inRange(from, to)),
+				 from %s where %s group by start`, s.sql.relation, s.sql.within(from, to)),
 				func() error { some[start] = m; return nil }, micros{&start}, &m.Count, &m.Sum)
 			return func() error { maps.Copy(all, some); return nil }, err
 		},

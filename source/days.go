@@ -24,6 +24,9 @@ const explainsAtOnce = 100
 // Days returns the days with at least one row in [from, to), oldest first. Their
 // sizes are estimates; no row is counted.
 func (s *Source) Days(ctx context.Context, from, to int64) ([]DaySize, error) {
+	if s.sql.only != nil {
+		return s.onlyDays(from, to), nil
+	}
 	sizes, err := s.findDays(ctx, from, to)
 	if err != nil || len(sizes) == 0 {
 		return nil, err
@@ -47,6 +50,22 @@ func (s *Source) Days(ctx context.Context, from, to int64) ([]DaySize, error) {
 		sizes[i].Bytes = int64(float64(sizes[i].Rows) * s.averageBytes())
 	}
 	return sizes, nil
+}
+
+// onlyDays are the days of the slices that are read.
+func (s *Source) onlyDays(from, to int64) (sizes []DaySize) {
+	for _, slice := range s.sql.only {
+		day := node.DayOf(slice.From)
+		if slice.From < from || slice.To > to {
+			continue
+		}
+		if len(sizes) == 0 || sizes[len(sizes)-1].Day != day {
+			sizes = append(sizes, DaySize{Day: day})
+		}
+		last := &sizes[len(sizes)-1]
+		last.Rows, last.Bytes = last.Rows+slice.Rows, last.Bytes+slice.Bytes
+	}
+	return sizes
 }
 
 // spread divides total among the days in proportion to rows. The planner's

@@ -10,7 +10,7 @@ import (
 // Keys is Stream without the data, and without the rows of which the server
 // cannot read that much; if there are some, others can come twice.
 func (s *Source) Keys(ctx context.Context, from, to int64, visit func(id []byte, micros int64) error) error {
-	err := s.keys(ctx, "read keys", inRange(from, to), visit)
+	err := s.keys(ctx, "read keys", s.sql.within(from, to), visit)
 	if !divisible(err) {
 		return err
 	}

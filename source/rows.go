@@ -26,7 +26,7 @@ func (s *Source) Stream(ctx context.Context, from, to int64, visit func(node.Nod
 // StreamSlice is Stream for what Slices returned.
 func (s *Source) StreamSlice(ctx context.Context, span Slice, visit func(node.Node) error) error {
 	for _, part := range s.parts(span) {
-		if err := s.nodes(ctx, "stream nodes", inRange(part.from, part.to)+part.also, visit); err != nil {
+		if err := s.nodes(ctx, "stream nodes", s.sql.within(part.from, part.to)+part.also, visit); err != nil {
 			return err
 		}
 	}
@@ -76,6 +76,9 @@ func (s *Source) keys(ctx context.Context, what, where string, visit func(id []b
 // -infinity, null, or outside the years 0001 to 9999. It comes as PostgreSQL
 // writes it. A null id is nil.
 func (s *Source) Unbounded(ctx context.Context, visit func(id []byte, timestamp string) error) error {
+	if s.sql.only != nil {
+		return nil
+	}
 	where := fmt.Sprintf(`"timestamp" < %s or "timestamp" >= %s or "timestamp" is null`,
 		timestampLiteral(minMicros), timestampLiteral(maxMicros))
 	return s.copyRows(ctx, rowQuery{"read rows with unbounded timestamps", "null", where}, `coalesce("timestamp"::text, 'null')`,
@@ -97,7 +100,7 @@ func (s *Source) Entries(ctx context.Context, from, to int64, visit func(Entry) 
 	if s.relation.Kind == View {
 		size = "0"
 	}
-	return s.rows(ctx, rowQuery{"read ids and sizes", size, inRange(from, to)}, func(id []byte, micros int64, size []byte) error {
+	return s.rows(ctx, rowQuery{"read ids and sizes", size, s.sql.within(from, to)}, func(id []byte, micros int64, size []byte) error {
 		e := Entry{ID: id, Micros: micros}
 		if size != nil { // null data has no size
 			e.Bytes = int64(binary.BigEndian.Uint32(size))

@@ -101,7 +101,7 @@ func (s *Source) cuts(ctx context.Context, span Slice, aimBytes int64) ([]string
 	err := s.queryEach(ctx, "cut rows of one moment", s.sql.settings+fmt.Sprintf(
 		`select unnest(percentile_disc(array(select n::float8 / %[1]d from generate_series(1, %[1]d - 1) n))
 		   within group (order by %[2]s collate "C")) from %[3]s where %[4]s`,
-		parts, s.sql.id, s.sql.relation, inRange(span.From, span.To)), func() error {
+		parts, s.sql.id, s.sql.relation, s.sql.within(span.From, span.To)), func() error {
 		cuts = append(cuts, cut)
 		return nil
 	}, &cut)
@@ -153,7 +153,7 @@ func (s *Source) group(ctx context.Context, r bucketRange, w width) (buckets []b
 	var b bucket
 	err = s.queryEach(ctx, "measure slices", s.sql.settings+fmt.Sprintf(
 		`select date_trunc('%s', "timestamp", 'UTC') as start, count(*), %s from %s where %s group by start order by start`,
-		w.name, bytes, s.sql.relation, inRange(r.from, r.to)), func() error {
+		w.name, bytes, s.sql.relation, s.sql.within(r.from, r.to)), func() error {
 		buckets = append(buckets, b)
 		return nil
 	}, micros{&b.start}, &b.rows, &b.bytes)

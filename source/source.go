@@ -40,6 +40,15 @@ func Open(ctx context.Context, config Config) (*Source, error) {
 	return &Source{server, found}, nil
 }
 
+// Only returns the same source as if it had only the rows of some slices, which are by
+// time, each within a day. It shares the connections, so that it is not to be closed.
+// Rows that are asked for by their ids are those of all.
+func (s *Source) Only(some []Slice) *Source {
+	of := *s
+	of.sql.only = some
+	return &of
+}
+
 // Close waits for the calls in progress and closes the connections.
 func (s *Source) Close() { s.pool.close() }
 

@@ -16,11 +16,12 @@ const (
 
 // statements holds the pieces of SQL that depend on the relation.
 type statements struct {
-	relation string // quoted, with its schema
-	id       string // an expression of type text
-	uuid     bool   // the type of the column id
-	settings string // further settings of the transaction
-	tables   string // (schema, name) of each table beneath, as literals
+	relation string  // quoted, with its schema
+	id       string  // an expression of type text
+	uuid     bool    // the type of the column id
+	settings string  // further settings of the transaction
+	tables   string  // (schema, name) of each table beneath, as literals
+	only     []Slice // of time that are read, by time; nil: all
 }
 
 // beneath joins the tables that hold the relation's rows. The list of a
@@ -63,6 +64,20 @@ func isUUID(id string) bool {
 	bare := strings.ReplaceAll(id, "-", "")
 	_, err := hex.DecodeString(bare)
 	return err == nil && len(id) == 36 && len(bare) == 32
+}
+
+// within is inRange for what is read of a range.
+func (q statements) within(from, to int64) string {
+	if q.only == nil {
+		return inRange(from, to)
+	}
+	conditions := []string{"false"}
+	for _, s := range q.only {
+		if s.From < to && s.To > from {
+			conditions = append(conditions, inRange(max(s.From, from), min(s.To, to)))
+		}
+	}
+	return "(" + strings.Join(conditions, " or ") + ")"
 }
 
 // inRange is the condition for [from, to). Infinite timestamps and those

@@ -162,7 +162,7 @@ func leverAdvice(lever plan.Lever) string {
 		plan.ChooseTable:     " (--table)",
 		plan.ChooseCodec:     " (--codec zstd)",
 		plan.ChooseShards:    " (--shards-per-day)",
-		plan.MeasureSpeed:    " (--probe, --mb-per-second)",
+		plan.MeasureSpeed:    " (--probe, --mb-per-second); migrate --rehearse 1% measures a share of all of it",
 		plan.RestoreSettings: " (--restore-settings)",
 		plan.NameCheckpoint:  " (--checkpoint, --restore-settings)",
 	}[lever]

@@ -65,7 +65,7 @@ func checkOutput(verb, out string, code int) error {
 	}
 	if code == 0 || code == 3 || code == 4 {
 		idle := last == "event" && strings.Contains(lines[len(lines)-1], `"event":"shard"`) // a shard that was done before
-		if !slices.Contains([]string{"summary", "plan", "status"}, last) && !idle || results > 1 {
+		if !slices.Contains([]string{"summary", "rehearsal", "plan", "status"}, last) && !idle || results > 1 {
 			return fmt.Errorf("exit code %d, and the last line is of type %q: %s", code, last, out)
 		}
 		return nil

@@ -115,19 +115,16 @@ func (s stage) words(t *testing.T, name string) (list []string) {
 	return list
 }
 
-// buildCommand is the RUN that builds the tool: its environment, its words, and
-// the index of the word that names the binary.
-func (s stage) buildCommand(t *testing.T) (environment, words []string, binary int) {
+// builds is where the RUN that builds the tool puts the binary.
+func (s stage) builds(t *testing.T) (binary string) {
 	t.Helper()
 	for _, run := range s.steps["RUN"] {
-		environment, command, found := strings.Cut(run, "go build ")
-		words := append([]string{"go", "build"}, strings.Fields(command)...)
-		if binary := slices.Index(words, "-o") + 1; found && binary > 0 {
-			return strings.Fields(environment), words, binary
+		if binary, found := strings.CutPrefix(run, "deploy/release.sh binary "); found {
+			return binary
 		}
 	}
 	t.Fatalf("nothing is built: %q", s.steps["RUN"])
-	return nil, nil, 0
+	return ""
 }
 
 func TestDockerfileBuildStage(t *testing.T) {
@@ -163,17 +160,17 @@ func TestDockerfileFinalStage(t *testing.T) {
 	if !regexp.MustCompile(`^[1-9]\d*:[1-9]\d*$`).MatchString(user) {
 		t.Errorf("USER %s is not two numbers, or root", user)
 	}
-	_, words, binary := build.buildCommand(t)
+	binary := build.builds(t)
 	folder := final.only(t, "WORKDIR")
 	want := []string{
-		"--from=" + build.name + " " + words[binary] + " " + words[binary],
+		"--from=" + build.name + " " + binary + " " + binary,
 		// A volume that is mounted there must be writable.
 		"--from=" + build.name + " --chown=" + user + " " + folder + " " + folder,
 	}
 	if !slices.Equal(final.steps["COPY"], want) || !slices.Contains(build.steps["RUN"], "mkdir "+folder) {
 		t.Errorf("COPY %q, want %q of what was made by %q", final.steps["COPY"], want, build.steps["RUN"])
 	}
-	if entry := final.words(t, "ENTRYPOINT"); len(entry) != 1 || entry[0] != words[binary] {
+	if entry := final.words(t, "ENTRYPOINT"); len(entry) != 1 || entry[0] != binary {
 		t.Errorf("ENTRYPOINT %q is not the binary", entry)
 	}
 	var stdout bytes.Buffer
@@ -185,17 +182,16 @@ func TestDockerfileFinalStage(t *testing.T) {
 // The command that builds the image's binary builds one.
 func TestDockerfileBuilds(t *testing.T) {
 	t.Parallel()
-	environment, words, binary := readDockerfile(t)[0].buildCommand(t)
-	words[binary] = filepath.Join(t.TempDir(), "nodestore-migrate")
-	build := exec.CommandContext(t.Context(), words[0], words[1:]...)
+	readDockerfile(t)[0].builds(t)
+	binary := filepath.Join(t.TempDir(), "nodestore-migrate")
+	build := exec.CommandContext(t.Context(), "deploy/release.sh", "binary", binary)
 	build.Dir = root
 	// A checkout that belongs to another user is fine, as in a container.
-	build.Env = append(append(os.Environ(), environment...),
-		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+	build.Env = append(os.Environ(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
 	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%q: %v\n%s", words, err, output)
+		t.Fatalf("%v\n%s", err, output)
 	}
-	output, err := exec.CommandContext(t.Context(), words[binary], "--version").Output()
+	output, err := exec.CommandContext(t.Context(), binary, "--version").Output()
 	want := regexp.MustCompile(`^nodestore-migrate \S+.* ` + regexp.QuoteMeta(runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH) + `\n$`)
 	if err != nil || !want.Match(output) {
 		t.Errorf("--version: %q, %v", output, err)

@@ -31,6 +31,9 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 	}
 	defer func() { w.show.close(err) }()
 	w.options.Notify = w.show.event
+	if c.Rehearse.share > 0 {
+		return r, w.rehearse(ctx)
+	}
 	if c.UntilDisk && !c.RestoreSettings && !c.CompactOnly {
 		done, err := w.disks.fit(ctx, p, c, &w.options)
 		defer done()

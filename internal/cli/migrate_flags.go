@@ -23,6 +23,8 @@ type migrateCommand struct {
 	metricFlags   `embed:"" group:"Output"`
 	outputFlags   `embed:"" group:"Output"`
 
+	Rehearse percentValue `help:"Copy only this share of the table, drawn at random, to indices that Sentry does not know; verify all of it, compact it, say what the whole will take, and remove it again. No checkpoint is used." placeholder:"PERCENT" group:"Copy"`
+
 	Order            string        `help:"Which days first: ${enum}." enum:"newest,oldest" default:"newest" group:"Copy"`
 	Check            string        `help:"How far each payload is checked: quick looks at its base64, its zlib header and its first byte; full inflates it and compares the checksum." enum:"quick,full" default:"quick" group:"Copy"`
 	Readers          countValue    `help:"Connections that read at the same time." env:"NODESTORE_READERS" placeholder:"N" group:"Copy"`
@@ -60,6 +62,7 @@ Examples:
   nodestore-migrate migrate --source postgres://sentry@db/sentry --target https://opensearch:9200 \
       --target-username admin --target-password-file password
   PGSERVICE=sentry nodestore-migrate migrate --target http://opensearch:9200 --since 2025-09-01
+  nodestore-migrate migrate --rehearse 1% --target http://opensearch:9200
   nodestore-migrate migrate --retry-rejected too_large --accept-rejected pickle,empty
   nodestore-migrate migrate --json --target http://opensearch:9200 | tail -n 1 | jq .fates
 
@@ -73,6 +76,8 @@ func (c *migrateCommand) problems(found []string) []string {
 	index, onTarget := c.index()
 	_, shards := c.shard()
 	switch {
+	case c.Rehearse.share > 0 && (shards > 1 || c.Follow || c.RestoreSettings || c.CompactOnly || c.UntilDisk || c.SourceMoved || c.RejectedPayloads || len(c.CopyAgain.days)+len(c.RetryRejected.list) > 0):
+		found = append(found, "--rehearse leaves nothing behind: it goes with flags that say what is read, how fast, and how it is stored, and with no other work")
 	case onTarget && index == "":
 		found = append(found, "--checkpoint opensearch:NAME: the index has no name")
 	case onTarget && c.RejectedPayloads:

@@ -43,6 +43,7 @@ func documented() map[string]reflect.Type {
 		"migrate-state":    reflect.TypeFor[migrateState](),
 		"verify-state":     reflect.TypeFor[verifyState](),
 		"read-back":        reflect.TypeFor[readBack](),
+		"rehearsal":        reflect.TypeFor[rehearsalObject](),
 	}
 }
 
