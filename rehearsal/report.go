@@ -68,7 +68,7 @@ type moment struct {
 // conclude reckons what the whole table comes to.
 func (r *Report) conclude(rejectedList string) error {
 	r.Confidence = confidence
-	var bytes, stored, loaded, nodes []float64
+	var bytes, stored, loaded []float64
 	rejected := make(map[node.Reason]map[string]float64) // by day
 	if err := eachRejected(rejectedList, func(one migrate.Rejected) {
 		if rejected[one.Reason] == nil {
@@ -84,7 +84,7 @@ func (r *Report) conclude(rejectedList string) error {
 			continue
 		}
 		names = append(names, name)
-		bytes, nodes = append(bytes, float64(d.Bytes)), append(nodes, float64(d.Fates.Sum()))
+		bytes = append(bytes, float64(d.Bytes))
 		stored, loaded = append(stored, float64(d.Stored)), append(loaded, float64(r.loaded[name]))
 	}
 	total := float64(r.Total.Bytes)
