@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -136,27 +137,51 @@ func (p *passes) advance(ctx context.Context) error {
 func (p *passes) copyLate(ctx context.Context) error {
 	ranges := append(slices.Clone(p.windows), checkpoint.Range{From: p.now, To: node.MaxDay.End()})
 	known := p.ledger.recall()
-	late := make(map[node.Day][]key)
-	for _, r := range ranges {
-		from, to := max(r.From, p.firstKept(p.now)), min(r.To, p.Until.Start())
-		err := p.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
-			if k := (key{string(id), micros}); !known.Has(k.mark()) {
-				known.Add(k.mark()) // ranges of two edges may overlap
-				late[node.DayOf(micros)] = append(late[node.DayOf(micros)], k)
-			}
-			return nil
-		})
-		if err != nil {
+	for more := true; more; {
+		late, err := p.findLate(ctx, ranges, known)
+		if more = errors.Is(err, errMany); err != nil && !more {
 			return err
 		}
-	}
-	for n, keys := range late {
-		d := p.newDay(n, p.now)
-		s := singles{day: d, keys: keys, uncounted: int64(len(keys)), send: d.write}
-		if err := s.make(ctx, p.now); err != nil {
-			return fmt.Errorf("copy late rows of day %s: %w", n, err)
+		for n, keys := range late {
+			d := p.newDay(n, p.now)
+			s := singles{day: d, keys: keys, uncounted: int64(len(keys)), send: d.write}
+			if err := s.make(ctx, p.now); err != nil {
+				return fmt.Errorf("copy late rows of day %s: %w", n, err)
+			}
 		}
 	}
 	p.ledger.recall()
 	return nil
+}
+
+// maxLate is how many late rows are in memory by their ids, at some 100 bytes each:
+// somebody may have loaded millions. With more, the ranges are read again.
+const maxLate = 100_000
+
+// errMany ends the search for late rows, because there are enough for now.
+var errMany = errors.New("many late rows")
+
+// findLate returns rows that are not known yet, by day, and makes them known.
+func (p *passes) findLate(ctx context.Context, ranges []checkpoint.Range, known checkpoint.Marks) (late map[node.Day][]key, err error) {
+	late = make(map[node.Day][]key)
+	found := 0
+	for _, r := range ranges {
+		from, to := max(r.From, p.firstKept(p.now)), min(r.To, p.Until.Start())
+		err := p.source.Keys(ctx, from, to, func(id []byte, micros int64) error {
+			k := key{string(id), micros}
+			if known.Has(k.mark()) {
+				return nil
+			}
+			known.Add(k.mark()) // ranges of two edges may overlap
+			late[node.DayOf(micros)] = append(late[node.DayOf(micros)], k)
+			if found++; found == maxLate {
+				return errMany
+			}
+			return nil
+		})
+		if err != nil {
+			return late, err
+		}
+	}
+	return late, nil
 }
