@@ -150,6 +150,7 @@ func (p *play) rejected() string { return filepath.Join(p.folder, "rejected.json
 func (p *play) options() migrate.Options {
 	o := p.Options
 	o.Since, o.Until, o.Retention, o.Compact = 0, 0, migrate.KeepAll, false
+	o.SwitchedAt = 0                    // Sentry does not write to a stage
 	o.Budget = migrate.Budget{Share: 1} // it is to find out how many are rejected
 	o.Notify = func(e migrate.Event) {
 		if e.Kind != migrate.Warning || e.Day != "" { // how the stage is named is not the operator's to mend

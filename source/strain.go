@@ -20,8 +20,27 @@ type Replica struct {
 }
 
 // Strain looks at the server around what is read. It reads no row of the relation.
-func (s *Source) Strain(ctx context.Context) (Strain, error) {
-	var strain Strain
+func (s *Source) Strain(ctx context.Context) (strain Strain, err error) {
+	err = s.queryRow(ctx, "read activity of the server", `select
+		coalesce((extract(epoch from max(clock_timestamp() - xact_start) filter (where usename = current_user
+		  and application_name = current_setting('application_name') and pid <> pg_backend_pid())) * 1e6)::bigint, 0),
+		count(*) filter (where backend_type = 'client backend' or backend_type is null and usename is not null),
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+		  - coalesce(current_setting('reserved_connections', true), '0')::int
+		from pg_stat_activity`, &strain.Oldest, &strain.Sessions, &strain.Most)
+	if err != nil {
+		return Strain{}, err
+	}
+	// Some managed servers refuse what is asked of the log.
+	if err := s.standbys(ctx, &strain); err != nil && !isRefused(err) {
+		return Strain{}, err
+	} else if err != nil {
+		strain.Standbys, strain.Hidden = nil, true
+	}
+	return strain, nil
+}
+
+func (s *Source) standbys(ctx context.Context, strain *Strain) error {
 	var replica Replica
 	var seen bool
 	err := s.queryEach(ctx, "read state of standbys", `select coalesce(nullif(application_name, ''), 'without a name') || coalesce(' at ' || host(client_addr), ''),
@@ -34,16 +53,9 @@ func (s *Source) Strain(ctx context.Context) (Strain, error) {
 		strain.Standbys = append(strain.Standbys, replica)
 		return nil
 	}, &replica.Name, &seen, &replica.Replayed)
-	if err != nil {
-		return Strain{}, err
+	if err != nil || len(strain.Standbys) == 0 {
+		return err
 	}
-	err = s.queryRow(ctx, "read activity of the server", `select
-		pg_wal_lsn_diff(case when pg_is_in_recovery() then coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) else pg_current_wal_lsn() end, '0/0')::bigint,
-		coalesce((extract(epoch from max(clock_timestamp() - xact_start) filter (where usename = current_user
-		  and application_name = current_setting('application_name') and pid <> pg_backend_pid())) * 1e6)::bigint, 0),
-		count(*) filter (where backend_type = 'client backend' or backend_type is null and usename is not null),
-		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-		  - coalesce(current_setting('reserved_connections', true), '0')::int
-		from pg_stat_activity`, &strain.Written, &strain.Oldest, &strain.Sessions, &strain.Most)
-	return strain, err
+	return s.queryRow(ctx, "read position of the log", `select pg_wal_lsn_diff(case when pg_is_in_recovery()
+		then coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) else pg_current_wal_lsn() end, '0/0')::bigint`, &strain.Written)
 }
