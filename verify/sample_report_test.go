@@ -41,8 +41,10 @@ func sampleReport(days int) *verify.Report {
 		switch i {
 		case 1:
 			d.Present, d.Documents = d.Present-1, d.Documents-1 // one row in a million has no document
+			d.Findings = map[verify.Class]int64{verify.Missing: 1}
 		case days - 2:
 			d.Documents += 3
+			d.Findings = map[verify.Class]int64{verify.Extra: 3}
 		}
 		r.Days = append(r.Days, d)
 	}

@@ -53,7 +53,7 @@ type drawing struct {
 
 // figures draws what the report has the numbers for.
 func figures(r *verify.Report) (drawn []figure, err error) {
-	for _, d := range append(ofDays(r.Days), ofAll(r)...) {
+	for _, d := range append(ofDays(r), ofAll(r)...) {
 		p, err := d.draw()
 		if err != nil {
 			return nil, err
@@ -68,12 +68,12 @@ func figures(r *verify.Report) (drawn []figure, err error) {
 }
 
 // ofDays are the drawings with a place for each day.
-func ofDays(list []verify.Day) []drawing {
+func ofDays(r *verify.Report) []drawing {
 	var days []string
 	var rows, documents, without, beyond, sourceMB, targetMB, share []float64
 	var missing, extra int64
-	for _, d := range list {
-		less, more := gap(d)
+	for _, d := range r.Days {
+		less, more := gap(d, r.Level)
 		missing, extra = missing+less, extra+more
 		days = append(days, d.Day)
 		rows = append(rows, float64(d.Source-d.Rejected))
@@ -102,13 +102,14 @@ func ofDays(list []verify.Day) []drawing {
 	}
 }
 
-// gap is how many rows of a day have no document, and how many documents no row. Where
-// ids were not compared, counts have to do, of which one can hide the other.
-func gap(d verify.Day) (missing, extra int64) {
-	expected, documents := d.Source-d.Rejected, d.Documents-d.Native
-	if d.Present > 0 || documents == 0 {
-		return max(expected-d.Present, 0), max(documents-d.Present, 0)
+// gap is how many rows of a day have no document, and how many documents no row, by
+// what was found. Where ids were not compared, counts have to do, of which one can
+// hide the other.
+func gap(d verify.Day, level verify.Level) (missing, extra int64) {
+	if level != verify.Counts {
+		return d.Findings[verify.Missing], d.Findings[verify.Extra]
 	}
+	expected, documents := d.Source-d.Rejected, d.Documents-d.Native
 	return max(expected-documents, 0), max(documents-expected, 0)
 }
 
@@ -128,7 +129,7 @@ func ofAll(r *verify.Report) []drawing {
 	}
 	return []drawing{
 		{"Sizes of payloads", "rows by the size of their data", []string{"s"}, func() (*plot.Plot, error) { return bars(sizes, "nodes", bySize) }},
-		{"Nodes compared each second", "ids and payloads, the mean of ten seconds, over the run's time in seconds", []string{"s"}, func() (*plot.Plot, error) {
+		{"Nodes compared each second", "ids and payloads, the mean of ten seconds or more, over the run's time in seconds", []string{"s"}, func() (*plot.Plot, error) {
 			return throughput(r.Throughput)
 		}},
 	}
@@ -176,6 +177,12 @@ func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) 
 		if len(values) == 0 {
 			continue
 		}
+		if len(groups) > 1 && len(names) > maxGroups { // bars beside each other would blur
+			if err := addSteps(p, values, colorOf(uint8(sourceInk+i))); err != nil {
+				return nil, fmt.Errorf("draw steps of %s: %w", unit, err)
+			}
+			continue
+		}
 		chart, err := plotter.NewBarChart(plotter.Values(values), width)
 		if err != nil {
 			return nil, fmt.Errorf("draw bars of %s: %w", unit, err)
@@ -194,6 +201,24 @@ func bars(names []string, unit string, groups ...[]float64) (*plot.Plot, error) 
 	p.X.Tick.Marker = plot.ConstantTicks(ticks)
 	p.X.Min, p.X.Max, p.Y.Max = -0.6, float64(len(names))-0.4, 1.05*max(p.Y.Max, 1)
 	return p, nil
+}
+
+// maxGroups is how many groups of bars can be told apart.
+const maxGroups = 120
+
+// addSteps adds a line with a step for each value.
+func addSteps(p *plot.Plot, values []float64, ink color.Color) error {
+	points := make(plotter.XYs, len(values))
+	for i, value := range values {
+		points[i] = plotter.XY{X: float64(i), Y: value}
+	}
+	line, err := plotter.NewLine(points)
+	if err != nil {
+		return err
+	}
+	line.StepStyle, line.Color, line.Width = plotter.MidStep, ink, vg.Points(1.2)
+	p.Add(line)
+	return nil
 }
 
 // gaps draws what is missing upwards and what is too many downwards. Nothing of
@@ -233,6 +258,20 @@ const smoothing = 10
 // throughput draws the speed in the time before each point.
 func throughput(moments []verify.Point) (*plot.Plot, error) {
 	p := newPlot("nodes/s")
+	points := smoothed(moments)
+	line, err := plotter.NewLine(points)
+	if err != nil {
+		return nil, fmt.Errorf("draw throughput: %w", err)
+	}
+	line.Color, line.Width = colorOf(sourceInk), vg.Points(1.5)
+	p.Add(line)
+	p.X.Tick.Marker = fewTicks{}
+	p.X.Max, p.Y.Max = max(p.X.Max, 1), 1.05*max(p.Y.Max, 1)
+	return p, nil
+}
+
+// smoothed has the mean speed of the time before each moment.
+func smoothed(moments []verify.Point) plotter.XYs {
 	points := plotter.XYs{{}}
 	first := 0
 	for i := 1; i < len(moments); i++ {
@@ -243,15 +282,7 @@ func throughput(moments []verify.Point) (*plot.Plot, error) {
 			points = append(points, plotter.XY{X: moments[i].Seconds, Y: float64(moments[i].Nodes-moments[first].Nodes) / took})
 		}
 	}
-	line, err := plotter.NewLine(points)
-	if err != nil {
-		return nil, fmt.Errorf("draw throughput: %w", err)
-	}
-	line.Color, line.Width = colorOf(sourceInk), vg.Points(1.5)
-	p.Add(line)
-	p.X.Tick.Marker = fewTicks{}
-	p.X.Max, p.Y.Max = max(p.X.Max, 1), 1.05*max(p.Y.Max, 1)
-	return p, nil
+	return points
 }
 
 // drawSVG returns the plot as an element of a page.
