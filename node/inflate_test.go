@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
+	"errors"
 	"hash/adler32"
 	"io"
 	"math/rand/v2"
@@ -23,35 +24,73 @@ func FuzzInflate(f *testing.F) {
 			f.Add(append([]byte(syncFlush), compressed(f, []byte(inner), level)...))
 		}
 	}
-	var z inflater
-	window := make([]byte, passing)
-	f.Fuzz(func(t *testing.T, deflated []byte) {
-		from := bytes.NewReader(deflated)
-		inner, wantErr := io.ReadAll(io.LimitReader(flate.NewReader(from), 1<<22))
-		if len(inner) == 1<<22 {
-			t.Skip("too large")
-		}
-		size := len(deflated) - from.Len()
-		stream := append([]byte{0x78, 0x9c}, deflated[:size]...)
-		stream = binary.BigEndian.AppendUint32(stream, adler32.Checksum(inner))
-		stream = append(stream, deflated[size:]...)
+	var c comparison
+	f.Fuzz(func(t *testing.T, deflated []byte) { c.compare(t, deflated) })
+}
 
-		got, err := z.appendInflated([]byte("before"), stream, maxInner)
-		if (err == nil) != (wantErr == nil) || err == nil && string(got) != "before"+string(inner) {
-			t.Fatalf("%x: %d bytes, %v, want %d, %v", deflated, len(got), err, len(inner), wantErr)
+// comparison compares the inflater, which it uses again, with the standard library's.
+type comparison struct {
+	z               inflater
+	buffer          [passing]byte
+	compared, taken int
+}
+
+// compare inflates a deflate stream that gets a zlib header, and the checksum that it should have.
+func (c *comparison) compare(t rapid.TB, deflated []byte) {
+	t.Helper()
+	from := bytes.NewReader(deflated)
+	inner, err := io.ReadAll(io.LimitReader(flate.NewReader(from), 1<<22))
+	if len(inner) == 1<<22 {
+		t.Skip("too large")
+	}
+	c.compared++
+	size := len(deflated) - from.Len()
+	stream := append([]byte{0x78, 0x9c}, deflated[:size]...)
+	if err != nil {
+		c.refuse(t, append(stream, deflated[size:]...), errors.Is(err, io.ErrUnexpectedEOF))
+		return
+	}
+	c.taken++
+	stream = binary.BigEndian.AppendUint32(stream, adler32.Checksum(inner))
+	c.take(t, stream, inner, deflated[size:])
+}
+
+// refuse wants a stream refused before its checksum is looked at: that is wrong whatever
+// the deflate stream is.
+func (c *comparison) refuse(t rapid.TB, stream []byte, cut bool) {
+	t.Helper()
+	if !cut {
+		stream = append(stream, make([]byte, 64)...)
+	}
+	if _, err := c.z.appendInflated(nil, stream, maxInner); err == nil || errors.Is(err, errChecksum) {
+		t.Fatalf("%x: %v, the library refuses it", stream, err)
+	}
+	if _, _, err := c.z.pass(c.buffer[:], stream); err == nil || errors.Is(err, errChecksum) {
+		t.Fatalf("%x: %v, the library refuses it", stream, err)
+	}
+}
+
+// take wants a stream taken, whatever follows it, but not with another checksum or a part of it.
+func (c *comparison) take(t rapid.TB, stream, inner, after []byte) {
+	t.Helper()
+	whole := append(bytes.Clone(stream), after...)
+	got, err := c.z.appendInflated([]byte("before"), whole, maxInner)
+	if err != nil || string(got) != "before"+string(inner) {
+		t.Fatalf("%x: %d bytes, %v, want %d", stream, len(got), err, len(inner))
+	}
+	size, first, err := c.z.pass(c.buffer[:], whole)
+	if err != nil || size != len(stream) || first != firstOf(inner) {
+		t.Fatalf("%x: %d bytes, first %d, %v, want %d, %d", stream, size, first, err, len(stream), firstOf(inner))
+	}
+	for cut := len(stream) - 4; cut < len(stream); cut++ {
+		if _, err := c.z.appendInflated(nil, stream[:cut], maxInner); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("%x: %v, the checksum is cut", stream[:cut], err)
 		}
-		used, first, err := z.pass(window, stream)
-		if (err == nil) != (wantErr == nil) || err == nil && (used != 2+size+4 || first != firstOf(inner)) {
-			t.Fatalf("%x: %d bytes, first %d, %v, want %d, %v", deflated, used, first, err, 2+size+4, wantErr)
-		}
-		if wantErr != nil {
-			return
-		}
-		stream[2+size]++
-		if _, err := z.appendInflated(nil, stream, maxInner); err == nil {
-			t.Fatalf("%x: a wrong checksum passes", deflated)
-		}
-	})
+	}
+	stream[len(stream)-4]++
+	if _, err := c.z.appendInflated(nil, stream, maxInner); !errors.Is(err, errChecksum) {
+		t.Fatalf("%x: %v, the checksum is wrong", stream, err)
+	}
 }
 
 func firstOf(inner []byte) int {
@@ -59,6 +98,39 @@ func firstOf(inner []byte) int {
 		return -1
 	}
 	return int(inner[0])
+}
+
+// Every stream that is cut anywhere, and every one with a single bit that is another.
+func TestInflateDamaged(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat(`{"key":"value of it, and more"} 0123456789`, 8)
+	var c comparison
+	for _, inner := range []string{"", "event", long, string(skewed(250))} {
+		for _, level := range levels {
+			stream := append([]byte(syncFlush), compressed(t, []byte(inner), level)...)
+			for size := range stream {
+				c.compare(t, stream[:size])
+			}
+			for bit := range 8 * len(stream) {
+				stream[bit/8] ^= 1 << (bit % 8)
+				c.compare(t, stream)
+				stream[bit/8] ^= 1 << (bit % 8)
+			}
+		}
+	}
+	if c.taken == 0 || c.taken == c.compared {
+		t.Errorf("%d of %d damaged streams are whole", c.taken, c.compared)
+	}
+}
+
+// skewed returns bytes of which few are alike, the first the most often.
+func skewed(size int) []byte {
+	rng := rand.New(rand.NewPCG(10, 11))
+	out := make([]byte, size)
+	for i := range out {
+		out[i] = byte(rng.ExpFloat64() * 12)
+	}
+	return out
 }
 
 // Streams that are larger than the window, of texts that repeat from near and from far,
