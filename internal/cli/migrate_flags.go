@@ -76,7 +76,7 @@ func (c *migrateCommand) problems(found []string) []string {
 	index, onTarget := c.index()
 	_, shards := c.shard()
 	switch {
-	case c.Rehearse.share > 0 && (shards > 1 || c.Follow || c.RestoreSettings || c.CompactOnly || c.UntilDisk || c.SourceMoved || c.RejectedPayloads || len(c.CopyAgain.days)+len(c.RetryRejected.list) > 0):
+	case c.Rehearse.share > 0 && (shards > 1 || c.Follow || c.RestoreSettings || c.CompactOnly || c.UntilDisk || c.SourceMoved || c.RejectedPayloads || c.MetricsAddr != "" || len(c.CopyAgain.days)+len(c.RetryRejected.list) > 0):
 		found = append(found, "--rehearse leaves nothing behind: it goes with flags that say what is read, how fast, and how it is stored, and with no other work")
 	case onTarget && index == "":
 		found = append(found, "--checkpoint opensearch:NAME: the index has no name")
