@@ -47,10 +47,11 @@ const (
 	costPart    = "cost"
 	readingPart = "reading"
 	scalePart   = "scale"
+	memoryPart  = "memory"
 )
 
 func parts() []string {
-	return []string{copyPart, catchUpPart, verifyPart, costPart, readingPart, scalePart}
+	return []string{copyPart, catchUpPart, verifyPart, costPart, readingPart, scalePart, memoryPart}
 }
 
 func (o options) wants(part string) bool { return len(o.only) == 0 || slices.Contains(o.only, part) }

@@ -181,6 +181,13 @@ func (r *result) measure(ctx context.Context, b *bed, o options) error {
 		}
 		r.Parts = append(r.Parts, scale)
 	}
+	if o.wants(memoryPart) {
+		m, err := b.measureMemory(ctx, o)
+		if err != nil {
+			return err
+		}
+		r.Parts = append(r.Parts, m)
+	}
 	if !o.wants(verifyPart) && !o.wants(catchUpPart) {
 		return nil
 	}
