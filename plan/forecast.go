@@ -153,8 +153,8 @@ func (f *forecast) disk(cost *Cost) {
 	if f.to.limits.Enforced {
 		until = fmt.Sprintf("until close to the %s of %s", name, mark)
 	}
-	need := fmt.Sprintf("about %s on each of %d nodes at most, %s when all days are compact (%s per source byte %.2f, %d copies, merges %s)",
-		amount.Size(share), len(f.to.disks), amount.Size(cost.CompactBytes/int64(len(f.to.disks))),
+	need := fmt.Sprintf("about %s on each of %s at most, %s when all days are compact (%s per source byte %.2f, %d of each shard, merges %s)",
+		amount.Size(share), amount.Of(int64(len(f.to.disks)), "node"), amount.Size(cost.CompactBytes/int64(len(f.to.disks))),
 		strings.ReplaceAll(cost.FactorFrom, "_", " "), cost.Factor, 1+f.placedReplicas(), amount.Size(cost.MergeBytes))
 	switch why := f.to.limits.NoRoom(f.to.disks, false); {
 	case why != "":
@@ -198,8 +198,8 @@ func (f *forecast) shards(cost *Cost) {
 	added := cost.NewIndices * f.to.preview.Shards * (1 + f.to.preview.Replicas)
 	limit := f.to.limits.ShardsPerNode * f.to.health.DataNodes
 	there := f.to.health.ActiveShards + f.to.health.UnassignedShards
-	text := fmt.Sprintf("%d are there, %d come with %d new daily indices, %d are allowed (%d on each of %d nodes)",
-		there, added, cost.NewIndices, limit, f.to.limits.ShardsPerNode, f.to.health.DataNodes)
+	text := fmt.Sprintf("%d are there, %d come with %d new daily indices, %d are allowed (%d on each of %s)",
+		there, added, cost.NewIndices, limit, f.to.limits.ShardsPerNode, amount.Of(int64(f.to.health.DataNodes), "node"))
 	if there+added > limit {
 		f.noGo(Forecast, "shards", text, "raise cluster.max_shards_per_node, give the template fewer shards, or copy fewer days")
 		return

@@ -51,7 +51,7 @@ func (t *targetSide) checkShards(context.Context) {
 		}
 	}
 	proposed := 1 + int(compactFactor(t.preview.Codec)*float64(largest))/shardBytes
-	text := fmt.Sprintf("%d shards a day for at most %s, %d in all", t.preview.Shards, amount.Size(largest), missing*t.preview.Shards)
+	text := fmt.Sprintf("%s a day for at most %s, %d in all", amount.Of(int64(t.preview.Shards), "shard"), amount.Size(largest), missing*t.preview.Shards)
 	if missing == 0 || proposed >= t.preview.Shards {
 		t.ok(Target, "shards_per_day", text)
 		return

@@ -66,7 +66,7 @@ func (t *targetSide) checkHealth(ctx context.Context) {
 		return
 	}
 	t.health = &health
-	text := fmt.Sprintf("%s, %d data nodes, %d shards, %d without a node", health.Status, health.DataNodes, health.ActiveShards, health.UnassignedShards)
+	text := fmt.Sprintf("%s, %s, %s, %d without a node", health.Status, amount.Of(int64(health.DataNodes), "data node"), amount.Of(int64(health.ActiveShards), "shard"), health.UnassignedShards)
 	switch health.Status {
 	case "red":
 		t.noGo(Target, "health", text+": primaries are missing", "GET _cluster/allocation/explain says why; make the cluster yellow or green first")
@@ -112,7 +112,7 @@ func (t *targetSide) checkContract(ctx context.Context) {
 	if !preview.TemplateExists {
 		template = "index template " + b.Template + " is absent: migrate writes it as the backend would"
 	}
-	t.ok(Target, "contract", fmt.Sprintf("%s; codec %s, %d shards, %d replicas, behind alias %s", template, preview.Codec, preview.Shards, preview.Replicas, b.Alias))
+	t.ok(Target, "contract", fmt.Sprintf("%s; codec %s, %s, %s, behind alias %s", template, preview.Codec, amount.Of(int64(preview.Shards), "shard"), amount.Of(int64(preview.Replicas), "replica"), b.Alias))
 	if len(preview.Overlapping) > 0 {
 		t.warn(Target, "overlapping_templates", "further templates match the same names and lose: "+strings.Join(preview.Overlapping, ", "), "make sure that the losing ones are not the ones that you want")
 	}

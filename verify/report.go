@@ -76,7 +76,7 @@ type Storage struct {
 
 // Statement is for people.
 func (s Storage) Statement() string {
-	text := fmt.Sprintf("%d of %d days are compact, which is one segment a shard; they have %d shards, with %s", s.Compact, s.Days, s.Shards, strings.Join(s.Codecs, ", "))
+	text := fmt.Sprintf("%d of %d days are compact, which is one segment a shard; they have %s, with %s", s.Compact, s.Days, amount.Of(int64(s.Shards), "shard"), strings.Join(s.Codecs, ", "))
 	if s.BytesPerByte > 0 {
 		text += fmt.Sprintf(", and take %.2f bytes on disk for each byte of payload", s.BytesPerByte)
 	}
