@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -196,8 +197,11 @@ func (n *OpenSearch) readPorts(context.Context) error {
 	return nil
 }
 
+// checkHealth wants a cluster that knows its indices: for a moment after a start it
+// answers as if it had none.
 func (n *OpenSearch) checkHealth(ctx context.Context, client *http.Client) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+"/_cluster/health?cluster_manager_timeout=1s", nil)
+	const path = "/_cluster/state/blocks?filter_path=blocks.global&cluster_manager_timeout=1s"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+path, nil)
 	if err != nil {
 		return err
 	}
@@ -207,11 +211,14 @@ func (n *OpenSearch) checkHealth(ctx context.Context, client *http.Client) error
 		return err
 	}
 	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+	content, err := io.ReadAll(response.Body)
+	switch {
+	case err != nil:
 		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("cluster health: %s", response.Status)
+	case response.StatusCode != http.StatusOK:
+		return fmt.Errorf("cluster state: %s", response.Status)
+	case bytes.Contains(content, []byte("state not recovered")):
+		return errors.New("cluster state: not recovered yet")
 	}
 	return nil
 }
