@@ -18,7 +18,7 @@ const (
 	together = 10_000
 	// largeTimes is how many times its data may be resident for a very large row,
 	// beside what any other table takes.
-	largeTimes = 10
+	largeTimes = 5
 )
 
 // measureMemory measures the peak memory with tables of odd shapes: one row that is very
