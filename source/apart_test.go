@@ -18,6 +18,7 @@ import (
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 )
 
@@ -185,7 +186,7 @@ func TestInvalidByte(t *testing.T) {
 // index on timestamp, where no time can.
 func TestBrokenPages(t *testing.T) {
 	t.Parallel()
-	server := startPostgres(t, testbed.PostgresOptions{Settings: map[string]string{"autovacuum": "off"}})
+	server := testservers.OwnPostgres(t, testbed.PostgresOptions{Settings: map[string]string{"autovacuum": "off"}})
 	connect(t, server.URL()).exec("create database whole")
 	address := func(name string) string { return strings.Replace(server.URL(), "/postgres?", "/"+name+"?", 1) }
 	filled := connect(t, address("whole"))

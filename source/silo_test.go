@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 )
 
 // The tables of Sentry's silos by their real names, cut down to the columns
@@ -156,7 +157,7 @@ func TestRegionWithoutSystemIdentifier(t *testing.T) {
 // old one. A server of its own: these names are the server's.
 func TestSplitMonolith(t *testing.T) {
 	t.Parallel()
-	primary := startPostgres(t, testbed.PostgresOptions{})
+	primary := testservers.OwnPostgres(t, testbed.PostgresOptions{})
 	admin := connectTo(t, primary.URL())
 	admin.exec("create database sentry")
 	old := connectTo(t, inDatabase(t, primary.URL(), "sentry"))

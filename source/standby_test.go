@@ -19,25 +19,11 @@ func primaryAndStandby(t *testing.T, schema string) (primary database, standby s
 		Version:  versions[len(versions)-1],
 		Settings: map[string]string{"max_standby_streaming_delay": "0", "autovacuum": "off"},
 	}
-	server := startPostgres(t, options)
+	server := testservers.OwnPostgres(t, options)
 	primary = connect(t, server.URL())
 	primary.exec(schema)
 	options.StandbyOf = server
-	return primary, startPostgres(t, options).URL()
-}
-
-func startPostgres(t *testing.T, options testbed.PostgresOptions) *testbed.Postgres {
-	t.Helper()
-	server, err := testbed.StartPostgres(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
+	return primary, testservers.OwnPostgres(t, options).URL()
 }
 
 func TestStandby(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/faulty"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/synth"
 	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed"
+	"github.com/nodestore-migrate/nodestore-migrate/internal/testbed/testservers"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
@@ -38,7 +39,7 @@ func TestBrokenPages(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		t.Run(map[bool]string{true: "before", false: "after"}[before], func(t *testing.T) {
 			t.Parallel()
-			server := startPostgres(t, testbed.PostgresOptions{Settings: map[string]string{"autovacuum": "off"}})
+			server := testservers.OwnPostgres(t, testbed.PostgresOptions{Settings: map[string]string{"autovacuum": "off"}})
 			w := newWorldOf(t, server.URL(), node.Full, synth.Options{Rows: 1000, Mix: synth.Clean()}, func(w *world) {
 				if before {
 					w.breakPage(server)

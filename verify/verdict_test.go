@@ -261,8 +261,8 @@ func TestDuplicateIDs(t *testing.T) {
 func TestAStandbyHasToReplay(t *testing.T) {
 	t.Parallel()
 	versions := testservers.PostgresVersions()
-	primary := startPostgres(t, testbed.PostgresOptions{Version: versions[len(versions)-1]})
-	standby := startPostgres(t, testbed.PostgresOptions{Version: versions[len(versions)-1], StandbyOf: primary})
+	primary := testservers.OwnPostgres(t, testbed.PostgresOptions{Version: versions[len(versions)-1]})
+	standby := testservers.OwnPostgres(t, testbed.PostgresOptions{Version: versions[len(versions)-1], StandbyOf: primary})
 	w := newWorldOf(t, primary.URL(), node.Full, synth.Options{Rows: 60, Mix: synth.Clean()})
 	w.switchOver()
 	w.exec("create table later ()") // what it replays has a time behind the last pass
@@ -285,18 +285,4 @@ func TestAStandbyHasToReplay(t *testing.T) {
 		s.CatchUp.Completed.Until = s.CopyUntil
 	})
 	wantDoubt(t, w.verify(w.options(verify.Full)), "has not replayed as far as the last pass", "primary")
-}
-
-func startPostgres(t *testing.T, o testbed.PostgresOptions) *testbed.Postgres {
-	t.Helper()
-	server, err := testbed.StartPostgres(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
 }

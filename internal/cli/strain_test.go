@@ -82,9 +82,9 @@ func between(first, last int) (list []int) {
 // TestStandbyThatFallsBehindIsSeen pauses the replay of a real standby, and resumes it.
 func TestStandbyThatFallsBehindIsSeen(t *testing.T) {
 	t.Parallel()
-	primary := startPostgres(t, testbed.PostgresOptions{})
+	primary := testservers.OwnPostgres(t, testbed.PostgresOptions{})
 	fillSource(t, primary.URL(), 10)
-	standby := startPostgres(t, testbed.PostgresOptions{StandbyOf: primary})
+	standby := testservers.OwnPostgres(t, testbed.PostgresOptions{StandbyOf: primary})
 	on := func(address, sql string) {
 		t.Helper()
 		conn, err := pgx.Connect(t.Context(), address)
@@ -136,24 +136,10 @@ func TestStandbyThatFallsBehindIsSeen(t *testing.T) {
 	}
 }
 
-func startPostgres(t *testing.T, options testbed.PostgresOptions) *testbed.Postgres {
-	t.Helper()
-	server, err := testbed.StartPostgres(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
 // TestTakenSessionsHold has others take nearly all sessions of a source, and leave.
 func TestTakenSessionsHold(t *testing.T) {
 	t.Parallel()
-	server := startPostgres(t, testbed.PostgresOptions{Settings: map[string]string{"max_connections": "28", "superuser_reserved_connections": "3"}})
+	server := testservers.OwnPostgres(t, testbed.PostgresOptions{Settings: map[string]string{"max_connections": "28", "superuser_reserved_connections": "3"}})
 	fillSource(t, server.URL(), 60)
 	var others []*pgx.Conn
 	for range 24 {
