@@ -22,6 +22,10 @@ const maxDays = 40
 // is wanted of each day, slices are smaller.
 const sliceBytes = 4 * migrate.DefaultBatchBytes
 
+// minuteOf a day's bytes is the least that a slice aims at: finer ones would have each
+// minute of the day looked at by the second, and by less.
+const minuteOf = 24 * 60
+
 // Amount is how much there is of something.
 type Amount struct {
 	Days   int   `json:"days"`
@@ -32,28 +36,56 @@ type Amount struct {
 
 // sample is what was drawn of a table.
 type sample struct {
-	total  Amount
-	slices []drawnSlice // by time
+	days []drawnDay // by time
+	of   int        // days that there are
+	hits int        // of the draw of days; 0 where all are in it
 }
 
-type drawnSlice struct {
-	day node.Day
-	source.Slice
+// drawnDay is a day with the slices that were drawn of it.
+type drawnDay struct {
+	node.Day
+	hits   int     // how often the draw of days fell on it
+	factor float64 // how many such days of the table it stands for
+	rows   int64   // of all of it, counted
+	size   int64   // of all of it, as sizeOf has it
+	slices []source.Slice
 }
 
-func (s sample) sources() []source.Slice {
-	list := make([]source.Slice, len(s.slices))
-	for i, one := range s.slices {
-		list[i] = one.Slice
+// sizeOf is what a slice weighs in the draw: its bytes, where rows without any weigh
+// one each.
+func sizeOf(all ...source.Slice) (size int64) {
+	for _, s := range all {
+		size += max(s.Bytes, s.Rows)
+	}
+	return size
+}
+
+// stands is the size of all that a day stands for.
+func (d drawnDay) stands() float64 { return d.factor * float64(d.size) }
+
+// bySize is how many times as much a day stands for as was drawn of it.
+func (d drawnDay) bySize() float64 { return d.stands() / float64(sizeOf(d.slices...)) }
+
+// byRows is the same in rows: what is counted by the row has little to do with bytes.
+func (d drawnDay) byRows() float64 {
+	var rows int64
+	for _, s := range d.slices {
+		rows += s.Rows
+	}
+	return d.factor * float64(d.rows) / float64(rows)
+}
+
+func (s sample) slices() (list []source.Slice) {
+	for _, d := range s.days {
+		list = append(list, d.slices...)
 	}
 	return list
 }
 
-func (s sample) size() (a Amount) {
-	for i, one := range s.slices {
-		if i == 0 || one.day != s.slices[i-1].day {
-			a.Days++
-		}
+// drawn is what the sample has.
+func (s sample) drawn() (a Amount) {
+	a.Days = len(s.days)
+	for _, one := range s.slices() {
 		a.Slices++
 		a.Rows += one.Rows
 		a.Bytes += one.Bytes
@@ -61,40 +93,69 @@ func (s sample) size() (a Amount) {
 	return a
 }
 
+// total is about how much the table has.
+func (s sample) total() Amount {
+	var rows, size float64
+	for _, d := range s.days {
+		rows, size = rows+d.factor*float64(d.rows), size+d.stands()
+	}
+	return Amount{Days: s.of, Rows: int64(rows + 0.5), Bytes: int64(size + 0.5)}
+}
+
 // draw draws slices in two steps, both systematic: from a random start in equal
-// steps through the bytes. So each byte of the table is as likely as any other, and
+// steps through the sizes. So each byte of the table is as likely as any other, and
 // old and new days, quiet and busy ones, have their share.
 //
-//  1. Days, by their estimated sizes.
+//  1. Days, by their estimated sizes; all of them, if they are few.
 //  2. Slices of each of these days, by their measured sizes.
+//
+// Estimates only say which days are likely: what a table comes to is reckoned from
+// what was counted, because the planner's sizes have the room of dead rows in them.
 func draw(ctx context.Context, config Config) (drawn sample, err error) {
 	days, err := daysOf(ctx, config)
 	if err != nil {
 		return drawn, err
 	}
-	for _, d := range days {
-		drawn.total.Days++
-		drawn.total.Rows += max(d.Rows, 0)
-		drawn.total.Bytes += d.Bytes
-	}
-	wanted := max(int64(config.Share*float64(drawn.total.Bytes)), 1)
-	count := min(maxDays, len(days))
-	rng := rand.New(rand.NewPCG(config.Seed, uint64(drawn.total.Days)))
-	sizes := make([]int64, len(days))
-	for i, d := range days {
-		sizes[i] = max(d.Bytes, 1)
-	}
-	for _, i := range systematic(rng, sizes, count) {
-		some, err := drawOf(ctx, config, rng, days[i].Day, wanted/int64(count))
-		if err != nil {
+	drawn.of = len(days)
+	rng := rand.New(rand.NewPCG(config.Seed, 0))
+	some, estimates := drawDays(rng, days)
+	for i, d := range some {
+		drawn.hits += d.hits
+		if err := d.draw(ctx, config, rng, estimates[i]); err != nil {
 			return drawn, err
 		}
-		drawn.slices = append(drawn.slices, some...)
+		if len(d.slices) > 0 {
+			drawn.days = append(drawn.days, d)
+		}
 	}
-	if len(drawn.slices) == 0 {
+	if len(drawn.days) == 0 {
 		return drawn, hint.Add(fmt.Errorf("draw %g %% of the table: the days that were drawn have no rows any more", 100*config.Share), "ANALYZE the table, and rehearse a larger share")
 	}
 	return drawn, nil
+}
+
+// drawDays returns days, with their estimated sizes.
+func drawDays(rng *rand.Rand, days []source.DaySize) (drawn []drawnDay, estimates []int64) {
+	sizes, total := make([]int64, len(days)), 0.0
+	for i, d := range days {
+		sizes[i] = max(d.Bytes, 1)
+		total += float64(sizes[i])
+	}
+	if len(days) <= maxDays {
+		for _, d := range days {
+			drawn = append(drawn, drawnDay{Day: d.Day, factor: 1})
+		}
+		return drawn, sizes
+	}
+	for _, i := range systematic(rng, sizes, maxDays) {
+		if last := len(drawn) - 1; last < 0 || drawn[last].Day != days[i].Day {
+			drawn, estimates = append(drawn, drawnDay{Day: days[i].Day}), append(estimates, sizes[i])
+		}
+		last := &drawn[len(drawn)-1]
+		last.hits++
+		last.factor = float64(last.hits) * total / maxDays / float64(sizes[i])
+	}
+	return drawn, estimates
 }
 
 // daysOf are the days that a migration would copy, without those that Sentry may still
@@ -128,31 +189,46 @@ func daysOf(ctx context.Context, config Config) ([]source.DaySize, error) {
 	return days, nil
 }
 
-// drawOf draws slices of a day of about so many bytes.
-func drawOf(ctx context.Context, config Config, rng *rand.Rand, day node.Day, wanted int64) (drawn []drawnSlice, err error) {
-	measured, err := config.Source.Slices(ctx, day.Start(), day.End(), max(min(sliceBytes, wanted), 1))
+// draw draws slices of a day, so many that all that it stands for has its share.
+func (d *drawnDay) draw(ctx context.Context, config Config, rng *rand.Rand, estimate int64) error {
+	share := config.Share * d.factor
+	measured, err := cut(ctx, config.Source, d.Day, estimate, share)
+	if size := sizeOf(measured...); err == nil && size < estimate/2 { // the slices would be too large
+		measured, err = cut(ctx, config.Source, d.Day, size, share)
+	}
+	if err == nil && len(measured) > 0 {
+		d.choose(rng, share, measured)
+	}
+	return err
+}
+
+// choose draws a share of the slices of a day, at least one.
+func (d *drawnDay) choose(rng *rand.Rand, share float64, measured []source.Slice) {
+	sizes := make([]int64, len(measured))
+	for i, s := range measured {
+		sizes[i] = sizeOf(s)
+		d.rows += s.Rows
+	}
+	d.size = sizeOf(measured...)
+	count := min(max(int(share*float64(len(measured))+0.5), 1), len(measured))
+	for _, i := range slices.Compact(systematic(rng, sizes, count)) {
+		d.slices = append(d.slices, measured[i])
+	}
+}
+
+// cut divides a day of about that size into slices, of which about one has the share
+// that is wanted, or several if it is large.
+func cut(ctx context.Context, from *source.Source, day node.Day, size int64, share float64) ([]source.Slice, error) {
+	aim := max(min(int64(share*float64(size)), sliceBytes), size/minuteOf, 1)
+	measured, err := from.Slices(ctx, day.Start(), day.End(), aim)
 	if err != nil {
 		return nil, fmt.Errorf("cut day %s: %w", day, err)
 	}
-	measured = slices.DeleteFunc(measured, func(s source.Slice) bool { return s.Rows == 0 })
-	var total int64
-	sizes := make([]int64, len(measured))
-	for i, s := range measured {
-		sizes[i] = max(s.Bytes, 1)
-		total += sizes[i]
-	}
-	if len(measured) == 0 {
-		return nil, nil
-	}
-	count := min(max(int(wanted*int64(len(measured))/total), 1), len(measured))
-	for _, i := range systematic(rng, sizes, count) {
-		drawn = append(drawn, drawnSlice{day, measured[i]})
-	}
-	return drawn, nil
+	return slices.DeleteFunc(measured, func(s source.Slice) bool { return s.Rows == 0 }), nil
 }
 
 // systematic draws so many places in equal steps through sizes, from a random start,
-// and returns the indices of what they fall on, each once.
+// and returns the indices of what they fall on, in order. One can come several times.
 func systematic(rng *rand.Rand, sizes []int64, count int) (found []int) {
 	ends := make([]float64, len(sizes))
 	total := 0.0
@@ -160,12 +236,9 @@ func systematic(rng *rand.Rand, sizes []int64, count int) (found []int) {
 		total += float64(size)
 		ends[i] = total
 	}
-	step := total / float64(count)
-	for at := step * rng.Float64(); at < total; at += step {
-		i := min(sort.SearchFloat64s(ends, at), len(sizes)-1)
-		if len(found) == 0 || found[len(found)-1] != i {
-			found = append(found, i)
-		}
+	step, start := total/float64(count), rng.Float64()
+	for n := range count {
+		found = append(found, min(sort.SearchFloat64s(ends, step*(start+float64(n))), len(sizes)-1))
 	}
 	return found
 }

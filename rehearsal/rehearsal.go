@@ -4,11 +4,15 @@
 package rehearsal
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
@@ -35,16 +39,13 @@ type Config struct {
 	Watch func(*migrate.Migration) (stop func())
 }
 
-// removeTime is how long a stage may take to go, also after an interrupt.
-const removeTime = time.Minute
-
 // leftAfter is how old a stage has to be so that it is taken for one that a rehearsal
 // left that was killed.
 const leftAfter = 24 * time.Hour
 
 // Run rehearses. What it made on the target is removed in any case.
 func Run(ctx context.Context, config Config) (r Report, err error) {
-	r.Share = config.Share
+	r.Share, r.Seed = config.Share, config.Seed
 	if err := sweep(ctx, config); err != nil {
 		return r, err
 	}
@@ -52,23 +53,31 @@ func Run(ctx context.Context, config Config) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Total, r.Sample = drawn.total, drawn.size()
+	r.Total, r.Sample = drawn.total(), drawn.drawn()
 	folder, err := os.MkdirTemp("", "nodestore-rehearsal-")
 	if err != nil {
-		return r, fmt.Errorf("make a folder for the rehearsal's checkpoint: %w", err)
+		return r, hint.Add(fmt.Errorf("make a folder for the rehearsal's checkpoint: %w", err), hintFolder)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	stage, err := inspect.RaiseStage(ctx, config.Target, drawn.slices[0].day)
+	stage, err := inspect.RaiseStage(ctx, config.Target, drawn.days[0].Day)
 	if err != nil {
 		return r, err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
-		defer cancel()
-		err = errors.Join(err, inspect.StrikeStage(ctx, config.Target, stage.Name))
-	}()
+	defer func() { err = afterwards(config, err, inspect.StrikeStage(ctx, config.Target, stage.Name)) }()
 	p := &play{Config: config, folder: folder, stage: stage, drawn: drawn}
 	return p.run(ctx, r)
+}
+
+const hintFolder = "set TMPDIR to a folder that this user may write to; for a pod whose root is read-only, an emptyDir that is mounted there"
+
+// afterwards has the operator told what is left also where another error is what
+// the run ends with.
+func afterwards(config Config, err, left error) error {
+	if err == nil || left == nil {
+		return errors.Join(err, left)
+	}
+	config.Options.Notify(migrate.Event{Kind: migrate.Warning, Cause: left.Error() + "; " + hint.Of(left)})
+	return err
 }
 
 // sweep removes what rehearsals have left that were killed, but not what may be in use.
@@ -126,11 +135,12 @@ func (p *play) run(ctx context.Context, r Report) (_ Report, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, rejects.Close()) }()
-	p.parts = migrate.Parts{Source: p.Source.Only(p.drawn.sources()), Target: on, Checkpoint: record, Rejects: rejects}
-	if r.speeds, err = p.copy(ctx); err != nil {
+	p.parts = migrate.Parts{Source: p.Source.Only(p.drawn.slices()), Target: on, Checkpoint: record, Rejects: rejects}
+	var o outcome
+	if o.speeds, err = p.copy(ctx); err != nil {
 		return r, err
 	}
-	if r.loaded, err = p.loaded(ctx); err != nil {
+	if o.loaded, err = p.loaded(ctx); err != nil {
 		return r, err
 	}
 	compacted := p.options()
@@ -141,8 +151,42 @@ func (p *play) run(ctx context.Context, r Report) (_ Report, err error) {
 	if err := p.verify(ctx, &r); err != nil {
 		return r, err
 	}
-	record.View(func(s *checkpoint.State) { r.days = s.Days })
-	return r, r.conclude(p.rejected())
+	record.View(func(s *checkpoint.State) {
+		for _, d := range p.drawn.days {
+			day := s.Days[d.String()]
+			if day == nil { // its rows went before their turn
+				day = &checkpoint.Day{}
+			}
+			o.bytes, o.stored = append(o.bytes, float64(day.Bytes)), append(o.stored, float64(day.Stored))
+		}
+	})
+	if o.rejected, err = p.reasons(ctx); err != nil {
+		return r, err
+	}
+	r.conclude(p.drawn, o)
+	return r, nil
+}
+
+// reasons counts what was rejected, for each day.
+func (p *play) reasons(ctx context.Context) (map[node.Reason][]float64, error) {
+	counts := make(map[node.Reason][]float64)
+	err := p.parts.Rejects.Each(ctx, func(lines []byte) error {
+		for line := range bytes.Lines(lines) {
+			var one migrate.Rejected
+			if err := json.Unmarshal(line, &one); err != nil {
+				return fmt.Errorf("read the rehearsal's rejected nodes: %w", err)
+			}
+			if counts[one.Reason] == nil {
+				counts[one.Reason] = make([]float64, len(p.drawn.days))
+			}
+			i := slices.IndexFunc(p.drawn.days, func(d drawnDay) bool { return strings.HasPrefix(one.Timestamp, d.String()) })
+			if i >= 0 {
+				counts[one.Reason][i]++
+			}
+		}
+		return nil
+	})
+	return counts, err
 }
 
 func (p *play) rejected() string { return filepath.Join(p.folder, "rejected.jsonl") }
@@ -187,19 +231,14 @@ func (p *play) copy(ctx context.Context) (speeds []moment, err error) {
 	return speeds, err
 }
 
-// loaded is what each day takes on disk before it is compact, by name.
-func (p *play) loaded(ctx context.Context) (map[string]int64, error) {
-	sizes := make(map[string]int64)
-	for _, s := range p.drawn.slices {
-		name := s.day.String()
-		if _, known := sizes[name]; known {
-			continue
-		}
-		bytes, err := inspect.StoreBytes(ctx, p.parts.Target, p.stage.IndexOf(s.day))
+// loaded is what each day takes on disk before it is compact.
+func (p *play) loaded(ctx context.Context) (sizes []float64, err error) {
+	for _, d := range p.drawn.days {
+		size, err := inspect.StoreBytes(ctx, p.parts.Target, p.stage.IndexOf(d.Day))
 		if err != nil {
 			return nil, err
 		}
-		sizes[name] = bytes
+		sizes = append(sizes, float64(size))
 	}
 	return sizes, nil
 }
@@ -210,7 +249,7 @@ func (p *play) verify(ctx context.Context, r *Report) error {
 		Level: verify.Full, Workers: p.Options.Senders, RejectedList: p.rejected(), Findings: filepath.Join(p.folder, "findings.jsonl"),
 		Accept: p.Accept, Stop: p.Options.Stop, Notify: func(verify.Event) {},
 		// Not all days: then the whole table is not counted.
-		Since: p.drawn.slices[0].day, Until: p.drawn.slices[len(p.drawn.slices)-1].day + 1,
+		Since: p.drawn.days[0].Day, Until: p.drawn.days[len(p.drawn.days)-1].Day + 1,
 	})
 	found, err := v.Run(ctx)
 	if errors.Is(err, verify.ErrInterrupted) {

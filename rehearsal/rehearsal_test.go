@@ -35,6 +35,7 @@ func TestMain(m *testing.M) { os.Exit(testservers.RunWithoutLeaks(m)) }
 type world struct {
 	t      *testing.T
 	server string // of OpenSearch
+	db     string // of PostgreSQL
 	filled synth.Summary
 	config rehearsal.Config
 
@@ -48,8 +49,8 @@ func newWorld(t *testing.T, o synth.Options, days int) *world {
 	t.Helper()
 	versions := testservers.PostgresVersions()
 	w := &world{t: t, server: testservers.OpenSearch(t, testservers.OpenSearchVersions()[0])}
-	address := testservers.Postgres(t, versions[len(versions)-1])
-	db, err := pgx.Connect(t.Context(), address)
+	w.db = testservers.Postgres(t, versions[len(versions)-1])
+	db, err := pgx.Connect(t.Context(), w.db)
 	w.must(err)
 	defer db.Close(t.Context())
 	w.must(synth.CreateTable(t.Context(), db, "nodestore_node"))
@@ -59,16 +60,42 @@ func newWorld(t *testing.T, o synth.Options, days int) *world {
 	w.must(err)
 	_, err = db.Exec(t.Context(), "analyze nodestore_node")
 	w.must(err)
-	from, err := source.Open(t.Context(), source.Config{ConnString: address, Table: "nodestore_node", Connections: 3})
-	w.must(err)
-	t.Cleanup(from.Close)
 	w.config = rehearsal.Config{
-		Source: from, Origin: from.Origin(""), Share: 0.25, Seed: 1,
+		Share: 0.25, Seed: 1,
 		Options: migrate.Options{Readers: 2, Senders: 2, BatchBytes: 64 << 10, Depth: node.Full, Notify: w.hear},
 		Watch:   func(*migrate.Migration) func() { return func() {} },
 	}
+	w.read()
 	w.reach(w.server)
 	return w
+}
+
+// read opens the source, which looks at its statistics then.
+func (w *world) read() {
+	w.t.Helper()
+	from, err := source.Open(w.t.Context(), source.Config{ConnString: w.db, Table: "nodestore_node", Connections: 3})
+	w.must(err)
+	w.t.Cleanup(from.Close)
+	w.config.Source, w.config.Origin = from, from.Origin("")
+}
+
+func (w *world) exec(sql string) {
+	w.t.Helper()
+	db, err := pgx.Connect(w.t.Context(), w.db)
+	w.must(err)
+	defer db.Close(w.t.Context())
+	_, err = db.Exec(w.t.Context(), sql)
+	w.must(err)
+}
+
+// count says how many rows there are, and how large.
+func (w *world) count(where string) (rows, bytes int64) {
+	w.t.Helper()
+	db, err := pgx.Connect(w.t.Context(), w.db)
+	w.must(err)
+	defer db.Close(w.t.Context())
+	w.must(db.QueryRow(w.t.Context(), "select count(*), sum(octet_length(data)) from nodestore_node where "+where).Scan(&rows, &bytes))
+	return rows, bytes
 }
 
 func (w *world) hear(e migrate.Event) {

@@ -1,16 +1,11 @@
 package rehearsal
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
 	"math"
-	"os"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"github.com/nodestore-migrate/nodestore-migrate/checkpoint"
-	"github.com/nodestore-migrate/nodestore-migrate/migrate"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/verify"
 )
@@ -18,6 +13,7 @@ import (
 // Report is what a rehearsal has found.
 type Report struct {
 	Share    float64  `json:"share"`  // that was asked for
+	Seed     uint64   `json:"seed"`   // draws the same again
 	Total    Amount   `json:"total"`  // what is to be copied, estimated
 	Sample   Amount   `json:"sample"` // what was copied
 	Verified Verified `json:"verified"`
@@ -29,11 +25,10 @@ type Report struct {
 	LoadedBytes    Interval                 `json:"loaded_disk_bytes"`  // primary shards, before days are compact
 	CompactBytes   Interval                 `json:"compact_disk_bytes"` // and after
 	Rejected       map[node.Reason]Forecast `json:"rejected_by_reason"`
-
-	speeds []moment
-	loaded map[string]int64 // by day, before it was compact
-	days   map[string]*checkpoint.Day
 }
+
+// Complete says whether the rehearsal came to its end.
+func (r *Report) Complete() bool { return r.Confidence > 0 }
 
 // Verified is how all that was copied was compared with its rows.
 type Verified struct {
@@ -42,8 +37,8 @@ type Verified struct {
 	ByClass  map[verify.Class]int64 `json:"findings_by_class"`
 }
 
-// Interval is an estimate, and between what it lies with the report's confidence. Low
-// and High are absent where too little was seen to tell.
+// Interval is an estimate, and between what it lies with the report's confidence. An
+// end is absent where too little was seen to tell.
 type Interval struct {
 	Estimate float64  `json:"estimate"`
 	Low      *float64 `json:"low,omitempty"`
@@ -65,42 +60,45 @@ type moment struct {
 	bytes   int64
 }
 
+// outcome is what the copy of a sample came to; by day, in the order of the sample.
+type outcome struct {
+	speeds                []moment
+	bytes, loaded, stored []float64 // of data; on disk; the same when compact
+	rejected              map[node.Reason][]float64
+}
+
 // conclude reckons what the whole table comes to.
-func (r *Report) conclude(rejectedList string) error {
+func (r *Report) conclude(drawn sample, o outcome) {
 	r.Confidence = confidence
-	var bytes, stored, loaded []float64
-	rejected := make(map[node.Reason]map[string]float64) // by day
-	if err := eachRejected(rejectedList, func(one migrate.Rejected) {
-		if rejected[one.Reason] == nil {
-			rejected[one.Reason] = make(map[string]float64)
-		}
-		rejected[one.Reason][one.Timestamp[:len("2006-01-02")]]++
-	}); err != nil {
-		return err
-	}
-	var names []string
-	for name, d := range r.days {
-		if d.Bytes == 0 {
-			continue
-		}
-		names = append(names, name)
-		bytes = append(bytes, float64(d.Bytes))
-		stored, loaded = append(stored, float64(d.Stored)), append(loaded, float64(r.loaded[name]))
-	}
-	total := float64(r.Total.Bytes)
-	r.CompactBytes, r.LoadedBytes = ratio(stored, bytes).times(total), ratio(loaded, bytes).times(total)
-	r.BytesPerSecond = speed(r.speeds)
-	r.Seconds = r.BytesPerSecond.divides(total)
+	bytes := drawn.whole(o.bytes, drawnDay.bySize)
+	r.Total.Bytes = int64(bytes.Estimate + 0.5)
+	r.LoadedBytes, r.CompactBytes = drawn.whole(o.loaded, drawnDay.bySize), drawn.whole(o.stored, drawnDay.bySize)
+	r.BytesPerSecond = speed(o.speeds)
+	r.Seconds = bytes.dividedBy(r.BytesPerSecond)
 	r.Rejected = make(map[node.Reason]Forecast)
-	for reason, days := range rejected {
-		counts, seen := make([]float64, len(names)), 0.0
-		for i, name := range names {
-			counts[i] = days[name]
-			seen += days[name]
-		}
-		r.Rejected[reason] = Forecast{int64(seen), ratio(counts, bytes).times(total)}
+	for reason, counts := range o.rejected {
+		seen := int64(floats.Sum(counts))
+		r.Rejected[reason] = Forecast{seen, r.widened(drawn.whole(counts, drawnDay.byRows), seen)}
 	}
-	return nil
+}
+
+// widened is an interval that is at least as wide as that of nodes which are rejected
+// each on its own: what is rare comes in a day or two of the sample, whose differences
+// say little. As many as were seen there are in any case.
+func (r *Report) widened(i Interval, seen int64) Interval {
+	rest, total := float64(max(r.Sample.Rows-seen, 0)), float64(max(r.Total.Rows, r.Sample.Rows))
+	low := total * distuv.Beta{Alpha: float64(seen), Beta: rest + 1}.Quantile((1-confidence)/2)
+	high := total
+	if rest > 0 {
+		high *= distuv.Beta{Alpha: float64(seen) + 1, Beta: rest}.Quantile(1 - (1-confidence)/2)
+	}
+	if i.Low != nil {
+		low, high = min(low, *i.Low), max(high, *i.High)
+	}
+	low = min(max(low, float64(seen)), i.Estimate)
+	high = max(high, i.Estimate)
+	i.Low, i.High = &low, &high
+	return i
 }
 
 // AtMost is how many nodes of the whole table can be of a kind that the sample has none
@@ -110,44 +108,40 @@ func (r *Report) AtMost() int64 {
 	return int64(math.Ceil(share * float64(r.Total.Rows)))
 }
 
-func eachRejected(path string, visit func(migrate.Rejected)) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("read the rehearsal's rejected nodes: %w", err)
+// whole estimates how much of something the table has, by how much of it there was in
+// the slices of each day: of each of all days (the ratio estimator, as if the days were
+// a sample of their like, which makes the interval rather too wide), or of those that
+// were drawn with a probability in proportion to size (Hansen and Hurwitz). each is how many
+// times as much a day stands for as its slices have.
+func (s sample) whole(found []float64, each func(drawnDay) float64) Interval {
+	units, weights := float64(s.hits), 0.0
+	for _, d := range s.days {
+		weights += s.weight(d)
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		var one migrate.Rejected
-		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
-			return fmt.Errorf("read the rehearsal's rejected nodes: %w", err)
-		}
-		visit(one)
+	parts := make([]float64, len(s.days))
+	for i, d := range s.days {
+		parts[i] = found[i] * each(d)
 	}
-	return lines.Err()
-}
-
-// ratio estimates the sum of y for each of x, of days that were drawn: the ratio
-// estimator of cluster sampling, with Student's distribution for its interval.
-func ratio(y, x []float64) Interval {
-	var sumX, sumY float64
-	for i := range x {
-		sumX, sumY = sumX+x[i], sumY+y[i]
+	sum := floats.Sum(parts)
+	if s.hits == 0 {
+		units = float64(len(s.days))
 	}
-	if sumX == 0 {
-		return Interval{}
-	}
-	estimate := sumY / sumX
-	n := float64(len(x))
-	if n < 2 {
-		return Interval{Estimate: estimate}
+	if units < 2 {
+		return Interval{Estimate: sum}
 	}
 	var squares float64
-	for i := range x {
-		squares += math.Pow(y[i]-estimate*x[i], 2)
+	for i, d := range s.days {
+		squares += math.Pow(parts[i]-sum*s.weight(d)/weights, 2) / float64(max(d.hits, 1))
 	}
-	half := quantile(n-1) * math.Sqrt(n/(n-1)*squares) / sumX
-	return between(estimate, half)
+	return between(sum, quantile(units-1)*math.Sqrt(units/(units-1)*squares))
+}
+
+// weight is what part of a sum is expected of a day, in proportion to others.
+func (s sample) weight(d drawnDay) float64 {
+	if s.hits == 0 {
+		return d.stands()
+	}
+	return float64(d.hits)
 }
 
 // quantile is of Student's distribution with so many degrees of freedom.
@@ -193,29 +187,23 @@ func speed(moments []moment) Interval {
 	return between(estimate, quantile(speedParts-1)*math.Sqrt(squares/(speedParts-1)/speedParts))
 }
 
-func (i Interval) times(factor float64) Interval {
-	return i.each(func(x float64) float64 { return x * factor })
-}
-
-// divides is factor divided by the interval.
-func (i Interval) divides(factor float64) Interval {
-	of := i.each(func(x float64) float64 {
-		if x == 0 {
-			return math.MaxInt64
-		}
-		return factor / x
-	})
-	of.Low, of.High = of.High, of.Low
-	return of
-}
-
-func (i Interval) each(of func(float64) float64) Interval {
-	i.Estimate = of(i.Estimate)
-	for _, end := range []**float64{&i.Low, &i.High} {
-		if *end != nil {
-			x := of(**end)
-			*end = &x
-		}
+// dividedBy has the ends that are farthest apart.
+func (i Interval) dividedBy(by Interval) (of Interval) {
+	if by.Estimate == 0 {
+		return of
 	}
-	return i
+	of.Estimate = i.Estimate / by.Estimate
+	if by.Low == nil || by.High == nil {
+		return of
+	}
+	low, high := i.Estimate / *by.High, i.Estimate
+	if i.Low != nil {
+		low, high = *i.Low / *by.High, *i.High
+	}
+	of.Low = &low
+	if *by.Low > 0 {
+		high /= *by.Low
+		of.High = &high
+	}
+	return of
 }

@@ -44,10 +44,7 @@ func (c *migrateCommand) copy(ctx context.Context, p *process) (r result, err er
 	w.governor = c.govern(w.options.Senders, w.options.BatchBytes, func(cause string) { w.show.event(migrate.Event{Kind: heldEvent, Cause: cause}) })
 	w.options.Gate = &observedGate{Governor: w.governor}
 	opening, opened := p.untilStopped(ctx)
-	w.session, err = c.open(opening, p, w.options.Readers, func(cause string, pause time.Duration) {
-		w.governor.PushedBack()
-		w.show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
-	})
+	w.session, err = c.open(opening, p, w.options.Readers, w.waiting)
 	opened()
 	if err != nil {
 		return r, err

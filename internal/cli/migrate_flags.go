@@ -24,6 +24,7 @@ type migrateCommand struct {
 	outputFlags   `embed:"" group:"Output"`
 
 	Rehearse percentValue `help:"Copy only this share of the table, drawn at random, to indices that Sentry does not know; verify all of it, compact it, say what the whole will take, and remove it again. No checkpoint is used." placeholder:"PERCENT" group:"Copy"`
+	Seed     uint64       `help:"Which slices --rehearse draws: the same seed draws the same of the same table. At random by default." placeholder:"N" group:"Copy"`
 
 	Order            string        `help:"Which days first: ${enum}." enum:"newest,oldest" default:"newest" group:"Copy"`
 	Check            string        `help:"How far each payload is checked: quick looks at its base64, its zlib header and its first byte; full inflates it and compares the checksum." enum:"quick,full" default:"quick" group:"Copy"`
@@ -90,6 +91,9 @@ func (c *migrateCommand) problems(found []string) []string {
 		found = append(found, "several machines cannot share a file: --shard and --shards want --checkpoint opensearch:NAME")
 	}
 	found = c.ownFiles(found, written{"--control", c.Control}, written{"--log-file", c.LogFile})
+	if c.Seed != 0 && c.Rehearse.share == 0 {
+		found = append(found, "--seed goes with --rehearse")
+	}
 	if c.UntilQuiet != 0 && !c.Follow {
 		found = append(found, "--until-quiet goes with --follow")
 	}

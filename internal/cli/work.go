@@ -78,6 +78,12 @@ func (w *work) run(ctx context.Context, run migration) (r result, err error) {
 	return r, errors.Join(countErr, w.disks.outcome(&r, err))
 }
 
+// waiting is told before each pause that the target makes necessary.
+func (w *work) waiting(cause string, pause time.Duration) {
+	w.governor.PushedBack()
+	w.show.event(migrate.Event{Kind: migrate.Waiting, Cause: cause, Pause: pause})
+}
+
 func (w *work) state(p migrate.Progress) migrateState {
 	return migrateState{headed("state"), p, w.governor.State()}
 }

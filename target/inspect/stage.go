@@ -16,6 +16,7 @@ import (
 	"github.com/nodestore-migrate/nodestore-migrate/internal/hint"
 	"github.com/nodestore-migrate/nodestore-migrate/node"
 	"github.com/nodestore-migrate/nodestore-migrate/target"
+	"github.com/nodestore-migrate/nodestore-migrate/target/cluster"
 )
 
 // stagePrefix begins the names of everything that belongs to a stage.
@@ -54,32 +55,51 @@ func RaiseStage(ctx context.Context, t *target.Target, day node.Day) (Stage, err
 		"index_patterns": []string{s.Pattern}, "priority": math.MaxInt32, "_meta": map[string]any{"made_by": stageMark},
 		"template": map[string]any{"settings": settings, "mappings": like.Mappings, "aliases": map[string]any{s.Name: map[string]any{}}},
 	}
-	err = t.Ask(ctx, http.MethodPut, "/_index_template/"+url.PathEscape(s.Name)+"?create=true", template, nil)
-	if err != nil {
-		return Stage{}, fmt.Errorf("write index template %s: %w", s.Name, err)
+	err = t.Ask(ctx, http.MethodPut, "/_index_template/"+url.PathEscape(s.Name), template, nil)
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	err = fmt.Errorf("write index template %s: %w", s.Name, err)
+	if _, refused := errors.AsType[*cluster.Error](err); !refused { // the cluster may have written it, or may be about to
+		err = errors.Join(err, StrikeStage(ctx, t, s.Name))
+	}
+	return Stage{}, err
 }
 
-// StrikeStage removes a stage: its indices, and when none is left, its template.
+// strikeTime is how long a stage may take to go.
+const strikeTime = time.Minute
+
+// StrikeStage removes a stage, also when ctx has ended: its indices, then its template,
+// and then what was still under way until the cluster had removed that: it does such
+// things one after the other.
 func StrikeStage(ctx context.Context, t *target.Target, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), strikeTime)
+	defer cancel()
+	err := dropIndices(ctx, t, name)
+	if err == nil {
+		err = t.Ask(ctx, http.MethodDelete, "/_index_template/"+url.PathEscape(name), nil, nil)
+		if cluster.TypeOf(err) == "index_template_missing_exception" {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = dropIndices(ctx, t, name)
+	}
+	return hint.Add(err, fmt.Sprintf("remove it by hand: DELETE /%s-YYYY-MM-DD for each of its days, and DELETE /_index_template/%s", name, name))
+}
+
+func dropIndices(ctx context.Context, t *target.Target, name string) error {
 	names, err := indicesOf(ctx, t, name)
-	var errs []error
+	errs := []error{err}
 	for _, index := range names {
 		if err := t.Drop(ctx, index); err != nil && !target.IsGone(err) {
 			errs = append(errs, err)
 		}
 	}
-	if err = errors.Join(append(errs, err)...); err == nil {
-		err = t.Ask(ctx, http.MethodDelete, "/_index_template/"+url.PathEscape(name), nil, nil)
-		if target.IsGone(err) {
-			err = nil
-		}
-	}
-	return hint.Add(err, fmt.Sprintf("remove it by hand: DELETE /%s-YYYY-MM-DD for each of its days, and DELETE /_index_template/%s", name, name))
+	return errors.Join(errs...)
 }
 
-// indicesOf lists the indices behind a stage's alias that are named like its own.
+// indicesOf lists the indices that are named as a stage's days are.
 func indicesOf(ctx context.Context, t *target.Target, name string) (names []string, err error) {
 	var rows []struct{ Index string }
 	if err := t.Ask(ctx, http.MethodGet, "/_cat/indices/"+name+"-*?format=json&h=index", nil, &rows); err != nil {
